@@ -1,0 +1,15 @@
+//! The pure rules of the wire: what a request, a chat token, a frame or a signature may be, and what it means.
+//!
+//! Nothing here does I/O, asks the time or keeps state: every function that depends on the time or on chance takes
+//! `now` or random bytes as an argument. So the simulator, the fuzz targets and the benchmarks use the very code
+//! the server runs.
+//!
+//! | module | room for |
+//! | --- | --- |
+//! | [`arn`], [`id`], [`time`] | names of things and instants, as they are written on the wire |
+//! | [`limit`] | every size, count and rate that is allowed, with its unit and source |
+
+pub mod arn;
+pub mod id;
+pub mod limit;
+pub mod time;

@@ -1,0 +1,4 @@
+//! The server.
+#![allow(missing_docs, reason = "skeleton")]
+pub mod bus;
+pub mod store;
