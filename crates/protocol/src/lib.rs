@@ -7,9 +7,13 @@
 //! | module | room for |
 //! | --- | --- |
 //! | [`arn`], [`id`], [`time`] | names of things and instants, as they are written on the wire |
+//! | [`capability`], [`messaging`], [`close`] | the messaging edge: who may do what, actions and frames, close codes |
 //! | [`limit`] | every size, count and rate that is allowed, with its unit and source |
 
 pub mod arn;
+pub mod capability;
+pub mod close;
 pub mod id;
 pub mod limit;
+pub mod messaging;
 pub mod time;
