@@ -35,9 +35,9 @@ use protocol::time::UnixMicros;
 use self::change::TagChange;
 use self::embedded::Embedded;
 pub use self::record::{
-    Destination, Fallback, KeyPurpose, LoggingConfiguration, LoggingConfigurationChange, NewLoggingConfiguration,
-    NewRoom, OrderKey, Page, ReviewHandlerChange, ReviewHandlerSetting, Room, RoomChange, RoomFilter, RoomSummary,
-    StoredKey, Taggable, Tags,
+    Destination, Fallback, KeyPurpose, LoggingConfiguration, LoggingConfigurationChange,
+    NewLoggingConfiguration, NewRoom, OrderKey, Page, ReviewHandlerChange, ReviewHandlerSetting, Room,
+    RoomChange, RoomFilter, RoomSummary, StoredKey, Taggable, Tags,
 };
 
 /// Why the store could not do what was asked.
