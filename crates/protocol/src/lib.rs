@@ -7,9 +7,17 @@
 //! | module | room for |
 //! | --- | --- |
 //! | [`arn`], [`id`], [`time`] | names of things and instants, as they are written on the wire |
+//! | [`operation`] | the 17 operations of the control plane and how a request finds its own |
+//! | [`control`] | their requests and responses; [`control::constraint`] holds every rule for a member |
+//! | [`error`] | every error of the control plane: AWS code, HTTP status, members |
+//! | [`page`] | `nextToken` |
 //! | [`limit`] | every size, count and rate that is allowed, with its unit and source |
 
 pub mod arn;
+pub mod control;
+pub mod error;
 pub mod id;
 pub mod limit;
+pub mod operation;
+pub mod page;
 pub mod time;
