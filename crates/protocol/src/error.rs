@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use crate::arn::Arn;
 use crate::limit;
+use crate::sigv4::SignatureError;
 
 /// Which error it is, as AWS names it. "Common" are the errors that the API reference lists for all operations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -278,6 +279,18 @@ impl ApiError {
     }
 }
 
+impl From<SignatureError> for ApiError {
+    fn from(error: SignatureError) -> Self {
+        let code = match error {
+            SignatureError::MissingAuthenticationToken => Code::MissingAuthenticationToken,
+            SignatureError::IncompleteSignature(_) => Code::IncompleteSignature,
+            SignatureError::UnrecognizedClient => Code::UnrecognizedClient,
+            SignatureError::InvalidSignature(_) => Code::InvalidSignature,
+        };
+        Self::plain(code, error.to_string())
+    }
+}
+
 impl fmt::Display for ApiError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{}: {}", self.code.name_and_status().0, self.message)
@@ -292,6 +305,7 @@ mod tests {
 
     use super::{ApiError, Code, FieldFailure};
     use crate::arn::Arn;
+    use crate::sigv4::SignatureError;
 
     #[track_caller]
     fn check(error: &ApiError, status: u16, error_type: &str, body: &Value) {
@@ -366,6 +380,19 @@ mod tests {
             assert!(!String::from_utf8_lossy(&encoded.body).contains("fire"));
             assert!(!error.to_string().contains("fire"));
             assert_eq!(error.cause(), Some("disk on fire"));
+        }
+    }
+
+    #[test]
+    fn a_refused_signature_keeps_its_name() {
+        for (error, name) in [
+            (SignatureError::MissingAuthenticationToken, "MissingAuthenticationTokenException"),
+            (SignatureError::IncompleteSignature("why".to_owned()), "IncompleteSignatureException"),
+            (SignatureError::UnrecognizedClient, "UnrecognizedClientException"),
+            (SignatureError::InvalidSignature("why".to_owned()), "InvalidSignatureException"),
+        ] {
+            let message = json!({"message": error.to_string()});
+            check(&ApiError::from(error), 403, name, &message);
         }
     }
 

@@ -7,6 +7,7 @@
 use super::StringMap;
 use super::field::{Failed, Field, Pattern};
 use crate::arn::{Arn, ResourceKind};
+use crate::capability::{Capabilities, Capability};
 use crate::id::{self, Id};
 use crate::limit::member;
 
@@ -172,37 +173,10 @@ pub fn user_id(field: &mut Field<'_>) -> Read<String> {
     field.text(&(1..=member::USER_ID_LENGTH_MAX), &ANY_TEXT)
 }
 
-/// What the holder of a chat token may do besides reading. Model: `ChatTokenCapability`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Capability {
-    /// Send messages.
-    SendMessage,
-    /// Disconnect any user of the room.
-    DisconnectUser,
-    /// Delete any message of the room.
-    DeleteMessage,
-}
-
-impl Capability {
-    /// The word on the wire.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::SendMessage => "SEND_MESSAGE",
-            Self::DisconnectUser => "DISCONNECT_USER",
-            Self::DeleteMessage => "DELETE_MESSAGE",
-        }
-    }
-}
-
 /// Model: `ChatTokenCapabilities`. It is a set: what is there twice counts once.
-pub fn capabilities(field: &mut Field<'_>) -> Read<Vec<Capability>> {
-    let all = [Capability::SendMessage, Capability::DisconnectUser, Capability::DeleteMessage]
-        .map(|capability| (capability.as_str(), capability));
-    let mut capabilities = field.list(None, |entry| entry.choice(&all))?;
-    capabilities.sort_unstable();
-    capabilities.dedup();
-    Ok(capabilities)
+pub fn capabilities(field: &mut Field<'_>) -> Read<Capabilities> {
+    let all = Capability::ALL.map(|capability| (capability.as_str(), capability));
+    Ok(field.list(None, |entry| entry.choice(&all))?.into_iter().collect())
 }
 
 /// Model: `SessionDurationInMinutes`.

@@ -104,22 +104,14 @@ fn read_body<T>(
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+mod request_tests;
+#[cfg(test)]
+mod tests {
     use proptest::collection::vec;
     use proptest::prelude::{any, proptest};
     use serde_json::Value;
 
     use super::{Sensitive, read_object};
-    use crate::error::ApiError;
-
-    /// The failing members of a ValidationException, in order, or "ok".
-    pub(crate) fn failing<T>(parsed: Result<T, ApiError>) -> Vec<String> {
-        let Err(error) = parsed else { return vec!["ok".to_owned()] };
-        let body: Value = serde_json::from_slice(&error.encode().body).unwrap_or_default();
-        assert_eq!(body["reason"], "FIELD_VALIDATION_FAILED", "{body}");
-        let fields = body["fieldList"].as_array().cloned().unwrap_or_default();
-        fields.iter().map(|field| field["name"].as_str().unwrap_or_default().to_owned()).collect()
-    }
 
     #[track_caller]
     fn refused(body: &[u8]) {

@@ -2,9 +2,9 @@
 
 use serde::Serialize;
 
-use super::constraint::{self, Capability};
-use super::{Sensitive, StringMap, read_body};
+use super::{Sensitive, StringMap, constraint, read_body};
 use crate::arn::Arn;
+use crate::capability::Capabilities;
 use crate::error::ApiError;
 
 /// CreateChatToken.
@@ -14,8 +14,8 @@ pub struct CreateChatTokenRequest {
     pub room: Arn,
     /// The application's name for the user; neither unique nor reserved.
     pub user_id: Sensitive<String>,
-    /// What the holder may do besides reading; sorted, none twice.
-    pub capabilities: Vec<Capability>,
+    /// What the holder may do besides reading.
+    pub capabilities: Capabilities,
     /// How long a session may last, counted from now, in minutes.
     pub session_minutes: Option<u32>,
     /// What is shown with each message of the user.
