@@ -111,6 +111,8 @@ pub mod control {
     pub const BODY_DISCARD_BYTES_MAX: u64 = 16 * 1_024 * 1_024;
     /// Open connections; beyond it new ones wait in the kernel's queue until another one ends.
     pub const CONNECTIONS_MAX: usize = 1_024;
+    /// Age at which a connection is closed once it is idle, in seconds: so nobody keeps one of those places for ever.
+    pub const CONNECTION_SECONDS_MAX: u64 = 600;
     /// Failing members that a ValidationException names; the rest is not listed.
     pub const FIELD_FAILURES_MAX: usize = 100;
     /// A request whose head or body takes longer to arrive is closed, in seconds.

@@ -76,9 +76,9 @@ impl PagedList<'_> {
     /// # Errors
     ///
     /// When it is not one that this server sealed for this list, or its key has been forgotten.
-    pub fn open<S: AsRef<[u8; 32]>>(
+    pub fn open<'k>(
         &self,
-        key: impl FnOnce(u32) -> Option<S>,
+        key: impl FnOnce(u32) -> Option<&'k [u8; 32]>,
         token: &str,
     ) -> Result<i64, InvalidPageToken> {
         let token = URL_SAFE_NO_PAD.decode(token).map_err(|_| InvalidPageToken)?;
@@ -86,7 +86,7 @@ impl PagedList<'_> {
         let (nonce, sealed) = rest.split_first_chunk::<NONCE_BYTES>().ok_or(InvalidPageToken)?;
         let [VERSION, key_id @ ..] = *head else { return Err(InvalidPageToken) };
         let secret = key(u32::from_be_bytes(key_id)).ok_or(InvalidPageToken)?;
-        let after = XChaCha20Poly1305::new(secret.as_ref().into())
+        let after = XChaCha20Poly1305::new(secret.into())
             .decrypt(&XNonce::from(*nonce), Payload { msg: sealed, aad: &self.binding(head) })
             .map_err(|_| InvalidPageToken)?;
         after.as_slice().try_into().map(i64::from_be_bytes).map_err(|_| InvalidPageToken)
@@ -123,8 +123,8 @@ mod tests {
         Scope { account_id: account_id.into(), region: region.into() }
     }
 
-    fn key(id: u32) -> Option<Box<[u8; 32]>> {
-        (id == 3).then(|| Box::new(SECRET))
+    fn key(id: u32) -> Option<&'static [u8; 32]> {
+        (id == 3).then_some(&SECRET)
     }
 
     fn seal(list: &PagedList<'_>, after: i64) -> String {
@@ -170,8 +170,8 @@ mod tests {
                 }
             }
         }
-        assert_eq!(rooms.open(|_| None::<Box<[u8; 32]>>, &token), Err(InvalidPageToken));
-        assert_eq!(rooms.open(|_| Some(Box::new([8; 32])), &token), Err(InvalidPageToken));
+        assert_eq!(rooms.open(|_| None, &token), Err(InvalidPageToken));
+        assert_eq!(rooms.open(|_| Some(&[8; 32]), &token), Err(InvalidPageToken));
     }
 
     proptest! {
