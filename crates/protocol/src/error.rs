@@ -96,7 +96,8 @@ pub struct FieldFailure {
 pub struct ApiError {
     code: Code,
     message: String,
-    members: Members,
+    // Boxed: results carry this type through every reader of a request.
+    members: Box<Members>,
     cause: Option<Shared<str>>,
 }
 
@@ -141,7 +142,7 @@ impl ApiError {
     /// An error without members of its own: those of authentication, size and the like.
     #[must_use]
     pub fn plain(code: Code, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), members: Members::default(), cause: None }
+        Self { code, message: message.into(), members: Box::default(), cause: None }
     }
 
     /// ValidationException for members that are wrong; names all of them.
@@ -164,7 +165,7 @@ impl ApiError {
             field_list: Some(failures),
             ..Members::default()
         };
-        Self { members, ..Self::plain(Code::Validation, message) }
+        Self { members: Box::new(members), ..Self::plain(Code::Validation, message) }
     }
 
     /// ValidationException for one member that is wrong.
@@ -177,7 +178,7 @@ impl ApiError {
     #[must_use]
     pub fn invalid_body(message: impl Into<String>) -> Self {
         let members = Members { reason: Some("OTHER"), ..Members::default() };
-        Self { members, ..Self::plain(Code::Validation, message) }
+        Self { members: Box::new(members), ..Self::plain(Code::Validation, message) }
     }
 
     /// ResourceNotFoundException.
@@ -248,7 +249,7 @@ impl ApiError {
             resource_type: Some(RESOURCE_TYPE),
             ..Members::default()
         };
-        Self { members, ..Self::plain(code, message) }
+        Self { members: Box::new(members), ..Self::plain(code, message) }
     }
 
     fn with_limit(mut self, limit: u32) -> Self {
