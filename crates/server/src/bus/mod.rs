@@ -50,9 +50,15 @@ pub struct Bus;
 #[allow(unused_variables, reason = "contract")]
 impl Bus {
     /// Publishes in `room` and answers the id of the event once the room has ordered it.
-    pub async fn publish(&self, room: &Room, publication: Publication) -> Result<Id, PublishError> { todo!() }
+    pub async fn publish(&self, room: &Room, publication: Publication) -> Result<Id, PublishError> {
+        todo!()
+    }
     /// Tells open connections of a room about an accepted UpdateRoom. Call it after the commit, before the answer.
-    pub async fn room_changed(&self, room: &Room) { todo!() }
+    pub async fn room_changed(&self, room: &Room) {
+        todo!()
+    }
     /// Tells open connections that their room is gone (they stay open; publishing gets 404 from now on).
-    pub async fn room_deleted(&self, room: &Arn) { todo!() }
+    pub async fn room_deleted(&self, room: &Arn) {
+        todo!()
+    }
 }

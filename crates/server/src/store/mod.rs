@@ -261,37 +261,99 @@ pub type Taggable = Arn;
 /// The operations. Ids and order keys are made inside, by the writer; `now` comes from the wall clock there.
 #[allow(unused_variables, reason = "contract")]
 impl Store {
-    pub async fn open(location: &Location) -> Result<Self, StoreError> { todo!() }
+    pub async fn open(location: &Location) -> Result<Self, StoreError> {
+        todo!()
+    }
     /// Flushes and closes; later calls answer `Unavailable`.
-    pub async fn close(&self) { todo!() }
+    pub async fn close(&self) {
+        todo!()
+    }
 
-    pub async fn create_room(&self, scope: &Scope, room: NewRoom) -> Result<Room, StoreError> { todo!() }
-    pub async fn get_room(&self, scope: &Scope, id: Id) -> Result<Room, StoreError> { todo!() }
-    pub async fn update_room(&self, scope: &Scope, id: Id, change: RoomChange) -> Result<Room, StoreError> { todo!() }
-    pub async fn delete_room(&self, scope: &Scope, id: Id) -> Result<(), StoreError> { todo!() }
+    pub async fn create_room(&self, scope: &Scope, room: NewRoom) -> Result<Room, StoreError> {
+        todo!()
+    }
+    pub async fn get_room(&self, scope: &Scope, id: Id) -> Result<Room, StoreError> {
+        todo!()
+    }
+    pub async fn update_room(&self, scope: &Scope, id: Id, change: RoomChange) -> Result<Room, StoreError> {
+        todo!()
+    }
+    pub async fn delete_room(&self, scope: &Scope, id: Id) -> Result<(), StoreError> {
+        todo!()
+    }
     /// At most `limit` rooms with an order key below `after` (all when `None`), newest first.
-    pub async fn list_rooms(&self, scope: &Scope, filter: &RoomFilter, after: Option<OrderKey>, limit: usize)
-        -> Result<Page<RoomSummary>, StoreError> { todo!() }
+    pub async fn list_rooms(
+        &self,
+        scope: &Scope,
+        filter: &RoomFilter,
+        after: Option<OrderKey>,
+        limit: usize,
+    ) -> Result<Page<RoomSummary>, StoreError> {
+        todo!()
+    }
 
-    pub async fn create_logging_configuration(&self, scope: &Scope, new: NewLoggingConfiguration) -> Result<LoggingConfiguration, StoreError> { todo!() }
-    pub async fn get_logging_configuration(&self, scope: &Scope, id: Id) -> Result<LoggingConfiguration, StoreError> { todo!() }
-    pub async fn update_logging_configuration(&self, scope: &Scope, id: Id, change: LoggingConfigurationChange) -> Result<LoggingConfiguration, StoreError> { todo!() }
-    pub async fn delete_logging_configuration(&self, scope: &Scope, id: Id) -> Result<(), StoreError> { todo!() }
-    pub async fn list_logging_configurations(&self, scope: &Scope, after: Option<OrderKey>, limit: usize)
-        -> Result<Page<LoggingConfiguration>, StoreError> { todo!() }
+    pub async fn create_logging_configuration(
+        &self,
+        scope: &Scope,
+        new: NewLoggingConfiguration,
+    ) -> Result<LoggingConfiguration, StoreError> {
+        todo!()
+    }
+    pub async fn get_logging_configuration(
+        &self,
+        scope: &Scope,
+        id: Id,
+    ) -> Result<LoggingConfiguration, StoreError> {
+        todo!()
+    }
+    pub async fn update_logging_configuration(
+        &self,
+        scope: &Scope,
+        id: Id,
+        change: LoggingConfigurationChange,
+    ) -> Result<LoggingConfiguration, StoreError> {
+        todo!()
+    }
+    pub async fn delete_logging_configuration(&self, scope: &Scope, id: Id) -> Result<(), StoreError> {
+        todo!()
+    }
+    pub async fn list_logging_configurations(
+        &self,
+        scope: &Scope,
+        after: Option<OrderKey>,
+        limit: usize,
+    ) -> Result<Page<LoggingConfiguration>, StoreError> {
+        todo!()
+    }
 
     /// `resource` must be of the caller's own scope (the caller checks).
-    pub async fn tags(&self, resource: &Taggable) -> Result<Tags, StoreError> { todo!() }
+    pub async fn tags(&self, resource: &Taggable) -> Result<Tags, StoreError> {
+        todo!()
+    }
     /// Adds or replaces; moves nothing in any list.
-    pub async fn tag(&self, resource: &Taggable, tags: Tags) -> Result<(), StoreError> { todo!() }
-    pub async fn untag(&self, resource: &Taggable, keys: Vec<String>) -> Result<(), StoreError> { todo!() }
+    pub async fn tag(&self, resource: &Taggable, tags: Tags) -> Result<(), StoreError> {
+        todo!()
+    }
+    pub async fn untag(&self, resource: &Taggable, keys: Vec<String>) -> Result<(), StoreError> {
+        todo!()
+    }
 
     /// All keys of a purpose, oldest first; makes the first one when there is none.
-    pub async fn keys(&self, purpose: KeyPurpose) -> Result<Vec<StoredKey>, StoreError> { todo!() }
+    pub async fn keys(&self, purpose: KeyPurpose) -> Result<Vec<StoredKey>, StoreError> {
+        todo!()
+    }
     /// Adds a new key that seals from now on, and forgets those made before `forget_before`.
-    pub async fn rotate_key(&self, purpose: KeyPurpose, forget_before: UnixMicros) -> Result<Vec<StoredKey>, StoreError> { todo!() }
+    pub async fn rotate_key(
+        &self,
+        purpose: KeyPurpose,
+        forget_before: UnixMicros,
+    ) -> Result<Vec<StoredKey>, StoreError> {
+        todo!()
+    }
 
     /// Marks a chat token as used: true for the first caller ever (across restarts and `kill -9`), false for every
     /// other. Does not wait for an fsync. `expires` is the token's own expiry, after which it need not be known.
-    pub async fn redeem(&self, token_id: u128, expires: UnixMicros) -> Result<bool, StoreError> { todo!() }
+    pub async fn redeem(&self, token_id: u128, expires: UnixMicros) -> Result<bool, StoreError> {
+        todo!()
+    }
 }
