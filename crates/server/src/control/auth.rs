@@ -101,7 +101,8 @@ impl AuthenticatedRequest {
     }
 }
 
-/// Root may do everything. Nobody else can have signed a request yet, but if so, they may do nothing.
+/// Root may do everything, and all credentials there are so far are the root's. A key that is not among them (any
+/// more) may do nothing.
 fn is_allowed(access_key_id: &str, _operation: Operation, credentials: &Credentials) -> bool {
-    access_key_id == &*credentials.root.access_key_id
+    credentials.find(access_key_id).is_some()
 }
