@@ -147,7 +147,8 @@ impl Hub {
     }
 
     /// On the shard that was chosen: makes the connection a member of its room. Its index is the one by which sockets
-    /// and effects name it. The greeting goes out with the next [`Hub::flush`].
+    /// and effects name it; since an index is used again, all effects must have been carried out before. The greeting
+    /// goes out with the next [`Hub::flush`].
     pub fn adopt(&mut self, now: Now, join: Join) -> u32 {
         self.generation = self.generation.wrapping_add(1);
         let grant = Grant {
@@ -315,16 +316,23 @@ impl Hub {
             }
         }
         let room = audience.key.clone();
-        if audience.members.is_empty() {
-            self.audience_by_room.remove(&room);
-            self.audiences.remove(seat.audience);
-        }
+        self.forget_if_empty(seat.audience);
         let home = room.home(self.settings.shards);
         if home == self.settings.shard {
             self.left(&room, home);
         } else {
             let shard = self.settings.shard;
             self.effects.push_back(Effect::Send(home, Message::Left { room, shard }));
+        }
+    }
+
+    /// Forgets the audience of a room that everybody has left. While a pass is due it stays: the pass is noted by its
+    /// slot, which another room would get.
+    fn forget_if_empty(&mut self, index: usize) {
+        let audience = &self.audiences[index];
+        if audience.members.is_empty() && !audience.scheduled {
+            self.audience_by_room.remove(&audience.key);
+            self.audiences.remove(index);
         }
     }
 

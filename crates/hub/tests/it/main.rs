@@ -4,6 +4,7 @@
 
 mod arbitrary_bytes;
 mod capabilities;
+mod coalescing;
 mod frames;
 mod harness;
 mod joining;
