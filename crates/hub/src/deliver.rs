@@ -180,6 +180,7 @@ where
                 }
             }
         }
+        private.bytes -= bytes.len() as u64;
         private.frames.pop_front();
         private.offset = 0;
     }

@@ -40,7 +40,7 @@ use std::collections::{BinaryHeap, HashMap, VecDeque};
 
 use protocol::close::CloseCode;
 use protocol::id::Id;
-use protocol::limit::edge::SESSION_END_GRACE_SECONDS;
+use protocol::limit::edge::{LAG_BYTES_MAX, SESSION_END_GRACE_SECONDS};
 use protocol::messaging::{Refusal, encode_error};
 use slab::Slab;
 
@@ -256,15 +256,23 @@ impl Hub {
         Id::from_random(self.random.next_u128())
     }
 
-    /// Queues a frame for one connection alone: after all frames of the room that came before it, and at once.
+    /// Queues a frame for one connection alone: after all frames of the room that came before it, and at once. A peer
+    /// that makes the server answer and does not read the answers is dropped before they pile up.
     fn send_private(&mut self, connection: u32, frame: Vec<u8>) {
         let Some(session) = self.sessions.get_mut(slot(connection)) else { return };
         if matches!(session.phase, Phase::Closing { .. }) {
             return;
         }
+        if session.private_bytes() + frame.len() as u64 > LAG_BYTES_MAX {
+            self.drop_slow(connection);
+            return;
+        }
+        // If something waits already, a write is due or the socket is full: no need to try once more for each frame.
+        if session.private.is_none() {
+            self.urgent.push(connection);
+        }
         let at = session.seat.map_or(0, |seat| self.audiences[seat.audience].log.head());
         session.push_private(at, frame);
-        self.urgent.push(connection);
     }
 
     /// Ends a session with a Close frame: what its room has sent so far is still written, then the Close, then nothing.

@@ -43,7 +43,6 @@ impl Hub {
         for connection in slow {
             self.drop_slow(connection);
         }
-        self.drop_deaf();
         let effects = &mut self.effects;
         self.homes.retain(|room, home| {
             if home.is_unconfirmed() {
@@ -79,18 +78,6 @@ impl Hub {
                 let frame = encode_close(CloseCode::Normal.as_u16(), &session_end_reason());
                 self.close(now, connection, frame);
             }
-        }
-    }
-
-    /// A connection that makes the server answer and does not read the answers.
-    fn drop_deaf(&mut self) {
-        let sessions = self.sessions.iter();
-        let flooded: Vec<u32> = sessions
-            .filter(|(_, session)| session.private.is_some() && session.private_bytes() > LAG_BYTES_MAX)
-            .map(|(index, _)| u32::try_from(index).unwrap_or(u32::MAX))
-            .collect();
-        for connection in flooded {
-            self.drop_slow(connection);
         }
     }
 }

@@ -12,6 +12,7 @@ mod kick;
 mod order;
 mod passes;
 mod placement;
+mod pressure;
 mod private_frames;
 mod rates;
 mod room_changes;
