@@ -133,7 +133,10 @@ impl Hub {
                     member.blocked_since_ms = was_blocked;
                 }
                 audience.blocked += usize::from(member.blocked_since_ms != 0);
-                audience.blocked -= usize::from(was_blocked != 0);
+                if was_blocked != 0 {
+                    audience.blocked -= 1;
+                    audience.release_kept();
+                }
             }
             None => {
                 while session.private.is_some() && write_private(&mut session.private, connection, offer) {}

@@ -18,3 +18,4 @@ mod rates;
 mod room_changes;
 mod session_end;
 mod silence;
+mod slow_reader;
