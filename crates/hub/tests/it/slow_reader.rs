@@ -114,6 +114,21 @@ fn one_who_catches_up_begins_anew() {
     assert_eq!((node.is_closed(ann), node.heard(ann).len()), (false, 3));
 }
 
+/// A shard may read the clock, then flush, and then sweep with the reading it has.
+#[test]
+fn a_sweep_that_is_a_little_behind_drops_nobody() {
+    let mut node = Node::new(1);
+    let room = room(1);
+    let ann = node.join(&Guest::new(&room, "ann"));
+    let before = node.now();
+    node.stall(ann, 0);
+    node.advance_ms(5);
+    node.event(&room, "stuck").expect("not busy");
+    node.hub(0).sweep(before);
+    node.settle();
+    assert!(!node.is_closed(ann));
+}
+
 #[test]
 fn a_broken_socket_is_removed_and_harms_nobody() {
     let mut node = Node::new(1);
