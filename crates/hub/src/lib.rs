@@ -37,6 +37,7 @@ mod sweep;
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::hash::{BuildHasherDefault, DefaultHasher};
 
 use protocol::close::CloseCode;
 use protocol::id::Id;
@@ -94,8 +95,9 @@ pub struct Counters {
 pub struct Hub {
     settings: Settings,
     random: Random,
-    /// Rooms whose home is this shard.
-    homes: HashMap<RoomKey, Home>,
+    /// Rooms whose home is this shard. They are walked through, so the order must be the same in every run of a
+    /// simulation. Fixed keys of the hash are no risk: room ids are random and the server's own.
+    homes: HashMap<RoomKey, Home, BuildHasherDefault<DefaultHasher>>,
     /// Rooms with members on this shard.
     audiences: Slab<Audience>,
     audience_by_room: HashMap<RoomKey, usize>,
@@ -120,7 +122,7 @@ impl Hub {
         Self {
             random: Random::from_seed(settings.seed),
             settings,
-            homes: HashMap::new(),
+            homes: HashMap::default(),
             audiences: Slab::new(),
             audience_by_room: HashMap::new(),
             sessions: Slab::new(),

@@ -73,6 +73,23 @@ fn a_room_that_everybody_left_leaves_nothing_behind() {
     }
 }
 
+/// A simulation must be repeatable, so no order may come from a random hash.
+#[test]
+fn what_a_sweep_asks_for_comes_in_the_same_order_in_every_run() {
+    let run = || {
+        let mut node = Node::new(1);
+        for number in 0..50 {
+            node.join(&Guest::new(&room(number), "ann"));
+        }
+        node.loads.clear();
+        node.sweep();
+        std::mem::take(&mut node.loads)
+    };
+    let loads = run();
+    assert_eq!(loads.len(), 50);
+    assert_eq!(run(), loads);
+}
+
 #[test]
 fn a_handshake_that_was_given_up_is_taken_back_by_left() {
     let mut node = Node::new(1);
