@@ -64,6 +64,9 @@ pub mod edge {
     pub const MESSAGE_BYTES_MAX: usize = 16 * 1_024;
     /// Longest head of a handshake, in bytes; beyond it 431.
     pub const HANDSHAKE_BYTES_MAX: usize = 16 * 1_024;
+    /// How long a handshake is held while the store cannot answer, in seconds; beyond it 503. Official SDKs give up
+    /// for good after four refused handshakes within milliseconds, so waiting is better than refusing.
+    pub const HANDSHAKE_HOLD_SECONDS_MAX: u64 = 60;
     /// A handshake that takes longer is closed (while the server itself holds it, the clock stands), in seconds.
     pub const HANDSHAKE_SECONDS_MAX: u64 = 30;
     /// Unfinished handshakes at once, as a share of the process's file descriptors, in percent; beyond it the
