@@ -51,10 +51,11 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use self::auth::{AuthorizedRequest, Credentials, RawRequest};
+use self::auth::{AuthorizedRequest, RawRequest};
 use self::receive::Refusal;
 use crate::bus::Bus;
 use crate::clock;
+use crate::credentials::Credentials;
 use crate::health::Readiness;
 use crate::http::{self, Answer};
 use crate::keys::KeyRing;
