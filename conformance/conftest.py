@@ -20,6 +20,7 @@ CLIENT_OF_FOLDER = {
     "model": "signed HTTP",
     "raw": "signed HTTP",
     "durability": "signed HTTP",
+    "scripts": "none",
 }
 CLIENT_OF_FILE = {
     "test_websocket": "raw WebSocket",
