@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 
 import pytest
 
@@ -274,24 +275,18 @@ def test_the_request_id_of_a_wrong_request_comes_back(join):
 @pytest.mark.covers("frame:ERROR")
 def test_fields_that_are_too_large_are_refused(join):
     sender = join()
-    exact = sender.act(Action="SEND_MESSAGE", Content="x", Attributes={"k": "v" * 1023})
-    assert exact["Attributes"] == {"k": "v" * 1023}
+    exact = sender.act(Action="SEND_MESSAGE", Content="x", Attributes={"k": "v" * 1023}, RequestId="r" * 256)
+    assert (exact["Attributes"], exact["RequestId"]) == ({"k": "v" * 1023}, "r" * 256)
     for oversized in ({"Attributes": {"k": "é" * 512}}, {"RequestId": "r" * 257}):
         frame = sender.act(Action="SEND_MESSAGE", Content="x", **oversized)
-        assert (frame["Type"], frame["ErrorCode"]) == ("ERROR", 413 if "Attributes" in oversized else frame["ErrorCode"])
-        assert frame["ErrorCode"] in (400, 413)
+        assert (frame["Type"], frame["ErrorCode"]) == ("ERROR", 400)
 
 
-@pytest.mark.covers("frame:MESSAGE")
-def test_json_in_a_binary_frame_is_answered_and_does_not_end_the_connection_uncleanly(join):
+@pytest.mark.covers("frame:ERROR")
+def test_binary_is_closed_with_1003(join):
     sender = join()
     sender.send_frame(BINARY, b'{"Action":"SEND_MESSAGE","Content":"binary"}')
-    frame = sender.receive_frame()
-    # The service's own behaviour is not known: a message, an error frame or Close 1003 are all defensible.
-    if frame.opcode == TEXT:
-        assert json.loads(frame.payload)["Type"] in ("MESSAGE", "ERROR")
-    else:
-        assert frame.payload[:2] == (1003).to_bytes(2, "big")
+    assert sender.receive_close()[0] == 1003
 
 
 # --- capabilities ------------------------------------------------------------------------------------------------
@@ -331,15 +326,21 @@ def test_the_length_of_a_message_counts_code_points(join, character):
 
 
 def answers(socket, requests):
-    """Sends everything at once; the answers by RequestId, in whatever order they come."""
+    """Sends everything at once; the answers by RequestId, in whatever order they come, and how long that took."""
     frames = {}
+    started = time.monotonic()
     for request in requests:
         socket.send_json(request)
     while len(frames) < len(requests):
         frame = socket.receive_json()
         if frame["RequestId"]:
             frames[frame["RequestId"]] = frame
-    return frames
+    return frames, time.monotonic() - started
+
+
+def assert_rate(passed, per_second, seconds):
+    """A second's worth passes at once, and then as many as the time that went by allows."""
+    assert per_second <= passed <= per_second * (1 + seconds) + 1, f"{passed} in {seconds} s"
 
 
 def burst(count, prefix="n"):
@@ -359,14 +360,13 @@ def send_until_accepted(socket):
 @pytest.mark.covers("SEND_MESSAGE", "frame:ERROR")
 def test_ten_requests_a_second_of_one_connection(join):
     sender, other = join(), join(user="bob")
-    frames = answers(sender, burst(40))
+    frames, seconds = answers(sender, burst(40))
     passed = [frame for frame in frames.values() if frame["Type"] == "MESSAGE"]
     refused = [frame for frame in frames.values() if frame["Type"] == "ERROR"]
-    # Ten at once, and one more for each tenth of a second that the burst took.
-    assert 10 <= len(passed) <= 14, len(passed)
+    assert_rate(len(passed), 10, seconds)
     for frame in refused:
         assert (frame["ErrorCode"], frame["ErrorMessage"]) == (429, "rate limit exceeded")
-    assert answers(other, burst(1, "other"))["other0"]["Type"] == "MESSAGE", "the limit is the connection's own"
+    assert answers(other, burst(1, "other"))[0]["other0"]["Type"] == "MESSAGE", "the limit is the connection's own"
     assert send_until_accepted(sender)["Content"] == "again"
 
 
@@ -374,23 +374,25 @@ def test_ten_requests_a_second_of_one_connection(join):
 def test_every_kind_of_request_counts_against_the_connection(join):
     sender = join(capabilities=["DELETE_MESSAGE"])
     requests = [{"Action": "DELETE_MESSAGE", "Id": "M2YcHkgffEvU", "RequestId": f"n{number}"} for number in range(20)]
-    frames = answers(sender, requests)
+    frames, seconds = answers(sender, requests)
     codes = [frame.get("ErrorCode") for frame in frames.values()]
-    assert 10 <= codes.count(None) <= 14 and codes.count(429) == 20 - codes.count(None)
+    assert_rate(codes.count(None), 10, seconds)
+    assert codes.count(429) == 20 - codes.count(None)
 
 
 @pytest.mark.covers("SEND_MESSAGE", "CreateRoom")
 def test_the_rooms_own_rate_counts_all_senders(chat, join):
     slow = chat.create_room(maximumMessageRatePerSecond=2)
     senders = [join(user=f"u{number}", room=slow) for number in range(3)]
-    passed = 0
+    passed, started = 0, time.monotonic()
     for number, sender in enumerate(senders):
-        for frame in answers(sender, burst(4, f"s{number}-")).values():
+        frames, _ = answers(sender, burst(4, f"s{number}-"))
+        for frame in frames.values():
             if frame["Type"] == "MESSAGE":
                 passed += 1
             else:
                 assert (frame["ErrorCode"], frame["ErrorMessage"]) == (429, "rate limit exceeded")
-    assert 2 <= passed <= 5, passed
+    assert_rate(passed, 2, time.monotonic() - started)
 
 
 # --- moderation from the control plane, and life-cycle -----------------------------------------------------------
@@ -437,8 +439,10 @@ def test_update_room_takes_hold_on_open_connections(chat, room, join):
 def test_a_lower_rate_takes_hold_on_open_connections(chat, room, join):
     senders = [join(user=f"u{number}") for number in range(2)]
     chat.update_room(identifier=room["arn"], maximumMessageRatePerSecond=1)
-    frames = [frame for n, sender in enumerate(senders) for frame in answers(sender, burst(5, f"s{n}-")).values()]
-    assert 1 <= sum(frame["Type"] == "MESSAGE" for frame in frames) <= 4
+    started = time.monotonic()
+    frames = [frame for n, sender in enumerate(senders) for frame in answers(sender, burst(5, f"s{n}-"))[0].values()]
+    passed = sum(frame["Type"] == "MESSAGE" for frame in frames)
+    assert_rate(passed, 1, time.monotonic() - started)
 
 
 @pytest.mark.covers("CreateRoom", "frame:MESSAGE")
