@@ -99,6 +99,11 @@ pub mod control {
     pub const JSON_DEPTH_MAX: usize = 32;
     /// How far a request's date may be from the server's clock, in seconds. Signature Version 4.
     pub const CLOCK_SKEW_SECONDS_MAX: u64 = 300;
+    /// Longest life of a presigned request, in seconds (`X-Amz-Expires`). Signature Version 4: seven days.
+    pub const PRESIGNED_SECONDS_MAX: u64 = 604_800;
+    /// Longest region in a credential scope, in characters; the longest of AWS has 14. With it, no ARN of ours is
+    /// longer than the model allows.
+    pub const REGION_LENGTH_MAX: usize = 32;
 }
 
 /// Chat tokens.
@@ -108,6 +113,44 @@ pub mod token {
     /// The share of a token's life that is taken off at random, in percent, so that a crowd which joined together
     /// does not refresh together.
     pub const LIFE_JITTER_PERCENT_MAX: u64 = 10;
+    /// Longest text of a token, in bytes. Claims at all their limits need less; longer texts are not looked at.
+    pub const TEXT_BYTES_MAX: usize = 4_096;
+}
+
+/// The store.
+pub mod store {
+    /// Writes that wait for the writer; beyond it the caller is told at once that the store is not available.
+    pub const WRITES_WAITING_MAX: usize = 4_096;
+    /// Writes of one commit; the rest goes with the next. It bounds what one failed commit can take down with it.
+    pub const GROUP_WRITES_MAX: usize = 512;
+    /// Reads that wait for a reader; beyond it the caller is told at once that the store is not available.
+    pub const READS_WAITING_MAX: usize = 4_096;
+    /// Read connections, whatever the number of cores: each costs its page cache.
+    pub const READERS_MAX: usize = 8;
+    /// Page cache of the writer, in KiB.
+    pub const WRITER_CACHE_KIB: i64 = 16 * 1_024;
+    /// Page cache of each reader, in KiB.
+    pub const READER_CACHE_KIB: i64 = 4 * 1_024;
+    /// Prepared statements that a connection keeps; more than the store has, so that none is ever prepared twice.
+    pub const STATEMENTS_PER_CONNECTION: usize = 64;
+    /// Pages of the write-ahead log after which they are copied into the main file and the log starts over; 4 KiB
+    /// each. A reader that stays longer than usual (a check) lets the log grow past it meanwhile.
+    pub const WAL_PAGES_MAX: i64 = 4_096;
+    /// The first wait before a store that failed is opened again, in milliseconds; doubled up to the next limit.
+    pub const REOPEN_BACKOFF_MS_MIN: u64 = 10;
+    /// The longest wait before a store that failed is opened again, in milliseconds.
+    pub const REOPEN_BACKOFF_MS_MAX: u64 = 1_000;
+    /// Tags of a room, in bytes of JSON, that are carried in each of its up to 16 postings; longer ones are looked up
+    /// in the room when it is listed.
+    pub const TAGS_CARRIED_BYTES_MAX: usize = 400;
+    /// Redemptions that wait to be written; beyond it the caller is told at once that the store is not available.
+    pub const REDEMPTIONS_WAITING_MAX: usize = 16_384;
+    /// Redemptions that are written at once.
+    pub const REDEMPTIONS_PER_WRITE_MAX: usize = 1_024;
+    /// Redeemed chat tokens are kept, and dropped, by the part of this many seconds in which they expire.
+    pub const REDEMPTION_BUCKET_SECONDS: i64 = 600;
+    /// Discrepancies that one check lists.
+    pub const DISCREPANCIES_MAX: usize = 1_000;
 }
 
 /// Which of the limits are in force (`limits.profile`).
