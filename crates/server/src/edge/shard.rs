@@ -23,7 +23,7 @@ use tokio::sync::mpsc;
 
 use super::arrival::{Arrival, ArrivalReader, ArrivalSender};
 use super::figures::Figures;
-use super::transport::{Received, Transport};
+use super::transport::{Received, Scratch, Transport};
 use crate::bus::{Bus, InboxReader};
 
 /// The poll's token for "somebody has put something into the inbox".
@@ -33,8 +33,6 @@ const EVENTS_MAX: usize = 1_024;
 /// Messages and arrivals taken per turn, so that sockets are looked at in between.
 const MESSAGES_PER_TURN: usize = 1_024;
 const ARRIVALS_PER_TURN: usize = 64;
-/// Bytes read from one socket per turn.
-const READ_BYTES: usize = 64 * 1_024;
 const SWEEP_INTERVAL_NANOS: u64 = 1_000_000_000;
 const QUANTUM_NANOS: u64 = PASS_QUANTUM_MICROS * 1_000;
 /// While draining: this share of the connections is closed per turn, one turn every few milliseconds.
@@ -74,8 +72,7 @@ pub(super) struct Shard {
     origin: Instant,
     /// Sockets that had more to read than one turn takes.
     unread: Vec<u32>,
-    /// One buffer for all reading: what a client has sent lies here until the hub has taken it.
-    scratch: Vec<u8>,
+    scratch: Scratch,
     /// Messages for shards whose inbox is full, in order. It grows only by what one turn makes: rooms with members on
     /// those shards publish nothing meanwhile.
     unsent: VecDeque<(ShardIndex, Message)>,
@@ -87,7 +84,13 @@ pub(super) struct Shard {
 /// A connection's socket, and the beginning of a frame that is not whole yet.
 struct Socket {
     transport: Transport,
-    partial: Option<Box<Vec<u8>>>,
+    partial: Option<Box<[u8]>>,
+}
+
+impl Socket {
+    fn keep(&mut self, partial: &[u8]) {
+        self.partial = (!partial.is_empty()).then(|| partial.into());
+    }
 }
 
 impl Shard {
@@ -106,7 +109,7 @@ impl Shard {
             draining: parts.draining,
             origin: parts.origin,
             unread: Vec::new(),
-            scratch: Vec::with_capacity(READ_BYTES),
+            scratch: Scratch::new(),
             unsent: VecDeque::new(),
             unplaced: VecDeque::new(),
             swept_at: 0,
@@ -201,40 +204,21 @@ impl Shard {
 
     /// Reads once, and gives the hub what is there, behind what was left of the last time.
     fn read(&mut self, now: Now, connection: u32) {
-        let mut buffer = std::mem::take(&mut self.scratch);
-        buffer.clear();
-        let Some(socket) = self.socket_mut(connection) else {
-            self.scratch = buffer;
-            return;
-        };
-        if let Some(partial) = socket.partial.take() {
-            buffer.extend_from_slice(&partial);
-        }
-        match socket.transport.receive(&mut buffer, READ_BYTES) {
-            Received::Bytes { more, .. } => {
+        let Some(socket) = self.sockets.get_mut(connection as usize).and_then(Option::as_mut) else { return };
+        let partial = socket.partial.take().unwrap_or_default();
+        let start = partial.len();
+        self.scratch.plain[..start].copy_from_slice(&partial);
+        match socket.transport.receive(&mut self.scratch, start) {
+            Received::Bytes { count, more } => {
                 if more {
                     self.unread.push(connection);
                 }
-                self.received(now, connection, &mut buffer);
+                let buffer = &mut self.scratch.plain[..start + count];
+                let taken = self.hub.received(now, connection, buffer);
+                socket.keep(&buffer[taken..]);
             }
-            Received::Nothing => self.keep(connection, &buffer),
+            Received::Nothing => socket.keep(&partial),
             Received::End => self.hub.disconnected(connection),
-        }
-        buffer.clear();
-        buffer.shrink_to(2 * READ_BYTES);
-        self.scratch = buffer;
-    }
-
-    fn received(&mut self, now: Now, connection: u32, buffer: &mut [u8]) {
-        let taken = self.hub.received(now, connection, buffer);
-        self.keep(connection, &buffer[taken..]);
-    }
-
-    fn keep(&mut self, connection: u32, rest: &[u8]) {
-        if !rest.is_empty()
-            && let Some(socket) = self.socket_mut(connection)
-        {
-            socket.partial = Some(Box::new(rest.to_vec()));
         }
     }
 
@@ -284,10 +268,10 @@ impl Shard {
         if self.sockets.len() <= slot {
             self.sockets.resize_with(slot + 1, || None);
         }
-        self.sockets[slot] = Some(Socket { transport, partial: None });
-        if !early.is_empty() {
-            self.received(now, connection, &mut early);
-        }
+        let mut socket = Socket { transport, partial: None };
+        let taken = self.hub.received(now, connection, &mut early);
+        socket.keep(&early[taken..]);
+        self.sockets[slot] = Some(socket);
     }
 
     fn flush(&mut self) {

@@ -38,9 +38,9 @@ impl TlsEngine {
         Ok(Self { session, incoming: Vec::new(), outgoing: Vec::new(), peer_closed: false })
     }
 
-    /// Takes what the peer sent, and appends what it says to `plain`. Answers of TLS itself (handshake, alerts) wait
+    /// Takes what the peer sent, and gives what it says to `take`, piece by piece. Answers of TLS itself (handshake, alerts) wait
     /// in [`TlsEngine::outgoing`] afterwards, also after a failure.
-    pub(super) fn receive(&mut self, bytes: &[u8], plain: &mut Vec<u8>) -> Result<(), TlsFailure> {
+    pub(super) fn receive(&mut self, bytes: &[u8], mut take: impl FnMut(&[u8])) -> Result<(), TlsFailure> {
         self.incoming.extend_from_slice(bytes);
         loop {
             let UnbufferedStatus { mut discard, state, .. } =
@@ -51,7 +51,7 @@ impl TlsEngine {
                     while let Some(record) = traffic.next_record() {
                         let record = record.map_err(|_| TlsFailure)?;
                         discard += record.discard;
-                        plain.extend_from_slice(record.payload);
+                        take(record.payload);
                     }
                 }
                 ConnectionState::EncodeTlsData(mut data) => {

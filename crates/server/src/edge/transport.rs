@@ -3,10 +3,28 @@
 use std::io::{ErrorKind, Read, Write};
 use std::net::Shutdown;
 
+use hub::inbound::BUFFER_BYTES_MAX;
 use hub::message::Written;
 use mio::net::TcpStream;
 
-use super::tls::TlsEngine;
+use super::tls::{RECORD_BYTES_MAX, TlsEngine};
+
+/// Bytes read from one socket at a time.
+const READ_BYTES: usize = 32 * 1_024;
+
+/// The buffers of one shard that all its sockets are read into, so that an idle connection has none.
+pub(super) struct Scratch {
+    /// What clients say. Holds a part of a frame from before, one read, and what TLS had kept of a record.
+    pub(super) plain: Box<[u8]>,
+    encrypted: Box<[u8]>,
+}
+
+impl Scratch {
+    pub(super) fn new() -> Self {
+        let plain_bytes = BUFFER_BYTES_MAX + READ_BYTES + 2 * RECORD_BYTES_MAX;
+        Self { plain: vec![0; plain_bytes].into(), encrypted: vec![0; READ_BYTES].into() }
+    }
+}
 
 /// A socket in non-blocking mode.
 pub(super) enum Transport {
@@ -49,18 +67,11 @@ impl Transport {
         }
     }
 
-    /// Appends what the peer has sent to `buffer`, at most about `bytes_max` (one TLS record more).
-    pub(super) fn receive(&mut self, buffer: &mut Vec<u8>, bytes_max: usize) -> Received {
+    /// Reads once: puts what the peer has sent into `scratch`, from `start` on.
+    pub(super) fn receive(&mut self, scratch: &mut Scratch, start: usize) -> Received {
         match self {
-            Self::Plain(stream) => {
-                let start = buffer.len();
-                buffer.resize(start + bytes_max, 0);
-                let received = read(stream, &mut buffer[start..]);
-                let count = if let Received::Bytes { count, .. } = received { count } else { 0 };
-                buffer.truncate(start + count);
-                received
-            }
-            Self::Tls(tls) => tls.receive(buffer, bytes_max),
+            Self::Plain(stream) => read(stream, &mut scratch.plain[start..start + READ_BYTES]),
+            Self::Tls(tls) => tls.receive(scratch, start),
         }
     }
 
@@ -93,16 +104,18 @@ impl Transport {
 pub(super) struct Broken;
 
 impl TlsTransport {
-    fn receive(&mut self, buffer: &mut Vec<u8>, bytes_max: usize) -> Received {
-        let start = buffer.len();
-        let mut encrypted = vec![0; bytes_max];
-        let received = read(&mut self.stream, &mut encrypted);
+    fn receive(&mut self, scratch: &mut Scratch, start: usize) -> Received {
+        let received = read(&mut self.stream, &mut scratch.encrypted);
         let Received::Bytes { count, more } = received else { return received };
-        let understood = self.engine.receive(&encrypted[..count], buffer);
+        let mut end = start;
+        let understood = self.engine.receive(&scratch.encrypted[..count], |plain| {
+            scratch.plain[end..end + plain.len()].copy_from_slice(plain);
+            end += plain.len();
+        });
         if self.flush().is_err() || understood.is_err() || self.engine.peer_closed() {
             return Received::End;
         }
-        Received::Bytes { count: buffer.len() - start, more }
+        Received::Bytes { count: end - start, more }
     }
 
     fn write(&mut self, bytes: &[u8]) -> Written {
