@@ -22,9 +22,9 @@ use protocol::time::Timestamp;
 use tokio::sync::mpsc;
 
 use super::arrival::{Arrival, ArrivalReader, ArrivalSender};
-use super::figures::Figures;
 use super::transport::{Received, Scratch, Transport};
 use crate::bus::{Bus, InboxReader};
+use crate::metrics::Figures;
 
 /// The poll's token for "somebody has put something into the inbox".
 pub(super) const WAKE: Token = Token(usize::MAX);
