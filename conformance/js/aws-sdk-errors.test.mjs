@@ -79,7 +79,10 @@ for (const [operation, command] of Object.entries(pointedNowhere)) {
     const error = await failureOf(command);
     assert.ok(error instanceof ResourceNotFoundException, `${error.name}: ${error.message}`);
     const { resourceId, resourceType, $fault } = error;
-    assert.deepEqual({ resourceId, resourceType, $fault }, { resourceId: UNKNOWN_ID, resourceType: 'ROOM', $fault: 'client' });
+    assert.deepEqual(
+      { resourceId, resourceType, $fault },
+      { resourceId: UNKNOWN_ID, resourceType: 'ROOM', $fault: 'client' },
+    );
     assert.equal(error.$metadata.httpStatusCode, 404);
     assert.match(error.message, /\S/);
   });
@@ -92,10 +95,16 @@ const refused = {
     ['maximumMessageLength', 'maximumMessageRatePerSecond', 'name'],
   ],
   GetRoom: [new GetRoomCommand({ identifier: UNKNOWN_ID }), ['identifier']],
-  UpdateRoom: [new UpdateRoomCommand({ identifier: `${UNKNOWN_ROOM}\n`, name: 'a'.repeat(129) }), ['identifier', 'name']],
+  UpdateRoom: [
+    new UpdateRoomCommand({ identifier: `${UNKNOWN_ROOM}\n`, name: 'a'.repeat(129) }),
+    ['identifier', 'name'],
+  ],
   DeleteRoom: [new DeleteRoomCommand({ identifier: UNKNOWN_CONFIGURATION }), ['identifier']],
   ListRooms: [new ListRoomsCommand({ maxResults: 51, name: 'no spaces' }), ['maxResults', 'name']],
-  CreateLoggingConfiguration: [new CreateLoggingConfigurationCommand({ name: '?' }), ['destinationConfiguration', 'name']],
+  CreateLoggingConfiguration: [
+    new CreateLoggingConfigurationCommand({ name: '?' }),
+    ['destinationConfiguration', 'name'],
+  ],
   GetLoggingConfiguration: [new GetLoggingConfigurationCommand({ identifier: UNKNOWN_ROOM }), ['identifier']],
   UpdateLoggingConfiguration: [
     new UpdateLoggingConfigurationCommand({ identifier: UNKNOWN_CONFIGURATION, name: '?' }),
@@ -104,15 +113,26 @@ const refused = {
   DeleteLoggingConfiguration: [new DeleteLoggingConfigurationCommand({ identifier: 'x' }), ['identifier']],
   ListLoggingConfigurations: [new ListLoggingConfigurationsCommand({ maxResults: 0 }), ['maxResults']],
   CreateChatToken: [
-    new CreateChatTokenCommand({ roomIdentifier: 'x', userId: '', capabilities: ['VIEW'], sessionDurationInMinutes: 181 }),
+    new CreateChatTokenCommand({
+      roomIdentifier: 'x',
+      userId: '',
+      capabilities: ['VIEW'],
+      sessionDurationInMinutes: 181,
+    }),
     ['capabilities', 'roomIdentifier', 'sessionDurationInMinutes', 'userId'],
   ],
   SendEvent: [new SendEventCommand({ roomIdentifier: UNKNOWN_ROOM, eventName: '' }), ['eventName']],
-  DeleteMessage: [new DeleteMessageCommand({ roomIdentifier: UNKNOWN_ROOM, id: 'short', reason: '' }), ['id', 'reason']],
+  DeleteMessage: [
+    new DeleteMessageCommand({ roomIdentifier: UNKNOWN_ROOM, id: 'short', reason: '' }),
+    ['id', 'reason'],
+  ],
   DisconnectUser: [new DisconnectUserCommand({ roomIdentifier: UNKNOWN_ROOM, userId: 'é'.repeat(129) }), ['userId']],
   TagResource: [new TagResourceCommand({ resourceArn: 'arn:aws:s3:::bucket', tags: { a: 'b' } }), ['resourceArn']],
   UntagResource: [
-    new UntagResourceCommand({ resourceArn: UNKNOWN_ROOM, tagKeys: Array.from({ length: 51 }, (_, index) => `${index}`) }),
+    new UntagResourceCommand({
+      resourceArn: UNKNOWN_ROOM,
+      tagKeys: Array.from({ length: 51 }, (_, index) => `${index}`),
+    }),
     ['tagKeys'],
   ],
   ListTagsForResource: [new ListTagsForResourceCommand({ resourceArn: 'x' }), ['resourceArn']],
@@ -132,7 +152,10 @@ for (const [operation, [command, names]] of Object.entries(refused)) {
 }
 
 check('a page token that the server did not make is refused', ['ListRooms', 'ListLoggingConfigurations'], async () => {
-  for (const command of [new ListRoomsCommand({ nextToken: 'made-up' }), new ListLoggingConfigurationsCommand({ nextToken: 'made-up' })]) {
+  for (const command of [
+    new ListRoomsCommand({ nextToken: 'made-up' }),
+    new ListLoggingConfigurationsCommand({ nextToken: 'made-up' }),
+  ]) {
     const error = await failureOf(command);
     assert.ok(error instanceof ValidationException, `${error.name}: ${error.message}`);
   }
@@ -161,14 +184,18 @@ check('a room of another region is not found', ['GetRoom'], async () => {
 });
 
 check('a wrong secret is an InvalidSignatureException', ['ListRooms'], async () => {
-  const error = await failureOf(new ListRoomsCommand({}), { credentials: { ...CREDENTIALS, secretAccessKey: 'wrong' } });
+  const error = await failureOf(new ListRoomsCommand({}), {
+    credentials: { ...CREDENTIALS, secretAccessKey: 'wrong' },
+  });
   assert.equal(error.name, 'InvalidSignatureException');
   assert.equal(error.$metadata.httpStatusCode, 403);
   assert.ok(!error.message.includes(CREDENTIALS.secretAccessKey));
 });
 
 check('an unknown access key is an UnrecognizedClientException', ['ListRooms'], async () => {
-  const error = await failureOf(new ListRoomsCommand({}), { credentials: { ...CREDENTIALS, accessKeyId: 'AKIDNOBODY' } });
+  const error = await failureOf(new ListRoomsCommand({}), {
+    credentials: { ...CREDENTIALS, accessKeyId: 'AKIDNOBODY' },
+  });
   assert.equal(error.name, 'UnrecognizedClientException');
   assert.equal(error.$metadata.httpStatusCode, 403);
 });
@@ -198,14 +225,21 @@ check('an event whose attributes are over 4 KB is refused by the member’s name
   const { arn: roomIdentifier } = await createRoom(client);
   const attributes = { key: 'x'.repeat(4_096 - 'key'.length) };
   await send(client, new SendEventCommand({ roomIdentifier, eventName: 'e', attributes }));
-  const error = await failureOf(new SendEventCommand({ roomIdentifier, eventName: 'e', attributes: { key: `${attributes.key}x` } }));
+  const error = await failureOf(
+    new SendEventCommand({ roomIdentifier, eventName: 'e', attributes: { key: `${attributes.key}x` } }),
+  );
   assert.ok(error instanceof ValidationException, `${error.name}: ${error.message}`);
-  assert.deepEqual(error.fieldList.map(({ name }) => name), ['attributes']);
+  assert.deepEqual(
+    error.fieldList.map(({ name }) => name),
+    ['attributes'],
+  );
 });
 
 check('a body over 64 KiB is a typed 413', ['SendEvent'], async () => {
   const { arn: roomIdentifier } = await createRoom(client);
-  const error = await failureOf(new SendEventCommand({ roomIdentifier, eventName: 'e', attributes: { key: 'x'.repeat(70_000) } }));
+  const error = await failureOf(
+    new SendEventCommand({ roomIdentifier, eventName: 'e', attributes: { key: 'x'.repeat(70_000) } }),
+  );
   assert.equal(error.$metadata.httpStatusCode, 413);
   assert.equal(error.name, 'RequestEntityTooLargeException');
 });

@@ -86,7 +86,9 @@ check('a room keeps everything it is given', ['CreateRoom', 'GetRoom', 'CreateLo
 });
 
 check('an update changes what it names and nothing else', ['UpdateRoom', 'GetRoom'], async () => {
-  const configuration = await createConfiguration({ destinationConfiguration: { firehose: { deliveryStreamName: 'chat' } } });
+  const configuration = await createConfiguration({
+    destinationConfiguration: { firehose: { deliveryStreamName: 'chat' } },
+  });
   const room = await createRoom(client, {
     name: 'before',
     messageReviewHandler: { uri: HANDLER_URI },
@@ -95,16 +97,25 @@ check('an update changes what it names and nothing else', ['UpdateRoom', 'GetRoo
   });
   assert.deepEqual(room.messageReviewHandler, { uri: HANDLER_URI, fallbackResult: 'ALLOW' });
 
-  const renamed = await send(client, new UpdateRoomCommand({ identifier: room.arn, name: 'after', maximumMessageLength: 7 }));
+  const renamed = await send(
+    client,
+    new UpdateRoomCommand({ identifier: room.arn, name: 'after', maximumMessageLength: 7 }),
+  );
   assert.ok(renamed.updateTime > room.updateTime);
   assert.deepEqual(renamed, { ...room, name: 'after', maximumMessageLength: 7, updateTime: renamed.updateTime });
   assert.deepEqual(await getRoom(room.arn), renamed);
 
-  const detached = await send(client, new UpdateRoomCommand({ identifier: room.arn, loggingConfigurationIdentifiers: [] }));
+  const detached = await send(
+    client,
+    new UpdateRoomCommand({ identifier: room.arn, loggingConfigurationIdentifiers: [] }),
+  );
   assert.ok(!('loggingConfigurationIdentifiers' in detached));
   assert.deepEqual(detached.messageReviewHandler, room.messageReviewHandler);
 
-  const unreviewed = await send(client, new UpdateRoomCommand({ identifier: room.arn, messageReviewHandler: { uri: '' } }));
+  const unreviewed = await send(
+    client,
+    new UpdateRoomCommand({ identifier: room.arn, messageReviewHandler: { uri: '' } }),
+  );
   assert.equal(unreviewed.messageReviewHandler?.uri ?? '', '');
   assert.equal(unreviewed.name, 'after');
 });
@@ -114,25 +125,36 @@ check('a deleted room is gone', ['DeleteRoom', 'GetRoom'], async () => {
   const answer = await client.send(new DeleteRoomCommand({ identifier: room.arn }));
   assert.equal(answer.$metadata.httpStatusCode, 204);
   await assert.rejects(getRoom(room.arn), { name: 'ResourceNotFoundException' });
-  await assert.rejects(send(client, new DeleteRoomCommand({ identifier: room.arn })), { name: 'ResourceNotFoundException' });
+  await assert.rejects(send(client, new DeleteRoomCommand({ identifier: room.arn })), {
+    name: 'ResourceNotFoundException',
+  });
 });
 
 check('rooms are listed page by page, the latest change first, each once', ['ListRooms'], async () => {
   const rooms = [];
-  for (let index = 0; index < 7; index += 1) rooms.push(await createRoom(client, { name: 'paged', tags: { index: `${index}` } }));
+  for (let index = 0; index < 7; index += 1)
+    rooms.push(await createRoom(client, { name: 'paged', tags: { index: `${index}` } }));
   const touched = await send(client, new UpdateRoomCommand({ identifier: rooms[2].arn, maximumMessageLength: 9 }));
   const expected = [touched, ...rooms.filter(({ id }) => id !== touched.id).reverse()].map(summaryOf);
 
   const pages = [];
   for await (const page of paginateListRooms({ client, pageSize: 3 }, { name: 'paged' })) pages.push(page);
-  assert.deepEqual(pages.map((page) => page.rooms.length), [3, 3, 1]);
-  assert.deepEqual(pages.flatMap((page) => page.rooms), expected);
+  assert.deepEqual(
+    pages.map((page) => page.rooms.length),
+    [3, 3, 1],
+  );
+  assert.deepEqual(
+    pages.flatMap((page) => page.rooms),
+    expected,
+  );
   assert.equal(pages.at(-1).nextToken, undefined);
 });
 
 check('rooms are found by handler, by logging configuration, and by all filters together', ['ListRooms'], async () => {
   const uri = `${HANDLER_URI}:filters`;
-  const { arn: configuration } = await createConfiguration({ destinationConfiguration: { s3: { bucketName: 'filters' } } });
+  const { arn: configuration } = await createConfiguration({
+    destinationConfiguration: { s3: { bucketName: 'filters' } },
+  });
   const reviewed = await createRoom(client, { name: 'filters', messageReviewHandler: { uri } });
   const logged = await createRoom(client, { name: 'filters', loggingConfigurationIdentifiers: [configuration] });
   const both = await createRoom(client, {
@@ -180,7 +202,10 @@ check(
     assert.deepEqual(await send(client, new GetLoggingConfigurationCommand({ identifier: made.arn })), made);
 
     const listed = await send(client, new ListLoggingConfigurationsCommand({ maxResults: 50 }));
-    assert.deepEqual(listed.loggingConfigurations.find((entry) => entry.id === id), made);
+    assert.deepEqual(
+      listed.loggingConfigurations.find((entry) => entry.id === id),
+      made,
+    );
 
     const moved = { firehose: { deliveryStreamName: 'moved.stream_1' } };
     const changed = await send(
@@ -217,25 +242,37 @@ check('logging configurations are listed page by page, each once', ['ListLogging
   assert.ok([...made].every((id) => seen.includes(id)));
 });
 
-check('both kinds of resource are tagged, untagged and show their tags', ['TagResource', 'UntagResource', 'ListTagsForResource'], async () => {
-  const room = await createRoom(client, { tags: { first: '1', second: '2' } });
-  const configuration = await createConfiguration({ destinationConfiguration: { s3: { bucketName: 'tagged' } }, tags: { first: '1', second: '2' } });
-  for (const { arn } of [room, configuration]) {
-    const tags = async () => send(client, new ListTagsForResourceCommand({ resourceArn: arn }));
-    const added = { second: 'two', 'a key/with:odd=signs+': 'ÿ é' };
-    assert.deepEqual(await send(client, new TagResourceCommand({ resourceArn: arn, tags: added })), {});
-    assert.deepEqual(await tags(), { tags: { first: '1', ...added } });
-    const tagKeys = ['first', 'a key/with:odd=signs+', 'never there'];
-    assert.deepEqual(await send(client, new UntagResourceCommand({ resourceArn: arn, tagKeys })), {});
-    assert.deepEqual(await tags(), { tags: { second: 'two' } });
-  }
-  const { updateTime } = await getRoom(room.arn);
-  assert.deepEqual(updateTime, room.updateTime, 'tagging does not move a room in the list');
-});
+check(
+  'both kinds of resource are tagged, untagged and show their tags',
+  ['TagResource', 'UntagResource', 'ListTagsForResource'],
+  async () => {
+    const room = await createRoom(client, { tags: { first: '1', second: '2' } });
+    const configuration = await createConfiguration({
+      destinationConfiguration: { s3: { bucketName: 'tagged' } },
+      tags: { first: '1', second: '2' },
+    });
+    for (const { arn } of [room, configuration]) {
+      const tags = async () => send(client, new ListTagsForResourceCommand({ resourceArn: arn }));
+      const added = { second: 'two', 'a key/with:odd=signs+': 'ÿ é' };
+      assert.deepEqual(await send(client, new TagResourceCommand({ resourceArn: arn, tags: added })), {});
+      assert.deepEqual(await tags(), { tags: { first: '1', ...added } });
+      const tagKeys = ['first', 'a key/with:odd=signs+', 'never there'];
+      assert.deepEqual(await send(client, new UntagResourceCommand({ resourceArn: arn, tagKeys })), {});
+      assert.deepEqual(await tags(), { tags: { second: 'two' } });
+    }
+    const { updateTime } = await getRoom(room.arn);
+    assert.deepEqual(updateTime, room.updateTime, 'tagging does not move a room in the list');
+  },
+);
 
 check('a chat token comes with the ends of its life and of the session', ['CreateChatToken'], async () => {
   const room = await createRoom(client);
-  const request = { roomIdentifier: room.arn, userId: 'Zoë 1', sessionDurationInMinutes: 30, attributes: { name: 'Zoë' } };
+  const request = {
+    roomIdentifier: room.arn,
+    userId: 'Zoë 1',
+    sessionDurationInMinutes: 30,
+    attributes: { name: 'Zoë' },
+  };
   const before = Date.now();
   const answer = await send(client, new CreateChatTokenCommand({ ...request, capabilities: EVERY_CAPABILITY }));
   assert.deepEqual(Object.keys(answer).sort(), ['sessionExpirationTime', 'token', 'tokenExpirationTime']);
@@ -249,17 +286,30 @@ check('a chat token comes with the ends of its life and of the session', ['Creat
   assert.notEqual(other.token, answer.token);
 });
 
-check('moderation and events from the API answer as modelled', ['SendEvent', 'DeleteMessage', 'DisconnectUser'], async () => {
-  const { arn: roomIdentifier } = await createRoom(client);
-  const event = await send(client, new SendEventCommand({ roomIdentifier, eventName: 'app:PING', attributes: { a: 'b' } }));
-  assert.deepEqual(Object.keys(event), ['id']);
-  assert.match(event.id, ID);
-  const bare = await send(client, new SendEventCommand({ roomIdentifier, eventName: 'app:PING' }));
-  assert.notEqual(bare.id, event.id);
+check(
+  'moderation and events from the API answer as modelled',
+  ['SendEvent', 'DeleteMessage', 'DisconnectUser'],
+  async () => {
+    const { arn: roomIdentifier } = await createRoom(client);
+    const event = await send(
+      client,
+      new SendEventCommand({ roomIdentifier, eventName: 'app:PING', attributes: { a: 'b' } }),
+    );
+    assert.deepEqual(Object.keys(event), ['id']);
+    assert.match(event.id, ID);
+    const bare = await send(client, new SendEventCommand({ roomIdentifier, eventName: 'app:PING' }));
+    assert.notEqual(bare.id, event.id);
 
-  const deletion = await send(client, new DeleteMessageCommand({ roomIdentifier, id: 'AbCdEfGh1234', reason: 'spam' }));
-  assert.deepEqual(Object.keys(deletion), ['id']);
-  assert.match(deletion.id, ID);
+    const deletion = await send(
+      client,
+      new DeleteMessageCommand({ roomIdentifier, id: 'AbCdEfGh1234', reason: 'spam' }),
+    );
+    assert.deepEqual(Object.keys(deletion), ['id']);
+    assert.match(deletion.id, ID);
 
-  assert.deepEqual(await send(client, new DisconnectUserCommand({ roomIdentifier, userId: 'nobody here', reason: 'gone' })), {});
-});
+    assert.deepEqual(
+      await send(client, new DisconnectUserCommand({ roomIdentifier, userId: 'nobody here', reason: 'gone' })),
+      {},
+    );
+  },
+);

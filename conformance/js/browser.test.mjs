@@ -78,7 +78,8 @@ function personOn(page, userId) {
   return {
     section,
     shows: (list, text) => section.locator(`${list} li`, { hasText: text }).first().waitFor(),
-    texts: (list) => section.locator(`${list} li`).evaluateAll((items) => items.map((item) => item.firstChild.textContent.trim())),
+    texts: (list) =>
+      section.locator(`${list} li`).evaluateAll((items) => items.map((item) => item.firstChild.textContent.trim())),
     state: () => section.locator('.state').textContent(),
     async says(content) {
       await section.locator('.send input').fill(content);
@@ -92,57 +93,74 @@ function personOn(page, userId) {
   };
 }
 
-check('participants chat, and an application’s event is shown', ['CreateChatToken', 'SEND_MESSAGE', 'MESSAGE', 'SendEvent', 'EVENT'], async () => {
-  const { room, ann, ben, moderator, close } = await openChat();
-  await ann.says('hello <i>Ben</i>');
-  await ben.shows('.messages', 'hello');
-  await ben.says('hello Ann 🎈');
-  await send(client, new SendEventCommand({ roomIdentifier: room.arn, eventName: 'app:GOAL', attributes: { by: 'seven' } }));
-  for (const person of [ann, ben, moderator]) {
-    await person.shows('.messages', 'hello Ann');
-    await person.shows('.notices', 'app:GOAL {"by":"seven"}');
-    assert.deepEqual(await person.texts('.messages'), ['ANN: hello <i>Ben</i>', 'BEN: hello Ann 🎈']);
-    assert.deepEqual(await person.texts('.states'), ['connecting', 'connected']);
-  }
-  await close();
-});
+check(
+  'participants chat, and an application’s event is shown',
+  ['CreateChatToken', 'SEND_MESSAGE', 'MESSAGE', 'SendEvent', 'EVENT'],
+  async () => {
+    const { room, ann, ben, moderator, close } = await openChat();
+    await ann.says('hello <i>Ben</i>');
+    await ben.shows('.messages', 'hello');
+    await ben.says('hello Ann 🎈');
+    await send(
+      client,
+      new SendEventCommand({ roomIdentifier: room.arn, eventName: 'app:GOAL', attributes: { by: 'seven' } }),
+    );
+    for (const person of [ann, ben, moderator]) {
+      await person.shows('.messages', 'hello Ann');
+      await person.shows('.notices', 'app:GOAL {"by":"seven"}');
+      assert.deepEqual(await person.texts('.messages'), ['ANN: hello <i>Ben</i>', 'BEN: hello Ann 🎈']);
+      assert.deepEqual(await person.texts('.states'), ['connecting', 'connected']);
+    }
+    await close();
+  },
+);
 
-check('a moderator deletes a message and disconnects a user; a participant may not', ['DELETE_MESSAGE', 'DISCONNECT_USER', 'EVENT', 'ERROR'], async () => {
-  const { ann, ben, moderator, minted, close } = await openChat();
-  await ben.says('something rude');
-  await ann.shows('.messages', 'something rude');
-  await ann.deletes('something rude');
-  await ann.shows('.notices', 'error 403');
-  await ann.disconnects('ben');
-  await eventually('the second refusal', async () => (await ann.texts('.notices')).filter((text) => text.startsWith('error 403')).length === 2);
-  assert.equal(await ben.state(), 'connected');
+check(
+  'a moderator deletes a message and disconnects a user; a participant may not',
+  ['DELETE_MESSAGE', 'DISCONNECT_USER', 'EVENT', 'ERROR'],
+  async () => {
+    const { ann, ben, moderator, minted, close } = await openChat();
+    await ben.says('something rude');
+    await ann.shows('.messages', 'something rude');
+    await ann.deletes('something rude');
+    await ann.shows('.notices', 'error 403');
+    await ann.disconnects('ben');
+    await eventually(
+      'the second refusal',
+      async () => (await ann.texts('.notices')).filter((text) => text.startsWith('error 403')).length === 2,
+    );
+    assert.equal(await ben.state(), 'connected');
 
-  await moderator.shows('.messages', 'something rude');
-  await moderator.deletes('something rude');
-  for (const person of [ann, ben, moderator]) await person.shows('.messages', 'deleted (not nice)');
+    await moderator.shows('.messages', 'something rude');
+    await moderator.deletes('something rude');
+    for (const person of [ann, ben, moderator]) await person.shows('.messages', 'deleted (not nice)');
 
-  await moderator.disconnects('ben');
-  await ben.shows('.states', 'disconnected: serverDisconnect');
-  for (const person of [ann, ben, moderator]) await person.shows('.notices', 'ben was disconnected (not welcome)');
-  await ann.says('peace');
-  await moderator.shows('.messages', 'peace');
-  assert.deepEqual(await ben.texts('.messages'), ['deleted (not nice)']);
-  assert.deepEqual(await ben.texts('.states'), ['connecting', 'connected', 'disconnected: serverDisconnect']);
-  assert.equal(minted.ben, 1, 'a disconnected user does not come back by itself');
-  await close();
-});
+    await moderator.disconnects('ben');
+    await ben.shows('.states', 'disconnected: serverDisconnect');
+    for (const person of [ann, ben, moderator]) await person.shows('.notices', 'ben was disconnected (not welcome)');
+    await ann.says('peace');
+    await moderator.shows('.messages', 'peace');
+    assert.deepEqual(await ben.texts('.messages'), ['deleted (not nice)']);
+    assert.deepEqual(await ben.texts('.states'), ['connecting', 'connected', 'disconnected: serverDisconnect']);
+    assert.equal(minted.ben, 1, 'a disconnected user does not come back by itself');
+    await close();
+  },
+);
 
 check('a token is renewed without anybody noticing', ['CreateChatToken', 'SEND_MESSAGE', 'MESSAGE'], async () => {
   const { ann, ben, moderator, minted, sockets, close } = await openChat({ refreshSoonOnce: ['ann'] });
   const said = [];
-  const renewed = () => minted.ann === 2 && sockets.length === 4 && sockets.filter((socket) => socket.isClosed()).length === 1;
+  const renewed = () =>
+    minted.ann === 2 && sockets.length === 4 && sockets.filter((socket) => socket.isClosed()).length === 1;
   while (!renewed()) {
     // Two take turns, so that neither says more than ten things a second.
     const [speaker, name] = said.length % 2 === 0 ? [ben, 'BEN'] : [moderator, 'MODERATOR'];
     const content = `message ${said.length}`;
     said.push(`${name}: ${content}`);
     await speaker.says(content);
-    await eventually(`${content} to be shown`, async () => (await speaker.texts('.messages')).includes(`${name}: ${content}`));
+    await eventually(`${content} to be shown`, async () =>
+      (await speaker.texts('.messages')).includes(`${name}: ${content}`),
+    );
   }
   await ann.says('last');
   said.push('ANN: last');
@@ -151,7 +169,10 @@ check('a token is renewed without anybody noticing', ['CreateChatToken', 'SEND_M
     assert.deepEqual(await person.texts('.messages'), said);
     assert.deepEqual(await person.texts('.states'), ['connecting', 'connected']);
   }
-  assert.deepEqual((await ben.texts('.notices')).filter((text) => text !== 'done'), []);
+  assert.deepEqual(
+    (await ben.texts('.notices')).filter((text) => text !== 'done'),
+    [],
+  );
   await close();
 });
 

@@ -43,29 +43,33 @@ async function refusalOf(request) {
 }
 
 describe('people chat', { concurrency: true }, () => {
-  check('a message reaches its sender and the others, whole', ['SEND_MESSAGE', 'MESSAGE', 'CreateChatToken'], async () => {
-    const room = await createRoom(client);
-    const ann = await join(room, 'ann', { attributes: { colour: 'red', name: 'Ann <&>' } });
-    const ben = await join(room, 'ben');
-    const request = new SendMessageRequest('hällo 🎈 <b>&amp;</b>\n"\\', { reply: 'none', 'a b': '' });
-    const sent = await ann.chat.sendMessage(request);
-    assert.match(sent.id, ID);
-    assertNow(sent.sendTime);
-    assert.deepEqual(sent, {
-      id: sent.id,
-      sender: { userId: 'ann', attributes: { colour: 'red', name: 'Ann <&>' } },
-      content: request.content,
-      sendTime: sent.sendTime,
-      requestId: request.requestId,
-      attributes: request.attributes,
-    });
-    assert.deepEqual(await ben.journal.first('message'), sent);
-    assert.deepEqual(await ann.journal.first('message'), sent);
+  check(
+    'a message reaches its sender and the others, whole',
+    ['SEND_MESSAGE', 'MESSAGE', 'CreateChatToken'],
+    async () => {
+      const room = await createRoom(client);
+      const ann = await join(room, 'ann', { attributes: { colour: 'red', name: 'Ann <&>' } });
+      const ben = await join(room, 'ben');
+      const request = new SendMessageRequest('hällo 🎈 <b>&amp;</b>\n"\\', { reply: 'none', 'a b': '' });
+      const sent = await ann.chat.sendMessage(request);
+      assert.match(sent.id, ID);
+      assertNow(sent.sendTime);
+      assert.deepEqual(sent, {
+        id: sent.id,
+        sender: { userId: 'ann', attributes: { colour: 'red', name: 'Ann <&>' } },
+        content: request.content,
+        sendTime: sent.sendTime,
+        requestId: request.requestId,
+        attributes: request.attributes,
+      });
+      assert.deepEqual(await ben.journal.first('message'), sent);
+      assert.deepEqual(await ann.journal.first('message'), sent);
 
-    const plain = await ben.chat.sendMessage(new SendMessageRequest('no attributes'));
-    assert.deepEqual(plain.sender, { userId: 'ben', attributes: {} });
-    assert.equal(plain.attributes, undefined);
-  });
+      const plain = await ben.chat.sendMessage(new SendMessageRequest('no attributes'));
+      assert.deepEqual(plain.sender, { userId: 'ben', attributes: {} });
+      assert.equal(plain.attributes, undefined);
+    },
+  );
 
   check('everybody sees the same messages in the same order', ['SEND_MESSAGE', 'MESSAGE'], async () => {
     const room = await createRoom(client);
@@ -80,7 +84,10 @@ describe('people chat', { concurrency: true }, () => {
     for (const other of others) assert.deepEqual(ids(other), ids(first));
     for (const { userId } of people) {
       const own = first.filter(({ sender }) => sender.userId === userId).map(({ content }) => content);
-      assert.deepEqual(own, Array.from({ length: 8 }, (_, index) => `${userId} ${index}`));
+      assert.deepEqual(
+        own,
+        Array.from({ length: 8 }, (_, index) => `${userId} ${index}`),
+      );
     }
   });
 
@@ -90,14 +97,20 @@ describe('people chat', { concurrency: true }, () => {
     const ben = await join(there, 'ben');
     await ann.chat.sendMessage(new SendMessageRequest('here'));
     await ben.chat.sendMessage(new SendMessageRequest('there'));
-    assert.deepEqual(ben.journal.all('message').map(({ content }) => content), ['there']);
+    assert.deepEqual(
+      ben.journal.all('message').map(({ content }) => content),
+      ['there'],
+    );
   });
 
   check('an event of the application arrives with its attributes', ['SendEvent', 'EVENT'], async () => {
     const room = await createRoom(client);
     const ann = await join(room, 'ann');
-    const attributes = { score: '1:0', 'ÿ': '' };
-    const { id } = await send(client, new SendEventCommand({ roomIdentifier: room.arn, eventName: 'app:GOAL', attributes }));
+    const attributes = { score: '1:0', ÿ: '' };
+    const { id } = await send(
+      client,
+      new SendEventCommand({ roomIdentifier: room.arn, eventName: 'app:GOAL', attributes }),
+    );
     const event = await ann.journal.first('event');
     assertNow(event.sendTime);
     assert.deepEqual(event, { id, eventName: 'app:GOAL', sendTime: event.sendTime, requestId: '', attributes });
@@ -109,22 +122,32 @@ describe('people chat', { concurrency: true }, () => {
     await ann.chat.sendMessage(new SendMessageRequest('12345'));
     await send(client, new UpdateRoomCommand({ identifier: room.arn, maximumMessageLength: 4 }));
     const refusal = await eventually('the new length to hold', () =>
-      ann.chat.sendMessage(new SendMessageRequest('12345')).then(() => undefined, (error) => error),
+      ann.chat.sendMessage(new SendMessageRequest('12345')).then(
+        () => undefined,
+        (error) => error,
+      ),
     );
     assert.equal(refusal.errorCode, 400);
     await ann.chat.sendMessage(new SendMessageRequest('🎈🎈🎈🎈'));
   });
 
-  check('a deleted room keeps its connections and refuses messages', ['DeleteRoom', 'SEND_MESSAGE', 'ERROR'], async () => {
-    const room = await createRoom(client);
-    const ann = await join(room, 'ann');
-    await send(client, new DeleteRoomCommand({ identifier: room.arn }));
-    const refusal = await eventually('the room to be gone', () =>
-      ann.chat.sendMessage(new SendMessageRequest('anyone?')).then(() => undefined, (error) => error),
-    );
-    assert.equal(refusal.errorCode, 404);
-    assert.equal(ann.chat.state, 'connected');
-  });
+  check(
+    'a deleted room keeps its connections and refuses messages',
+    ['DeleteRoom', 'SEND_MESSAGE', 'ERROR'],
+    async () => {
+      const room = await createRoom(client);
+      const ann = await join(room, 'ann');
+      await send(client, new DeleteRoomCommand({ identifier: room.arn }));
+      const refusal = await eventually('the room to be gone', () =>
+        ann.chat.sendMessage(new SendMessageRequest('anyone?')).then(
+          () => undefined,
+          (error) => error,
+        ),
+      );
+      assert.equal(refusal.errorCode, 404);
+      assert.equal(ann.chat.state, 'connected');
+    },
+  );
 });
 
 describe('people moderate', { concurrency: true }, () => {
@@ -156,7 +179,10 @@ describe('people moderate', { concurrency: true }, () => {
     const room = await createRoom(client);
     const ann = await join(room, 'ann');
     const message = await ann.chat.sendMessage(new SendMessageRequest('rude'));
-    const { id } = await send(client, new DeleteMessageCommand({ roomIdentifier: room.arn, id: message.id, reason: 'api' }));
+    const { id } = await send(
+      client,
+      new DeleteMessageCommand({ roomIdentifier: room.arn, id: message.id, reason: 'api' }),
+    );
     const deletion = await ann.journal.first('messageDelete');
     assert.deepEqual(deletion, {
       id,
@@ -197,43 +223,59 @@ describe('people moderate', { concurrency: true }, () => {
     }
   });
 
-  check('DisconnectUser of the API disconnects, and a new token lets the user back in', ['DisconnectUser', 'EVENT'], async () => {
-    const room = await createRoom(client);
-    const ann = await join(room, 'ann');
-    const ben = await join(room, 'ben');
-    await send(client, new DisconnectUserCommand({ roomIdentifier: room.arn, userId: 'ann', reason: 'api' }));
-    const { requestId, userId, reason } = await ben.journal.first('userDisconnect');
-    assert.deepEqual({ requestId, userId, reason }, { requestId: '', userId: 'ann', reason: 'api' });
-    assert.equal(await ann.journal.first('disconnect'), 'serverDisconnect');
+  check(
+    'DisconnectUser of the API disconnects, and a new token lets the user back in',
+    ['DisconnectUser', 'EVENT'],
+    async () => {
+      const room = await createRoom(client);
+      const ann = await join(room, 'ann');
+      const ben = await join(room, 'ben');
+      await send(client, new DisconnectUserCommand({ roomIdentifier: room.arn, userId: 'ann', reason: 'api' }));
+      const { requestId, userId, reason } = await ben.journal.first('userDisconnect');
+      assert.deepEqual({ requestId, userId, reason }, { requestId: '', userId: 'ann', reason: 'api' });
+      assert.equal(await ann.journal.first('disconnect'), 'serverDisconnect');
 
-    ann.chat.connect();
-    await ann.journal.atLeast(2, 'connect');
-    const { content } = await ann.chat.sendMessage(new SendMessageRequest('back'));
-    assert.equal(content, 'back');
-  });
+      ann.chat.connect();
+      await ann.journal.atLeast(2, 'connect');
+      const { content } = await ann.chat.sendMessage(new SendMessageRequest('back'));
+      assert.equal(content, 'back');
+    },
+  );
 });
 
 describe('requests are refused', { concurrency: true }, () => {
-  check('without the capability: 403, and the connection lives on', ['SEND_MESSAGE', 'DELETE_MESSAGE', 'DISCONNECT_USER', 'ERROR'], async () => {
-    const room = await createRoom(client);
-    const viewer = await join(room, 'viewer', { capabilities: [] });
-    const ann = await join(room, 'ann');
-    const message = await ann.chat.sendMessage(new SendMessageRequest('look'));
-    await viewer.journal.first('message');
-    const requests = [new SendMessageRequest('x'), new DeleteMessageRequest(message.id), new DisconnectUserRequest('ann')];
-    const { chat } = viewer;
-    const answers = [chat.sendMessage(requests[0]), chat.deleteMessage(requests[1]), chat.disconnectUser(requests[2])];
-    for (const [index, answer] of answers.entries()) {
-      const refusal = await refusalOf(answer);
-      assert.equal(refusal.errorCode, 403);
-      assert.match(refusal.id, ID);
-      assert.match(refusal.errorMessage, /\S/);
-      assert.equal(refusal.requestId, requests[index].requestId);
-    }
-    await ann.chat.sendMessage(new SendMessageRequest('still'));
-    await viewer.journal.first('message', ({ content }) => content === 'still');
-    assert.deepEqual(ann.journal.all('userDisconnect'), []);
-  });
+  check(
+    'without the capability: 403, and the connection lives on',
+    ['SEND_MESSAGE', 'DELETE_MESSAGE', 'DISCONNECT_USER', 'ERROR'],
+    async () => {
+      const room = await createRoom(client);
+      const viewer = await join(room, 'viewer', { capabilities: [] });
+      const ann = await join(room, 'ann');
+      const message = await ann.chat.sendMessage(new SendMessageRequest('look'));
+      await viewer.journal.first('message');
+      const requests = [
+        new SendMessageRequest('x'),
+        new DeleteMessageRequest(message.id),
+        new DisconnectUserRequest('ann'),
+      ];
+      const { chat } = viewer;
+      const answers = [
+        chat.sendMessage(requests[0]),
+        chat.deleteMessage(requests[1]),
+        chat.disconnectUser(requests[2]),
+      ];
+      for (const [index, answer] of answers.entries()) {
+        const refusal = await refusalOf(answer);
+        assert.equal(refusal.errorCode, 403);
+        assert.match(refusal.id, ID);
+        assert.match(refusal.errorMessage, /\S/);
+        assert.equal(refusal.requestId, requests[index].requestId);
+      }
+      await ann.chat.sendMessage(new SendMessageRequest('still'));
+      await viewer.journal.first('message', ({ content }) => content === 'still');
+      assert.deepEqual(ann.journal.all('userDisconnect'), []);
+    },
+  );
 
   check('too long: 400 with the known text', ['SEND_MESSAGE', 'ERROR'], async () => {
     const room = await createRoom(client, { maximumMessageLength: 5 });
@@ -248,21 +290,28 @@ describe('requests are refused', { concurrency: true }, () => {
     assert.equal((await refusalOf(ann.chat.sendMessage(new SendMessageRequest('')))).errorCode, 400);
   });
 
-  check('too fast for the connection: 429 with the known text, then it goes on', ['SEND_MESSAGE', 'ERROR'], async () => {
-    const ann = await join(await createRoom(client), 'ann');
-    const burst = Array.from({ length: 30 }, (_, index) => ann.chat.sendMessage(new SendMessageRequest(`${index}`)));
-    const outcomes = await Promise.allSettled(burst);
-    const refusals = outcomes.filter(({ status }) => status === 'rejected').map(({ reason }) => reason);
-    assert.ok(outcomes.length - refusals.length >= 10, 'ten a second are allowed');
-    assert.ok(refusals.length > 0, 'thirty at once are not');
-    for (const { errorCode, errorMessage } of refusals) {
-      assert.deepEqual({ errorCode, errorMessage }, { errorCode: 429, errorMessage: 'rate limit exceeded' });
-    }
-    await eventually('the connection to be allowed again', () =>
-      ann.chat.sendMessage(new SendMessageRequest('later')).then(() => true, () => false),
-    );
-    assert.equal(ann.journal.all('connect').length, 1);
-  });
+  check(
+    'too fast for the connection: 429 with the known text, then it goes on',
+    ['SEND_MESSAGE', 'ERROR'],
+    async () => {
+      const ann = await join(await createRoom(client), 'ann');
+      const burst = Array.from({ length: 30 }, (_, index) => ann.chat.sendMessage(new SendMessageRequest(`${index}`)));
+      const outcomes = await Promise.allSettled(burst);
+      const refusals = outcomes.filter(({ status }) => status === 'rejected').map(({ reason }) => reason);
+      assert.ok(outcomes.length - refusals.length >= 10, 'ten a second are allowed');
+      assert.ok(refusals.length > 0, 'thirty at once are not');
+      for (const { errorCode, errorMessage } of refusals) {
+        assert.deepEqual({ errorCode, errorMessage }, { errorCode: 429, errorMessage: 'rate limit exceeded' });
+      }
+      await eventually('the connection to be allowed again', () =>
+        ann.chat.sendMessage(new SendMessageRequest('later')).then(
+          () => true,
+          () => false,
+        ),
+      );
+      assert.equal(ann.journal.all('connect').length, 1);
+    },
+  );
 
   check('too fast for the room: 429 over all senders', ['SEND_MESSAGE', 'ERROR', 'CreateRoom'], async () => {
     const room = await createRoom(client, { maximumMessageRatePerSecond: 1 });

@@ -1,4 +1,4 @@
-// A participant of a room who uses the official messaging SDK, unmodified; everything the SDK reports lands in a journal.
+// A participant of a room who uses the official messaging SDK, unmodified; what the SDK reports lands in a journal.
 //
 // In Node the SDK needs a global WebSocket; the one of `ws` is put there, in a subclass that only keeps a list.
 
@@ -42,7 +42,11 @@ export function participant({ client, edge, room, userId, nextToken = (_, mint) 
   for (const name of LISTENED) chat.addListener(name, (value) => journal.record(name, value));
 
   /** The sockets that the SDK has opened, oldest first. */
-  const sockets = () => journal.all('token').map(({ token }) => socketsByToken.get(token)).filter(Boolean);
+  const sockets = () =>
+    journal
+      .all('token')
+      .map(({ token }) => socketsByToken.get(token))
+      .filter(Boolean);
   return { userId, chat, journal, sockets };
 }
 

@@ -31,7 +31,10 @@ async function open(room, userId, options = {}) {
 
 /** `text` must be `pattern`, in which `ID` and `TIME` stand for what differs from time to time. */
 function assertBytes(text, pattern) {
-  const quoted = pattern.replace(/[.*+?^${}()|[\]\\]/g, '\\$&').replaceAll('"ID"', `"${ID}"`).replaceAll('"TIME"', `"${TIME}"`);
+  const quoted = pattern
+    .replace(/[.*+?^${}()|[\]\\]/g, '\\$&')
+    .replaceAll('"ID"', `"${ID}"`)
+    .replaceAll('"TIME"', `"${TIME}"`);
   assert.match(text, new RegExp(`^${quoted}$`));
 }
 
@@ -41,7 +44,8 @@ describe('frames, byte for byte', { concurrency: true }, () => {
     say('{"Action":"SEND_MESSAGE","Content":"Hi"}');
     assertBytes(
       await journal.first('text'),
-      '{"Type":"MESSAGE","Id":"ID","RequestId":"","Attributes":null,"Content":"Hi","SendTime":"TIME","Sender":{"UserId":"u 1","Attributes":{}}}',
+      '{"Type":"MESSAGE","Id":"ID","RequestId":"","Attributes":null,"Content":"Hi","SendTime":"TIME",' +
+        '"Sender":{"UserId":"u 1","Attributes":{}}}',
     );
   });
 
@@ -65,13 +69,19 @@ describe('frames, byte for byte', { concurrency: true }, () => {
       deletion,
       `${head}"r-1","EventName":"aws:DELETE_MESSAGE","Attributes":{"MessageID":"AbCdEfGh1234","MessageId":"AbCdEfGh1234","Reason":"rude"}${tail}`,
     );
-    assertBytes(disconnection, `${head}"r-2","EventName":"aws:DISCONNECT_USER","Attributes":{"Reason":"rude","UserId":"u2"}${tail}`);
+    assertBytes(
+      disconnection,
+      `${head}"r-2","EventName":"aws:DISCONNECT_USER","Attributes":{"Reason":"rude","UserId":"u2"}${tail}`,
+    );
   });
 
   check('the event of an application, with and without attributes', ['SendEvent', 'EVENT'], async () => {
     const room = await createRoom(client);
     const { journal } = await open(room, 'u1');
-    const { id } = await send(client, new SendEventCommand({ roomIdentifier: room.arn, eventName: 'app:X', attributes: { b: '2', a: '1' } }));
+    const { id } = await send(
+      client,
+      new SendEventCommand({ roomIdentifier: room.arn, eventName: 'app:X', attributes: { b: '2', a: '1' } }),
+    );
     const text = await journal.first('text');
     assertBytes(
       text,
@@ -100,12 +110,26 @@ describe('frames, byte for byte', { concurrency: true }, () => {
 
   check('what is no request is an error 400, and the connection lives on', ['ERROR', 'SEND_MESSAGE'], async () => {
     const { journal, say, frame } = await open(await createRoom(client), 'u1');
-    const broken = ['', '{', '[]', 'null', '"x"', '{}', '{"Action":"SHOUT"}', '{"Action":"SEND_MESSAGE"}', '{"Action":"SEND_MESSAGE","Content":7}'];
+    const broken = [
+      '',
+      '{',
+      '[]',
+      'null',
+      '"x"',
+      '{}',
+      '{"Action":"SHOUT"}',
+      '{"Action":"SEND_MESSAGE"}',
+      '{"Action":"SEND_MESSAGE","Content":7}',
+    ];
     for (const [index, text] of broken.entries()) {
       say(text);
       const errors = await journal.atLeast(index + 1, 'text');
       const { Type, ErrorCode, RequestId } = JSON.parse(errors[index]);
-      assert.deepEqual({ Type, ErrorCode, RequestId }, { Type: 'ERROR', ErrorCode: 400, RequestId: '' }, JSON.stringify(text));
+      assert.deepEqual(
+        { Type, ErrorCode, RequestId },
+        { Type: 'ERROR', ErrorCode: 400, RequestId: '' },
+        JSON.stringify(text),
+      );
     }
     say('{"Action":"SEND_MESSAGE","Content":"fine"}');
     await frame({ Content: 'fine' });
@@ -115,9 +139,18 @@ describe('frames, byte for byte', { concurrency: true }, () => {
 describe('the web client of 2022', { concurrency: true }, () => {
   check('its lower-camel keys and extra members are understood', ['SEND_MESSAGE', 'MESSAGE'], async () => {
     const { say, frame } = await open(await createRoom(client), 'u1');
-    say({ action: 'SEND_MESSAGE', id: 'made-by-the-page', content: 'hi', requestId: 'r-1', attributes: { message_type: 'STICKER' } });
+    say({
+      action: 'SEND_MESSAGE',
+      id: 'made-by-the-page',
+      content: 'hi',
+      requestId: 'r-1',
+      attributes: { message_type: 'STICKER' },
+    });
     const { Content, Attributes, RequestId } = await frame({ Type: 'MESSAGE' });
-    assert.deepEqual({ Content, Attributes, RequestId }, { Content: 'hi', Attributes: { message_type: 'STICKER' }, RequestId: 'r-1' });
+    assert.deepEqual(
+      { Content, Attributes, RequestId },
+      { Content: 'hi', Attributes: { message_type: 'STICKER' }, RequestId: 'r-1' },
+    );
   });
 
   check('its deletion mixes the cases of keys', ['DELETE_MESSAGE', 'EVENT'], async () => {
@@ -135,18 +168,25 @@ describe('the web client of 2022', { concurrency: true }, () => {
     assert.equal((await frame({ EventName: 'aws:DISCONNECT_USER' })).Attributes.Reason, reason);
     const close = await journal.first('close');
     assert.equal(close.code, 1000);
-    assert.ok(close.reason.length > 0 && reason.startsWith(close.reason), 'cut to what a Close frame can hold, at a character');
+    assert.ok(
+      close.reason.length > 0 && reason.startsWith(close.reason),
+      'cut to what a Close frame can hold, at a character',
+    );
     assert.equal(journal.entries.at(-2).kind, 'text', 'the event comes before the close');
   });
 
-  check('it reads the end of a session from an error, then from the close, as JSON', ['CreateChatToken', 'ERROR'], async () => {
-    const { journal, frame } = await open(await createRoom(client), 'u1', { sessionDurationInMinutes: 1 });
-    const error = await frame({ Type: 'ERROR' }, SESSION_END_MS_MAX);
-    assert.equal(error.ErrorCode, 401);
-    const { code, reason } = await journal.first('close');
-    assert.equal(code, 1000);
-    assert.equal(JSON.parse(reason).ErrorCode, 401);
-  });
+  check(
+    'it reads the end of a session from an error, then from the close, as JSON',
+    ['CreateChatToken', 'ERROR'],
+    async () => {
+      const { journal, frame } = await open(await createRoom(client), 'u1', { sessionDurationInMinutes: 1 });
+      const error = await frame({ Type: 'ERROR' }, SESSION_END_MS_MAX);
+      assert.equal(error.ErrorCode, 401);
+      const { code, reason } = await journal.first('close');
+      assert.equal(code, 1000);
+      assert.equal(JSON.parse(reason).ErrorCode, 401);
+    },
+  );
 });
 
 describe('the Android client of 2022', { concurrency: true }, () => {

@@ -16,7 +16,8 @@ export async function openSocket(edge, token) {
   await journal.first('open');
 
   /** The first frame, parsed, whose members include those given. */
-  const frame = async (expected, limitMs) => JSON.parse(await journal.first('text', (text) => includes(JSON.parse(text), expected), limitMs));
+  const frame = async (expected, limitMs) =>
+    JSON.parse(await journal.first('text', (text) => includes(JSON.parse(text), expected), limitMs));
   const say = (value) => socket.send(typeof value === 'string' ? value : JSON.stringify(value));
   return { socket, journal, frame, say };
 }

@@ -38,46 +38,66 @@ function rotating(rotations) {
 }
 
 describe('connections are renewed', { concurrency: true }, () => {
-  check('no message is lost or doubled while tokens rotate', ['CreateChatToken', 'SEND_MESSAGE', 'MESSAGE'], async () => {
-    const rotations = 3;
-    const room = await createRoom(client);
-    const writers = await Promise.all(['w1', 'w2'].map((userId) => joined(base(room, userId))));
-    const rotators = await Promise.all(
-      ['r1', 'r2', 'r3', 'r4'].map((userId) => joined({ ...base(room, userId), nextToken: rotating(rotations) })),
-    );
-    const rotated = ({ sockets }) =>
-      sockets().length === rotations + 1 && sockets().slice(0, -1).every(({ readyState }) => readyState === WebSocket.CLOSED);
+  check(
+    'no message is lost or doubled while tokens rotate',
+    ['CreateChatToken', 'SEND_MESSAGE', 'MESSAGE'],
+    async () => {
+      const rotations = 3;
+      const room = await createRoom(client);
+      const writers = await Promise.all(['w1', 'w2'].map((userId) => joined(base(room, userId))));
+      const rotators = await Promise.all(
+        ['r1', 'r2', 'r3', 'r4'].map((userId) => joined({ ...base(room, userId), nextToken: rotating(rotations) })),
+      );
+      const rotated = ({ sockets }) =>
+        sockets().length === rotations + 1 &&
+        sockets()
+          .slice(0, -1)
+          .every(({ readyState }) => readyState === WebSocket.CLOSED);
 
-    let written = 0;
-    while (!rotators.every(rotated)) {
-      await Promise.all(writers.map(async ({ chat }) => {
-        const text = `message ${(written += 1)}`;
-        // A writer alone would be over ten a second; the refusals are as good as a pause.
-        await eventually('the rate to allow it', () => chat.sendMessage(new SendMessageRequest(text)).then(() => true, () => false));
-      }));
-    }
-    for (const [index, { chat }] of rotators.entries()) await chat.sendMessage(new SendMessageRequest(`rotated ${index}`));
+      let written = 0;
+      while (!rotators.every(rotated)) {
+        await Promise.all(
+          writers.map(async ({ chat }) => {
+            const text = `message ${(written += 1)}`;
+            // A writer alone would be over ten a second; the refusals are as good as a pause.
+            await eventually('the rate to allow it', () =>
+              chat.sendMessage(new SendMessageRequest(text)).then(
+                () => true,
+                () => false,
+              ),
+            );
+          }),
+        );
+      }
+      for (const [index, { chat }] of rotators.entries())
+        await chat.sendMessage(new SendMessageRequest(`rotated ${index}`));
 
-    const last = `rotated ${rotators.length - 1}`;
-    const isLast = ({ content }) => content === last;
-    for (const { journal } of [...writers, ...rotators]) await journal.first('message', isLast);
-    const ids = ({ journal }) => journal.all('message').map(({ id }) => id);
-    const truth = ids(writers[0]);
-    assert.equal(truth.length, written + rotators.length);
-    assert.equal(new Set(truth).size, truth.length);
-    for (const member of rotators) {
-      assert.deepEqual(ids(member), truth);
-      assert.equal(member.journal.all('connect').length, 1, 'the application does not notice');
-      assert.deepEqual(member.journal.all('disconnect'), []);
-    }
-  });
+      const last = `rotated ${rotators.length - 1}`;
+      const isLast = ({ content }) => content === last;
+      for (const { journal } of [...writers, ...rotators]) await journal.first('message', isLast);
+      const ids = ({ journal }) => journal.all('message').map(({ id }) => id);
+      const truth = ids(writers[0]);
+      assert.equal(truth.length, written + rotators.length);
+      assert.equal(new Set(truth).size, truth.length);
+      for (const member of rotators) {
+        assert.deepEqual(ids(member), truth);
+        assert.equal(member.journal.all('connect').length, 1, 'the application does not notice');
+        assert.deepEqual(member.journal.all('disconnect'), []);
+      }
+    },
+  );
 
   check('a sender’s own requests are answered across a rotation', ['SEND_MESSAGE', 'MESSAGE'], async () => {
     const ann = await joined({ ...base(await createRoom(client), 'ann'), nextToken: rotating(1) });
     const renewed = () => ann.sockets().length === 2 && ann.sockets()[0].readyState === WebSocket.CLOSED;
     let sent = 0;
     do {
-      await eventually('the rate to allow it', () => ann.chat.sendMessage(new SendMessageRequest('x')).then(() => true, () => false));
+      await eventually('the rate to allow it', () =>
+        ann.chat.sendMessage(new SendMessageRequest('x')).then(
+          () => true,
+          () => false,
+        ),
+      );
       sent += 1;
     } while (!renewed());
     await ann.chat.sendMessage(new SendMessageRequest('last')).catch(({ errorCode }) => assert.equal(errorCode, 429));
@@ -126,17 +146,21 @@ describe('connections are renewed', { concurrency: true }, () => {
     assert.deepEqual(ann.journal.all('connect'), []);
   });
 
-  check('the end of a session makes the SDK reconnect, not give up', ['CreateChatToken', 'ERROR', 'SEND_MESSAGE'], async () => {
-    const room = await createRoom(client);
-    const ann = await joined({
-      ...base(room, 'ann'),
-      sessionDurationInMinutes: 1,
-      // Without the token's end the SDK does not renew it in time, so that the session really ends.
-      nextToken: async (_, mint) => ({ token: (await mint()).token }),
-    });
-    await ann.journal.atLeast(2, 'connect', SESSION_END_MS_MAX);
-    assert.equal(ann.journal.all('token').length, 2);
-    assert.deepEqual(ann.journal.all('disconnect'), []);
-    assert.equal((await ann.chat.sendMessage(new SendMessageRequest('still here'))).content, 'still here');
-  });
+  check(
+    'the end of a session makes the SDK reconnect, not give up',
+    ['CreateChatToken', 'ERROR', 'SEND_MESSAGE'],
+    async () => {
+      const room = await createRoom(client);
+      const ann = await joined({
+        ...base(room, 'ann'),
+        sessionDurationInMinutes: 1,
+        // Without the token's end the SDK does not renew it in time, so that the session really ends.
+        nextToken: async (_, mint) => ({ token: (await mint()).token }),
+      });
+      await ann.journal.atLeast(2, 'connect', SESSION_END_MS_MAX);
+      assert.equal(ann.journal.all('token').length, 2);
+      assert.deepEqual(ann.journal.all('disconnect'), []);
+      assert.equal((await ann.chat.sendMessage(new SendMessageRequest('still here'))).content, 'still here');
+    },
+  );
 });

@@ -50,7 +50,11 @@ export async function startServer(settings = {}) {
     log = (log + text).slice(-LOG_LENGTH_MAX);
   });
 
-  const ready = await within(READY_MS_MAX, 'the ready line', Promise.race([readyLine(child), failure(exited, () => log)]));
+  const ready = await within(
+    READY_MS_MAX,
+    'the ready line',
+    Promise.race([readyLine(child), failure(exited, () => log)]),
+  );
 
   async function stop() {
     child.kill('SIGTERM');

@@ -48,7 +48,11 @@ export class Journal {
 
   /** The first value of a kind that matches, whether it is there already or still to come. */
   async first(kind, matches = () => true, limitMs = DEADLINE_MS) {
-    const found = await this.#until(() => this.entries.find((entry) => entry.kind === kind && matches(entry.value)), kind, limitMs);
+    const found = await this.#until(
+      () => this.entries.find((entry) => entry.kind === kind && matches(entry.value)),
+      kind,
+      limitMs,
+    );
     return found.value;
   }
 

@@ -50,7 +50,9 @@ function showMessages(section, chat) {
     item.dataset.id = id;
     const button = document.createElement('button');
     button.textContent = 'Delete';
-    button.addEventListener('click', () => report(section, chat.deleteMessage(new DeleteMessageRequest(id, 'not nice'))));
+    button.addEventListener('click', () =>
+      report(section, chat.deleteMessage(new DeleteMessageRequest(id, 'not nice'))),
+    );
     item.append(' ', button);
   });
   chat.addListener('messageDelete', ({ messageId, reason }) => {
@@ -58,7 +60,9 @@ function showMessages(section, chat) {
     item.textContent = `deleted (${reason})`;
   });
   chat.addListener('userDisconnect', ({ userId, reason }) => notice(section, `${userId} was disconnected (${reason})`));
-  chat.addListener('event', ({ eventName, attributes }) => notice(section, `${eventName} ${JSON.stringify(attributes)}`));
+  chat.addListener('event', ({ eventName, attributes }) =>
+    notice(section, `${eventName} ${JSON.stringify(attributes)}`),
+  );
 }
 
 function offerActions(section, chat) {
