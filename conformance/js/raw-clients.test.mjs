@@ -67,7 +67,8 @@ describe('frames, byte for byte', { concurrency: true }, () => {
     const [head, tail] = ['{"Type":"EVENT","Id":"ID","RequestId":', ',"SendTime":"TIME"}'];
     assertBytes(
       deletion,
-      `${head}"r-1","EventName":"aws:DELETE_MESSAGE","Attributes":{"MessageID":"AbCdEfGh1234","MessageId":"AbCdEfGh1234","Reason":"rude"}${tail}`,
+      `${head}"r-1","EventName":"aws:DELETE_MESSAGE",` +
+        `"Attributes":{"MessageID":"AbCdEfGh1234","MessageId":"AbCdEfGh1234","Reason":"rude"}${tail}`,
     );
     assertBytes(
       disconnection,
@@ -75,7 +76,7 @@ describe('frames, byte for byte', { concurrency: true }, () => {
     );
   });
 
-  check('the event of an application, with and without attributes', ['SendEvent', 'EVENT'], async () => {
+  check('the event of an application: attributes are sorted by key', ['SendEvent', 'EVENT'], async () => {
     const room = await createRoom(client);
     const { journal } = await open(room, 'u1');
     const { id } = await send(
