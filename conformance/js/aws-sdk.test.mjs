@@ -60,6 +60,7 @@ check('a room gets its defaults, and is the same when it is read', ['CreateRoom'
   assert.deepEqual(room, {
     arn: arnOf('room', room.id),
     id: room.id,
+    name: '',
     createTime: room.createTime,
     updateTime: room.createTime,
     maximumMessageLength: 500,
@@ -199,6 +200,7 @@ check(
       tags: { team: 'chat' },
     });
     assert.ok(updateTime >= createTime);
+    assert.equal((await createConfiguration({ destinationConfiguration })).name, '');
     assert.deepEqual(await send(client, new GetLoggingConfigurationCommand({ identifier: made.arn })), made);
 
     const listed = await send(client, new ListLoggingConfigurationsCommand({ maxResults: 50 }));

@@ -141,7 +141,7 @@ async fn room_defaults(stage: Arc<Stage>) {
     let expected = Room {
         arn: Some(arn("room", &id)),
         id: Some(id.clone()),
-        name: None,
+        name: Some(String::new()),
         create_time: created.create_time,
         update_time: created.create_time,
         rate: Some(10),
