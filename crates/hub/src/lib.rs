@@ -1,1 +1,387 @@
-//! x
+//! The pure core of a shard: rooms, members, room logs, sessions, rates and frames. No I/O, no clock, no locks, no async.
+//!
+//! A shard of the server is one thread that owns a [`Hub`] and its sockets. It reads bytes and gives them to
+//! [`Hub::received`], gives what other shards send to [`Hub::handle`], lets [`Hub::flush`] write, and carries out the
+//! [`Effect`]s that come out. The simulator and the benchmarks drive the very same hub.
+//!
+//! # The path of a message
+//! 1. [`Hub::received`] on the sender's shard: frame, UTF-8 ([`inbound`]), JSON ([`protocol::messaging`]), the
+//!    connection's rate and capability ([`session`]).
+//! 2. [`Effect::Send`] takes it to the room's home shard (nothing to do when that is this one).
+//! 3. [`room`], there: the room exists, length, the room's rate, review; id and time; the frame is encoded once.
+//! 4. [`Effect::Publish`] takes it over the bus to every shard with members.
+//! 5. [`Message::Deliver`] there: appended to the room log ([`log`]); a pass is scheduled.
+//! 6. [`Hub::flush`]: the pass ([`audience`]) makes one write per member.
+//!
+//! # Invariants
+//! - All members of a room see its frames in one order, each at most once; exactly once while they stay connected and
+//!   within their lag limit.
+//! - Nothing is written to a session after its Close frame.
+//! - A connection that is slow or stuck costs others nothing: it is skipped, and dropped at its limit.
+//! - What is kept per connection and per room is bounded by the limits in [`protocol::limit::edge`].
+
+pub mod audience;
+pub mod frame;
+pub mod inbound;
+pub mod log;
+pub mod message;
+pub mod random;
+pub mod rate;
+pub mod room;
+pub mod session;
+
+mod deliver;
+mod publish;
+mod receive;
+mod sweep;
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::hash::{BuildHasherDefault, DefaultHasher};
+
+use protocol::close::CloseCode;
+use protocol::id::Id;
+use protocol::limit::edge::{LAG_BYTES_MAX, SESSION_END_GRACE_SECONDS};
+use protocol::messaging::{Refusal, encode_error};
+use slab::Slab;
+
+use crate::audience::Audience;
+use crate::frame::{encode_close, encode_text};
+use crate::log::Position;
+use crate::message::{ConnectionId, Effect, Join, Message, Now, RoomKey, RoomSettings, ShardIndex, ShardSet};
+use crate::random::Random;
+use crate::room::Home;
+use crate::session::{Grant, Phase, Seat, Session};
+
+const SECOND_NANOS: u64 = 1_000_000_000;
+
+/// How a hub behaves; fixed for its life.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Which shard this is.
+    pub shard: ShardIndex,
+    /// How many there are on this node.
+    pub shards: ShardIndex,
+    /// After a frame has left at once, a room's frames gather this long. 0: no gathering.
+    pub coalescing_window_nanos: u64,
+    /// The rates of connections and rooms are lifted.
+    pub rates_lifted: bool,
+    /// For ids.
+    pub seed: [u8; 32],
+}
+
+/// What a hub has done since it began.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// SEND_MESSAGE requests, also refused ones.
+    pub send_message_requests: u64,
+    /// DELETE_MESSAGE requests, also refused ones.
+    pub delete_message_requests: u64,
+    /// DISCONNECT_USER requests, also refused ones.
+    pub disconnect_user_requests: u64,
+    /// Requests that were no action at all.
+    pub invalid_requests: u64,
+    /// Frames times members that they went to.
+    pub deliveries: u64,
+    /// Connections dropped because they were too far behind.
+    pub slow_readers_dropped: u64,
+    /// Connections dropped because nothing was heard of them.
+    pub dead_peers_dropped: u64,
+    /// Messages that took their room's fallback result because no handler reviewed them.
+    pub review_fallbacks: u64,
+}
+
+/// See the crate documentation.
+pub struct Hub {
+    settings: Settings,
+    random: Random,
+    /// Rooms whose home is this shard. They are walked through, so the order must be the same in every run of a
+    /// simulation. Fixed keys of the hash are no risk: room ids are random and the server's own.
+    homes: HashMap<RoomKey, Home, BuildHasherDefault<DefaultHasher>>,
+    /// Rooms with members on this shard.
+    audiences: Slab<Audience>,
+    audience_by_room: HashMap<RoomKey, usize>,
+    sessions: Slab<Session>,
+    generation: u32,
+    /// Rooms whose pass is not due yet.
+    waiting: BinaryHeap<Reverse<(u64, usize)>>,
+    /// Rooms whose pass is due or under way, served in turn.
+    ready: VecDeque<usize>,
+    /// Connections to be written to now, on their own.
+    urgent: Vec<u32>,
+    /// Shards whose inbox takes no more deliveries.
+    pressed: ShardSet,
+    effects: VecDeque<Effect>,
+    counters: Counters,
+}
+
+impl Hub {
+    /// An empty hub.
+    #[must_use]
+    pub fn new(settings: Settings) -> Self {
+        Self {
+            random: Random::from_seed(settings.seed),
+            settings,
+            homes: HashMap::default(),
+            audiences: Slab::new(),
+            audience_by_room: HashMap::new(),
+            sessions: Slab::new(),
+            generation: 0,
+            waiting: BinaryHeap::new(),
+            ready: VecDeque::new(),
+            urgent: Vec::new(),
+            pressed: ShardSet::default(),
+            effects: VecDeque::new(),
+            counters: Counters::default(),
+        }
+    }
+
+    /// On the home shard of the room: chooses the shard that is to [`Hub::adopt`] the connection, and counts it there.
+    /// From now on that shard gets the room's frames.
+    pub fn place(&mut self, room: &RoomKey, settings: RoomSettings) -> ShardIndex {
+        let shards = self.settings.shards;
+        let effects = &mut self.effects;
+        let home = self.homes.entry(room.clone()).or_insert_with(|| {
+            effects.push_back(Effect::LoadRoom(room.clone()));
+            Home::new(settings, shards)
+        });
+        home.place(self.settings.shard)
+    }
+
+    /// On the shard that was chosen: makes the connection a member of its room. Its index is the one by which sockets
+    /// and effects name it; since an index is used again, all effects must have been carried out before. The greeting
+    /// goes out with the next [`Hub::flush`].
+    pub fn adopt(&mut self, now: Now, join: Join) -> u32 {
+        self.generation = self.generation.wrapping_add(1);
+        let grant = Grant {
+            user_id: join.user_id,
+            sender: join.sender,
+            capabilities: join.capabilities,
+            session_end: join.session_end,
+        };
+        let slot = self.sessions.insert(Session::new(self.generation, grant, now.nanos / SECOND_NANOS));
+        let connection = u32::try_from(slot).unwrap_or(u32::MAX);
+        let audience = match self.audience_by_room.get(&join.room) {
+            Some(audience) => *audience,
+            None => {
+                let audience = self.audiences.insert(Audience::new(join.room.clone()));
+                self.audience_by_room.insert(join.room, audience);
+                audience
+            }
+        };
+        let member = self.audiences[audience].add(connection);
+        let start = self.audiences[audience].members[member].cursor;
+        let session = &mut self.sessions[slot];
+        session.seat = Some(Seat { audience, member });
+        session.push_private(start, join.greeting);
+        self.urgent.push(connection);
+        connection
+    }
+
+    /// Takes a message from another shard or from the control plane.
+    pub fn handle(&mut self, now: Now, message: Message) {
+        match message {
+            Message::Act(act) => self.act(now, &act),
+            Message::Publish { room, publication, reply } => self.publish(now, &room, &publication, reply),
+            Message::RoomChanged { room, settings } => {
+                if let Some(home) = self.homes.get_mut(&room) {
+                    home.change(settings);
+                }
+            }
+            Message::RoomDeleted { room } => {
+                if let Some(home) = self.homes.get_mut(&room) {
+                    home.delete();
+                }
+            }
+            Message::Left { room, shard } => self.left(&room, shard),
+            Message::Deliver(delivery) => self.deliver(now, &delivery),
+            Message::Refuse { connection, frame } => self.refuse_with(connection, frame),
+        }
+    }
+
+    /// The socket of `connection` takes bytes again.
+    pub fn writable(&mut self, connection: u32) {
+        self.urgent.push(connection);
+    }
+
+    /// The socket of `connection` has been closed by its peer, or is broken.
+    pub fn disconnected(&mut self, connection: u32) {
+        self.remove(connection);
+    }
+
+    /// Notes which shards take no more deliveries: rooms with members there refuse to publish meanwhile.
+    pub fn set_pressed(&mut self, pressed: ShardSet) {
+        self.pressed = pressed;
+    }
+
+    /// The next thing to be done outside, in order.
+    pub fn next_effect(&mut self) -> Option<Effect> {
+        self.effects.pop_front()
+    }
+
+    /// How many connections there are.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.sessions.len()
+    }
+
+    /// The indices of all connections, in no order.
+    pub fn connection_indices(&self) -> impl Iterator<Item = u32> + '_ {
+        self.sessions.iter().map(|(slot, _)| u32::try_from(slot).unwrap_or(u32::MAX))
+    }
+
+    /// What has been done so far.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// A refusal that could not be decided here after all, since the home shard's inbox is full.
+    pub fn refuse(&mut self, connection: ConnectionId, request_id: &str, refusal: &Refusal) {
+        let frame = self.error_frame(request_id, refusal);
+        self.refuse_with(connection, frame);
+    }
+
+    fn refuse_with(&mut self, connection: ConnectionId, frame: Vec<u8>) {
+        let session = self.sessions.get(slot(connection.index));
+        if session.is_some_and(|session| session.generation == connection.generation) {
+            self.send_private(connection.index, frame);
+        }
+    }
+
+    fn error_frame(&mut self, request_id: &str, refusal: &Refusal) -> Vec<u8> {
+        let id = self.next_id();
+        encode_text(&encode_error(id, request_id, refusal))
+    }
+
+    fn next_id(&mut self) -> Id {
+        Id::from_random(self.random.next_u128())
+    }
+
+    /// Queues a frame for one connection alone: after all frames of the room that came before it, and at once. A peer
+    /// that makes the server answer and does not read the answers is dropped before they pile up.
+    fn send_private(&mut self, connection: u32, frame: Vec<u8>) {
+        let Some(session) = self.sessions.get_mut(slot(connection)) else { return };
+        if matches!(session.phase, Phase::Closing { .. }) {
+            return;
+        }
+        if session.private_bytes() + frame.len() as u64 > LAG_BYTES_MAX {
+            self.drop_slow(connection);
+            return;
+        }
+        // If something waits already, a write is due or the socket is full: no need to try once more for each frame.
+        if session.private.is_none() {
+            self.urgent.push(connection);
+        }
+        let at = session.seat.map_or(0, |seat| self.audiences[seat.audience].log.head());
+        session.push_private(at, frame);
+    }
+
+    /// Ends a session with a Close frame: what its room has sent so far is still written, then the Close, then nothing.
+    fn close(&mut self, now: Now, connection: u32, close_frame: Vec<u8>) {
+        let Some(session) = self.sessions.get_mut(slot(connection)) else { return };
+        if matches!(session.phase, Phase::Closing { .. }) {
+            return;
+        }
+        if let Some(seat) = session.seat {
+            // The session leaves the room now; what it has not got yet goes with it.
+            let audience = &self.audiences[seat.audience];
+            let mut cursor = audience.members[seat.member].cursor;
+            let mut rest = Vec::new();
+            let private = session.private.take().unwrap_or_default();
+            let mut offset = private.offset;
+            for (at, bytes) in &private.frames {
+                rest.extend_from_slice(audience.log.pending(cursor, *at));
+                rest.extend_from_slice(&bytes[offset..]);
+                cursor = *at;
+                offset = 0;
+            }
+            rest.extend_from_slice(audience.log.pending(cursor, audience.log.head()));
+            if !rest.is_empty() {
+                session.push_private(0, rest);
+            }
+        }
+        session.push_private(0, close_frame);
+        let drop_at = now.nanos / SECOND_NANOS + SESSION_END_GRACE_SECONDS;
+        session.phase = Phase::Closing { drop_at, shut_down: false };
+        session.inbound = None;
+        self.urgent.push(connection);
+        self.leave(connection);
+    }
+
+    fn close_with(&mut self, now: Now, connection: u32, code: CloseCode) {
+        self.close(now, connection, encode_close(code.as_u16(), ""));
+    }
+
+    /// Takes a session out of its room.
+    fn leave(&mut self, connection: u32) {
+        let Some(seat) = self.sessions.get_mut(slot(connection)).and_then(|session| session.seat.take())
+        else {
+            return;
+        };
+        let audience = &mut self.audiences[seat.audience];
+        for (moved, member) in audience.remove(seat.member).into_iter().flatten() {
+            if let Some(session) = self.sessions.get_mut(slot(moved)) {
+                session.seat = Some(Seat { audience: seat.audience, member });
+            }
+        }
+        let room = audience.key.clone();
+        self.forget_if_empty(seat.audience);
+        let home = room.home(self.settings.shards);
+        if home == self.settings.shard {
+            self.left(&room, home);
+        } else {
+            let shard = self.settings.shard;
+            self.effects.push_back(Effect::Send(home, Message::Left { room, shard }));
+        }
+    }
+
+    /// Forgets the audience of a room that everybody has left. While a pass is due it stays: the pass is noted by its
+    /// slot, which another room would get.
+    fn forget_if_empty(&mut self, index: usize) {
+        let audience = &self.audiences[index];
+        if audience.members.is_empty() && !audience.scheduled {
+            self.audience_by_room.remove(&audience.key);
+            self.audiences.remove(index);
+        }
+    }
+
+    fn left(&mut self, room: &RoomKey, shard: ShardIndex) {
+        if let Some(home) = self.homes.get_mut(room) {
+            home.leave(shard);
+        }
+    }
+
+    /// Forgets a connection and has its socket closed.
+    fn remove(&mut self, connection: u32) {
+        self.leave(connection);
+        if self.sessions.try_remove(slot(connection)).is_some() {
+            self.effects.push_back(Effect::Close(connection));
+        }
+    }
+}
+
+/// A connection's index as the slab counts.
+const fn slot(connection: u32) -> usize {
+    connection as usize
+}
+
+impl Hub {
+    /// How much memory the log of a room holds here, in bytes; `None` when the room has no members here.
+    #[must_use]
+    pub fn room_log_bytes(&self, room: &RoomKey) -> Option<usize> {
+        let audience = self.audience_by_room.get(room)?;
+        Some(self.audiences[*audience].log.capacity_bytes())
+    }
+
+    /// How many bytes wait to be written to a connection; `None` when there is no such connection.
+    #[must_use]
+    pub fn lag_bytes(&self, connection: u32) -> Option<u64> {
+        let session = self.sessions.get(slot(connection))?;
+        let log: Position = session.seat.map_or(0, |seat| {
+            let audience = &self.audiences[seat.audience];
+            audience.log.head() - audience.members[seat.member].cursor
+        });
+        Some(log + session.private_bytes())
+    }
+}

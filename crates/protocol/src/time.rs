@@ -172,8 +172,14 @@ mod tests {
 
     #[test]
     fn what_is_no_date_is_refused() {
-        for text in ["", "20230229T000000Z", "20231301T000000Z", "20230101T240000Z", "20230101T000000", "2023-01-01T00:00Z"]
-        {
+        for text in [
+            "",
+            "20230229T000000Z",
+            "20231301T000000Z",
+            "20230101T240000Z",
+            "20230101T000000",
+            "2023-01-01T00:00Z",
+        ] {
             assert_eq!(Timestamp::parse_amz(text), None, "{text:?}");
         }
     }

@@ -1,0 +1,273 @@
+//! What goes into a hub and what comes out: closed enums, so that a test, the simulator and the server drive it alike.
+
+use std::fmt;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+
+use protocol::arn::Scope;
+use protocol::capability::Capabilities;
+use protocol::id::Id;
+use protocol::messaging::{Attributes, Request};
+use protocol::time::{Timestamp, UnixMicros};
+
+/// The time as a shard read it once for what it is about to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Now {
+    /// Monotonic nanoseconds from an origin of the process's own; for rates, windows and ages.
+    pub nanos: u64,
+    /// The wall clock; for `SendTime` and the end of sessions.
+    pub wall: Timestamp,
+}
+
+/// The number of a shard on its node, from 0.
+pub type ShardIndex = u8;
+
+/// Most shards of a node: a [`ShardSet`] has a bit for each.
+pub const SHARDS_MAX: usize = 64;
+
+/// Some of the shards of a node.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ShardSet(u64);
+
+impl ShardSet {
+    /// Adds a shard.
+    pub fn insert(&mut self, shard: ShardIndex) {
+        self.0 |= 1 << shard;
+    }
+
+    /// Whether `shard` is in the set.
+    #[must_use]
+    pub fn contains(self, shard: ShardIndex) -> bool {
+        self.0 & 1 << shard != 0
+    }
+
+    /// Whether the two sets have a shard in common.
+    #[must_use]
+    pub fn intersects(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+}
+
+/// The name of a room, cheap to clone and to compare.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct RoomKey {
+    /// Owner.
+    pub scope: Arc<Scope>,
+    /// Unique within its scope.
+    pub id: Id,
+}
+
+impl RoomKey {
+    /// The room's home shard: its sequencer on a node of `shards` shards.
+    #[must_use]
+    pub fn home(&self, shards: ShardIndex) -> ShardIndex {
+        let mut hasher = DefaultHasher::new();
+        self.hash(&mut hasher);
+        ShardIndex::try_from(hasher.finish() % u64::from(shards.max(1))).unwrap_or(0)
+    }
+}
+
+/// What a room's sequencer must know of its settings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RoomSettings {
+    /// Grows with every update: of two settings the one with the higher version is in force.
+    pub version: UnixMicros,
+    /// Code points.
+    pub message_length_max: u32,
+    /// Messages per second over all senders.
+    pub message_rate_max: u32,
+    /// What becomes of messages that their handler did not review; `None` when the room has no handler.
+    pub review_fallback: Option<Verdict>,
+}
+
+/// The outcome of a message review.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Deliver.
+    Allow,
+    /// Refuse with ERROR 406.
+    Deny,
+}
+
+/// One connection of one shard. The generation tells it from earlier ones with the same index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConnectionId {
+    /// Where its socket is.
+    pub shard: ShardIndex,
+    /// Its slot there.
+    pub index: u32,
+    /// Never the same twice for one index.
+    pub generation: u32,
+}
+
+/// A user who has passed the handshake and is to become a member of a room.
+pub struct Join {
+    /// The room named in the chat token.
+    pub room: RoomKey,
+    /// The room's settings as read during the handshake.
+    pub settings: RoomSettings,
+    /// From the token.
+    pub user_id: Box<str>,
+    /// [`protocol::messaging::encode_sender`] of the token's user.
+    pub sender: Arc<str>,
+    /// From the token.
+    pub capabilities: Capabilities,
+    /// From the token.
+    pub session_end: Timestamp,
+    /// Sent before any frame: the answer to the upgrade request.
+    pub greeting: Vec<u8>,
+}
+
+/// What a connection asks its room to do.
+#[derive(Clone, Debug)]
+pub struct Act {
+    /// The connection's room.
+    pub room: RoomKey,
+    /// Who gets the ERROR, if any.
+    pub connection: ConnectionId,
+    /// The `Sender` of a MESSAGE frame.
+    pub sender: Arc<str>,
+    /// Parsed, and allowed by the connection's capabilities and rate.
+    pub request: Request,
+}
+
+/// What the control plane asks a room to publish.
+#[derive(Clone, Debug)]
+pub enum Publication {
+    /// SendEvent.
+    Event {
+        /// The caller's event name.
+        name: String,
+        /// `None` when there were none.
+        attributes: Option<Attributes>,
+    },
+    /// DeleteMessage.
+    DeleteMessage {
+        /// The message to be hidden.
+        message_id: Id,
+        /// Why.
+        reason: Option<String>,
+    },
+    /// DisconnectUser.
+    DisconnectUser {
+        /// Whose connections are closed.
+        user_id: String,
+        /// Why.
+        reason: Option<String>,
+    },
+}
+
+/// A shard with members of the room has too much under way to take another frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Busy;
+
+/// Where the answer to a [`Publication`] goes. Called once, on the home shard's thread: it must not block.
+pub struct Reply(Box<dyn FnOnce(Result<Id, Busy>) + Send>);
+
+impl Reply {
+    /// An answer goes to `deliver`.
+    pub fn new(deliver: impl FnOnce(Result<Id, Busy>) + Send + 'static) -> Self {
+        Self(Box::new(deliver))
+    }
+
+    /// Answers.
+    pub fn send(self, result: Result<Id, Busy>) {
+        (self.0)(result);
+    }
+}
+
+impl fmt::Debug for Reply {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Reply")
+    }
+}
+
+/// A frame on its way from a room's home shard to its members.
+#[derive(Debug)]
+pub struct Delivery {
+    /// Whose members get it.
+    pub room: RoomKey,
+    /// A whole WebSocket frame, encoded once for all receivers.
+    pub frame: Vec<u8>,
+    /// After this frame, all connections of this user are closed.
+    pub disconnect: Option<Disconnect>,
+}
+
+/// The end of a user's connections to a room.
+#[derive(Debug)]
+pub struct Disconnect {
+    /// The user.
+    pub user_id: Box<str>,
+    /// The Close frame with the moderator's reason.
+    pub close_frame: Vec<u8>,
+}
+
+/// What shards, and the control plane, send to a shard.
+#[derive(Debug)]
+pub enum Message {
+    /// To the home shard: a member wants something.
+    Act(Box<Act>),
+    /// To the home shard: the control plane wants something published.
+    Publish {
+        /// The room, which exists.
+        room: RoomKey,
+        /// What.
+        publication: Box<Publication>,
+        /// Told the id of the event.
+        reply: Reply,
+    },
+    /// To the home shard: the room has these settings.
+    RoomChanged {
+        /// The room.
+        room: RoomKey,
+        /// Its settings.
+        settings: RoomSettings,
+    },
+    /// To the home shard: the room does not exist any more.
+    RoomDeleted {
+        /// The room.
+        room: RoomKey,
+    },
+    /// To the home shard: a member of `shard` has left.
+    Left {
+        /// The room.
+        room: RoomKey,
+        /// The shard with one member less.
+        shard: ShardIndex,
+    },
+    /// To shards with members: a frame.
+    Deliver(Arc<Delivery>),
+    /// To the shard of a connection: an ERROR frame for it alone.
+    Refuse {
+        /// The connection, if it is still there.
+        connection: ConnectionId,
+        /// A whole WebSocket frame.
+        frame: Vec<u8>,
+    },
+}
+
+/// What a hub wants done by the shard that drives it.
+#[derive(Debug)]
+pub enum Effect {
+    /// Put a message into another shard's inbox.
+    Send(ShardIndex, Message),
+    /// Hand a frame to the bus, for the shards that have members of its room (maybe this one too).
+    Publish(ShardSet, Arc<Delivery>),
+    /// Read the room's settings, and send [`Message::RoomChanged`] or [`Message::RoomDeleted`] to its home shard.
+    LoadRoom(RoomKey),
+    /// All that was to be written has been: close the writing side and wait for the peer to do the same.
+    ShutDown(u32),
+    /// The connection is no more: close its socket.
+    Close(u32),
+}
+
+/// What became of an attempt to write to a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Written {
+    /// So many bytes were taken, at least one.
+    Bytes(usize),
+    /// The socket takes no more now; the hub is told when it does.
+    Blocked,
+    /// The socket is broken.
+    Failed,
+}

@@ -1,0 +1,141 @@
+//! At the room's home shard: may this be published, and as which frame.
+
+use std::sync::Arc;
+
+use protocol::close::CloseCode;
+use protocol::id::Id;
+use protocol::messaging::{
+    Action, MESSAGE_TOO_LONG, RATE_EXCEEDED, REVIEW_DENIED, ROOM_NOT_FOUND, Refusal, Request,
+    encode_delete_event, encode_disconnect_event, encode_event, encode_message,
+};
+
+use crate::Hub;
+use crate::frame::{encode_close, encode_text};
+use crate::message::{
+    Act, Busy, ConnectionId, Delivery, Disconnect, Effect, Message, Now, Publication, Reply, RoomKey, Verdict,
+};
+
+/// The reason of a Close frame when the moderator gave none.
+const DISCONNECTED: &str = "Disconnected by a moderator";
+
+impl Hub {
+    /// Carries out what a member asked for, or tells it why not.
+    pub(crate) fn act(&mut self, now: Now, act: &Act) {
+        if let Err(refusal) = self.try_act(now, act) {
+            self.refuse_at(act.connection, &act.request.request_id, &refusal);
+        }
+    }
+
+    fn try_act(&mut self, now: Now, act: &Act) -> Result<(), Refusal> {
+        let Request { request_id, action } = &act.request;
+        let rates_lifted = self.settings.rates_lifted;
+        let pressed = self.pressed;
+        let home = self.homes.get_mut(&act.room).ok_or(ROOM_NOT_FOUND)?;
+        let settings = home.settings().ok_or(ROOM_NOT_FOUND)?;
+        if home.audience().intersects(pressed) {
+            return Err(RATE_EXCEEDED);
+        }
+        match action {
+            Action::SendMessage { content, attributes } => {
+                if is_longer(content, settings.message_length_max) {
+                    return Err(MESSAGE_TOO_LONG);
+                }
+                if !rates_lifted && !home.admit(now.nanos) {
+                    return Err(RATE_EXCEEDED);
+                }
+                if let Some(fallback) = settings.review_fallback {
+                    self.counters.review_fallbacks += 1;
+                    if fallback == Verdict::Deny {
+                        return Err(REVIEW_DENIED);
+                    }
+                }
+                let id = self.next_id();
+                let attributes = attributes.as_ref();
+                let json = encode_message(id, request_id, attributes, content, now.wall, &act.sender);
+                self.send_out(&act.room, &json, None);
+            }
+            Action::DeleteMessage { message_id, reason } => {
+                self.delete_message(now, &act.room, request_id, *message_id, reason.as_deref());
+            }
+            Action::DisconnectUser { user_id, reason } => {
+                self.disconnect_user(now, &act.room, request_id, user_id, reason.as_deref());
+            }
+        }
+        Ok(())
+    }
+
+    /// Publishes what the control plane asked for. The room is known to exist.
+    pub(crate) fn publish(&mut self, now: Now, room: &RoomKey, publication: &Publication, reply: Reply) {
+        let audience = self.homes.get(room).map(crate::room::Home::audience).unwrap_or_default();
+        if audience.intersects(self.pressed) {
+            reply.send(Err(Busy));
+            return;
+        }
+        let id = match publication {
+            Publication::Event { name, attributes } => {
+                let id = self.next_id();
+                self.send_out(room, &encode_event(id, "", name, attributes.as_ref(), now.wall), None);
+                id
+            }
+            Publication::DeleteMessage { message_id, reason } => {
+                self.delete_message(now, room, "", *message_id, reason.as_deref())
+            }
+            Publication::DisconnectUser { user_id, reason } => {
+                self.disconnect_user(now, room, "", user_id, reason.as_deref())
+            }
+        };
+        reply.send(Ok(id));
+    }
+
+    fn delete_message(
+        &mut self,
+        now: Now,
+        room: &RoomKey,
+        request_id: &str,
+        message_id: Id,
+        reason: Option<&str>,
+    ) -> Id {
+        let id = self.next_id();
+        self.send_out(room, &encode_delete_event(id, request_id, message_id, reason, now.wall), None);
+        id
+    }
+
+    fn disconnect_user(
+        &mut self,
+        now: Now,
+        room: &RoomKey,
+        request_id: &str,
+        user_id: &str,
+        reason: Option<&str>,
+    ) -> Id {
+        let id = self.next_id();
+        let close_frame = encode_close(CloseCode::Normal.as_u16(), reason.unwrap_or(DISCONNECTED));
+        let disconnect = Disconnect { user_id: user_id.into(), close_frame };
+        let json = encode_disconnect_event(id, request_id, user_id, reason, now.wall);
+        self.send_out(room, &json, Some(disconnect));
+        id
+    }
+
+    /// Encodes the frame, once for all receivers, and hands it to the bus.
+    fn send_out(&mut self, room: &RoomKey, json: &str, disconnect: Option<Disconnect>) {
+        let Some(home) = self.homes.get(room) else { return };
+        let delivery = Delivery { room: room.clone(), frame: encode_text(json), disconnect };
+        self.effects.push_back(Effect::Publish(home.audience(), Arc::new(delivery)));
+    }
+
+    /// Sends an ERROR to a connection of any shard.
+    fn refuse_at(&mut self, connection: ConnectionId, request_id: &str, refusal: &Refusal) {
+        if connection.shard == self.settings.shard {
+            self.refuse(connection, request_id, refusal);
+        } else {
+            let frame = self.error_frame(request_id, refusal);
+            self.effects.push_back(Effect::Send(connection.shard, Message::Refuse { connection, frame }));
+        }
+    }
+}
+
+/// Whether `content` has more than `length_max` code points. Counts only when the number of bytes leaves a doubt.
+fn is_longer(content: &str, length_max: u32) -> bool {
+    let length_max = usize::try_from(length_max).unwrap_or(usize::MAX);
+    content.len() > length_max && content.chars().count() > length_max
+}

@@ -1,0 +1,139 @@
+//! Frames byte for byte, and what a client may send.
+
+use super::{
+    Action, Attributes, ErrorCode, Request, encode_delete_event, encode_disconnect_event, encode_error,
+    encode_event, encode_message, encode_sender, parse_request, session_end_reason,
+};
+use crate::close::REASON_BYTES_MAX;
+use crate::id::Id;
+use crate::time::Timestamp;
+
+fn id(text: &str) -> Id {
+    Id::parse(text).unwrap_or(Id::from_random(0))
+}
+
+fn attributes(pairs: &[(&str, &str)]) -> Attributes {
+    pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+}
+
+const NOW: Timestamp = Timestamp::from_nanos(1_669_969_551_136_912_720);
+
+#[test]
+fn a_message_frame_has_the_observed_order() {
+    let sender = encode_sender("u1", &attributes(&[("username", "Jo"), ("avatar", "a")]));
+    assert_eq!(
+        encode_message(id("M2YcHkgffEvU"), "r-1", None, "Hi <b>\"\n\u{1}é", NOW, &sender),
+        r#"{"Type":"MESSAGE","Id":"M2YcHkgffEvU","RequestId":"r-1","Attributes":null,"Content":"Hi <b>\"\n\u0001é","SendTime":"2022-12-02T08:25:51.13691272Z","Sender":{"UserId":"u1","Attributes":{"avatar":"a","username":"Jo"}}}"#
+    );
+    let bare = encode_sender("u1", &Attributes::new());
+    let with = attributes(&[("b", "2"), ("B", "1")]);
+    assert_eq!(
+        encode_message(id("M2YcHkgffEvU"), "", Some(&with), "x", Timestamp::from_seconds(0), &bare),
+        r#"{"Type":"MESSAGE","Id":"M2YcHkgffEvU","RequestId":"","Attributes":{"B":"1","b":"2"},"Content":"x","SendTime":"1970-01-01T00:00:00Z","Sender":{"UserId":"u1","Attributes":{}}}"#
+    );
+}
+
+#[test]
+fn event_frames_have_the_observed_order() {
+    assert_eq!(
+        encode_event(id("IxTh2Ad9fZIr"), "", "app:x", None, NOW),
+        r#"{"Type":"EVENT","Id":"IxTh2Ad9fZIr","RequestId":"","EventName":"app:x","Attributes":null,"SendTime":"2022-12-02T08:25:51.13691272Z"}"#
+    );
+    assert_eq!(
+        encode_delete_event(id("IxTh2Ad9fZIr"), "r", id("M2YcHkgffEvU"), Some("no"), NOW),
+        r#"{"Type":"EVENT","Id":"IxTh2Ad9fZIr","RequestId":"r","EventName":"aws:DELETE_MESSAGE","Attributes":{"MessageID":"M2YcHkgffEvU","MessageId":"M2YcHkgffEvU","Reason":"no"},"SendTime":"2022-12-02T08:25:51.13691272Z"}"#
+    );
+    assert_eq!(
+        encode_disconnect_event(id("Z8Cd2OchZR9K"), "", "u2", None, NOW),
+        r#"{"Type":"EVENT","Id":"Z8Cd2OchZR9K","RequestId":"","EventName":"aws:DISCONNECT_USER","Attributes":{"UserId":"u2"},"SendTime":"2022-12-02T08:25:51.13691272Z"}"#
+    );
+}
+
+#[test]
+fn an_error_frame_names_code_text_and_request() {
+    assert_eq!(
+        encode_error(id("IG5mcmlvdGlv"), "r", &super::RATE_EXCEEDED),
+        r#"{"Type":"ERROR","Id":"IG5mcmlvdGlv","RequestId":"r","ErrorCode":429,"ErrorMessage":"rate limit exceeded"}"#
+    );
+    assert_eq!(super::MESSAGE_TOO_LONG.message, "Message exceeds maximum length");
+    assert!(session_end_reason().len() <= REASON_BYTES_MAX);
+}
+
+#[test]
+fn every_frame_is_json_that_reads_back() {
+    let text: String = ('\0'..='\u{2100}').chain(['\u{10ffff}', '\u{2028}']).collect();
+    let sender = encode_sender(&text, &attributes(&[(&text, &text)]));
+    let frame =
+        encode_message(id("M2YcHkgffEvU"), &text, Some(&attributes(&[(&text, &text)])), &text, NOW, &sender);
+    let value: serde_json::Value = serde_json::from_str(&frame).unwrap_or_default();
+    assert_eq!(value["Content"], text);
+    assert_eq!(value["RequestId"], text);
+    assert_eq!(value["Attributes"][&text], text);
+    assert_eq!(value["Sender"]["UserId"], text);
+}
+
+fn parsed(text: &str) -> Action {
+    match parse_request(text) {
+        Ok(Request { action, .. }) => action,
+        Err(refusal) => panic!("{text} was refused: {refusal:?}"),
+    }
+}
+
+#[test]
+fn member_names_are_read_in_any_case_and_unknown_ones_ignored() {
+    let expected = Action::SendMessage { content: "hi".into(), attributes: Some(attributes(&[("K", "v")])) };
+    for text in [
+        r#"{"Action":"SEND_MESSAGE","Content":"hi","Attributes":{"K":"v"}}"#,
+        r#"{"action":"SEND_MESSAGE","content":"hi","attributes":{"K":"v"},"id":7,"other":[[]]}"#,
+        r#"{"ACTION":"SEND_MESSAGE","CONTENT":"old","content":"hi","ATTRIBUTES":{"K":"v"}}"#,
+    ] {
+        assert_eq!(parsed(text), expected, "{text}");
+    }
+    assert_eq!(
+        parsed(r#"{"Action":"SEND_MESSAGE","Content":"hi","Attributes":null,"RequestId":null}"#),
+        Action::SendMessage { content: "hi".into(), attributes: None }
+    );
+    assert_eq!(
+        parsed(r#"{"Action":"DELETE_MESSAGE","Id":"M2YcHkgffEvU","Reason":"r"}"#),
+        Action::DeleteMessage { message_id: id("M2YcHkgffEvU"), reason: Some("r".into()) }
+    );
+    assert_eq!(
+        parsed(r#"{"Action":"DISCONNECT_USER","userId":"u"}"#),
+        Action::DisconnectUser { user_id: "u".into(), reason: None }
+    );
+}
+
+#[test]
+fn bad_requests_are_refused_with_their_request_id() {
+    let long = "x".repeat(1_025);
+    let cases = [
+        ("", ""),
+        ("[]", ""),
+        ("{", ""),
+        (r#"{"Action":"SEND_MESSAGE","Content":"\ud800"}"#, ""),
+        (r#"{"RequestId":7,"Action":"SEND_MESSAGE","Content":"x"}"#, ""),
+        (r#"{"RequestId":"r"}"#, "r"),
+        (r#"{"RequestId":"r","Action":"send_message","Content":"x"}"#, "r"),
+        (r#"{"RequestId":"r","Action":1}"#, "r"),
+        (r#"{"RequestId":"r","Action":"SEND_MESSAGE"}"#, "r"),
+        (r#"{"RequestId":"r","Action":"SEND_MESSAGE","Content":""}"#, "r"),
+        (r#"{"RequestId":"r","Action":"SEND_MESSAGE","Content":"x","Attributes":{"a":1}}"#, "r"),
+        (r#"{"RequestId":"r","Action":"SEND_MESSAGE","Content":"x","Attributes":[]}"#, "r"),
+        (r#"{"RequestId":"r","Action":"DELETE_MESSAGE","Id":"short"}"#, "r"),
+        (r#"{"RequestId":"r","Action":"DELETE_MESSAGE","Id":"M2YcHkgffEvU","Reason":""}"#, "r"),
+        (r#"{"RequestId":"r","Action":"DISCONNECT_USER"}"#, "r"),
+    ];
+    let too_large =
+        format!(r#"{{"RequestId":"r","Action":"SEND_MESSAGE","Content":"x","Attributes":{{"a":"{long}"}}}}"#);
+    for (text, request_id) in cases.into_iter().chain([(too_large.as_str(), "r")]) {
+        match parse_request(text) {
+            Ok(request) => panic!("{text} was taken: {request:?}"),
+            Err((refusal, answered)) => {
+                assert_eq!(refusal.code, ErrorCode::Invalid, "{text}");
+                assert_eq!(answered, request_id, "{text}");
+            }
+        }
+    }
+    let deep = "[".repeat(10_000);
+    assert!(parse_request(&deep).is_err());
+}
