@@ -25,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 use super::ControlPlane;
 use crate::bus::{Bus, InboxReader, inbox};
 use crate::clock;
+use crate::credentials::Credentials;
 use crate::health::{Phase, Readiness};
 use crate::keys::KeyRing;
 use crate::metrics::Metrics;
@@ -59,7 +60,7 @@ impl Server {
         let control = ControlPlane {
             store,
             bus,
-            credentials: [root()].into_iter().collect(),
+            credentials: Credentials { root: root() },
             chat_token_keys: chat_token_keys.clone(),
             page_token_keys,
             metrics: Arc::clone(&metrics),
