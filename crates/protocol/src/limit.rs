@@ -31,6 +31,14 @@ pub mod member {
     pub const TAG_VALUE_LENGTH_MAX: usize = 256;
     /// Longest user id, in characters. Model.
     pub const USER_ID_LENGTH_MAX: usize = 128;
+    /// Shortest S3 bucket name, in characters. Model.
+    pub const BUCKET_NAME_LENGTH_MIN: usize = 3;
+    /// Longest S3 bucket name, in characters. Model.
+    pub const BUCKET_NAME_LENGTH_MAX: usize = 63;
+    /// Longest CloudWatch Logs log group name, in characters. Model.
+    pub const LOG_GROUP_NAME_LENGTH_MAX: usize = 512;
+    /// Longest Firehose delivery stream name, in characters. Model.
+    pub const DELIVERY_STREAM_NAME_LENGTH_MAX: usize = 64;
     /// Longest reason for a deletion or disconnection, in characters. Model; applied to socket actions as well.
     pub const REASON_LENGTH_MAX: usize = 256;
     /// Longest event name, in characters. Model.
@@ -56,6 +64,11 @@ pub mod edge {
     pub const MESSAGE_BYTES_MAX: usize = 16 * 1_024;
     /// Longest head of a handshake, in bytes; beyond it 431.
     pub const HANDSHAKE_BYTES_MAX: usize = 16 * 1_024;
+    /// Connections that may wait in the kernel to be accepted; it may allow fewer.
+    pub const LISTEN_BACKLOG: i32 = 4_096;
+    /// How long a handshake is held while the store cannot answer, in seconds; beyond it 503. Official SDKs give up
+    /// for good after four refused handshakes within milliseconds, so waiting is better than refusing.
+    pub const HANDSHAKE_HOLD_SECONDS_MAX: u64 = 60;
     /// A handshake that takes longer is closed (while the server itself holds it, the clock stands), in seconds.
     pub const HANDSHAKE_SECONDS_MAX: u64 = 30;
     /// Unfinished handshakes at once, as a share of the process's file descriptors, in percent; beyond it the
@@ -93,6 +106,20 @@ pub mod control {
     pub const BODY_BYTES_MAX: usize = 64 * 1_024;
     /// Request line and headers together, in bytes; beyond it a typed 431.
     pub const HEAD_BYTES_MAX: usize = 32 * 1_024;
+    /// What is read of a head in order to answer it with that typed 431, in bytes; beyond it the HTTP library answers
+    /// a bare 431.
+    pub const HEAD_BUFFER_BYTES: usize = 128 * 1_024;
+    /// Headers of one request that are read for the same end; beyond it the HTTP library answers a bare 431.
+    pub const HEADERS_MAX: usize = 1_024;
+    /// What is read and thrown away of an over-large body, in bytes, so that the client gets to see the typed 413
+    /// instead of a broken connection; beyond it the connection is closed with the answer.
+    pub const BODY_DISCARD_BYTES_MAX: u64 = 16 * 1_024 * 1_024;
+    /// Open connections; beyond it new ones wait in the kernel's queue until another one ends.
+    pub const CONNECTIONS_MAX: usize = 1_024;
+    /// Age at which a connection is closed once it is idle, in seconds: so nobody keeps one of those places for ever.
+    pub const CONNECTION_SECONDS_MAX: u64 = 600;
+    /// Failing members that a ValidationException names; the rest is not listed.
+    pub const FIELD_FAILURES_MAX: usize = 100;
     /// A request whose head or body takes longer to arrive is closed, in seconds.
     pub const REQUEST_SECONDS_MAX: u64 = 30;
     /// JSON nesting that is looked into; deeper bodies are a typed 400.
@@ -113,6 +140,10 @@ pub mod token {
     /// The share of a token's life that is taken off at random, in percent, so that a crowd which joined together
     /// does not refresh together.
     pub const LIFE_JITTER_PERCENT_MAX: u64 = 10;
+    /// How long a key seals before the next one takes its place, in seconds.
+    pub const KEY_SEALS_SECONDS: u64 = 24 * 3_600;
+    /// How long a key still opens after another one took its place, in seconds: longer than any chat token lives.
+    pub const KEY_OPENS_SECONDS: u64 = 2 * 3_600;
     /// Longest text of a token, in bytes. Claims at all their limits need less; longer texts are not looked at.
     pub const TEXT_BYTES_MAX: usize = 4_096;
 }
