@@ -62,7 +62,9 @@ pub(super) fn read_head(bytes: &[u8]) -> Result<Option<(Wanted, usize)>, Refusal
     let length = match request.parse(bytes) {
         Ok(httparse::Status::Partial) => return Ok(None),
         Ok(httparse::Status::Complete(length)) => length,
-        Err(httparse::Error::TooManyHeaders) => return Err(Refusal::new(431, "the request has too many headers")),
+        Err(httparse::Error::TooManyHeaders) => {
+            return Err(Refusal::new(431, "the request has too many headers"));
+        }
         Err(_) => return Err(Refusal::new(400, "this is not an HTTP/1.1 request")),
     };
     let wanted = read_request(&request)?;
@@ -90,7 +92,10 @@ fn read_request(request: &httparse::Request<'_, '_>) -> Result<Wanted, Refusal> 
         return Err(Refusal::new(400, "the header Sec-WebSocket-Key must be 16 bytes in base64"));
     }
     let Some(token) = headers.only("sec-websocket-protocol").filter(|token| !token.is_empty()) else {
-        return Err(Refusal::new(401, "the chat token is missing: offer it as the one WebSocket sub-protocol"));
+        return Err(Refusal::new(
+            401,
+            "the chat token is missing: offer it as the one WebSocket sub-protocol",
+        ));
     };
     if !token.bytes().all(is_token_character) {
         return Err(Refusal::new(403, "the chat token is malformed"));
@@ -125,7 +130,9 @@ impl<'a> Headers<'a> {
 
     /// Whether a header that lists words has this one, in any case.
     fn has_word(&self, name: &'static str, word: &str) -> bool {
-        self.all(name).flat_map(|value| value.split(',')).any(|listed| listed.trim().eq_ignore_ascii_case(word))
+        self.all(name)
+            .flat_map(|value| value.split(','))
+            .any(|listed| listed.trim().eq_ignore_ascii_case(word))
     }
 }
 
