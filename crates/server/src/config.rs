@@ -29,7 +29,7 @@ use self::kind::{
     AccessKey, Address, Digits, FilePath, Kind, Networks, OneOf, Optional, Secret, StoreAddress, Text, Whole,
 };
 pub use self::manual::manual;
-pub use self::network::TrustedProxies;
+pub use self::network::{Network, NetworkError, TrustedProxies};
 use self::source::Reader;
 pub use self::source::{ConfigError, Flag, Loaded, Sources, load};
 

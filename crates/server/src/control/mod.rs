@@ -192,11 +192,11 @@ async fn handle(control: &ControlPlane, request: &AuthorizedRequest) -> Result<V
     let arn = route.resource_arn.as_deref().unwrap_or_default();
     match route.operation {
         Operation::CreateRoom => encode(room::create(control, scope, CreateRoomRequest::parse(body)?).await?),
-        Operation::GetRoom => encode(room::get(control, scope, RoomIdentifierRequest::parse(body)?).await?),
+        Operation::GetRoom => encode(room::get(control, scope, &RoomIdentifierRequest::parse(body)?).await?),
         Operation::ListRooms => encode(room::list(control, scope, ListRoomsRequest::parse(body)?).await?),
         Operation::UpdateRoom => encode(room::update(control, scope, UpdateRoomRequest::parse(body)?).await?),
         Operation::DeleteRoom => {
-            room::delete(control, scope, RoomIdentifierRequest::parse(body)?).await?;
+            room::delete(control, scope, &RoomIdentifierRequest::parse(body)?).await?;
             Ok(Vec::new())
         }
         Operation::CreateLoggingConfiguration => {
@@ -205,7 +205,7 @@ async fn handle(control: &ControlPlane, request: &AuthorizedRequest) -> Result<V
         }
         Operation::GetLoggingConfiguration => {
             let request = LoggingConfigurationIdentifierRequest::parse(body)?;
-            encode(logging_configuration::get(control, scope, request).await?)
+            encode(logging_configuration::get(control, scope, &request).await?)
         }
         Operation::ListLoggingConfigurations => {
             let request = ListLoggingConfigurationsRequest::parse(body)?;
@@ -217,7 +217,7 @@ async fn handle(control: &ControlPlane, request: &AuthorizedRequest) -> Result<V
         }
         Operation::DeleteLoggingConfiguration => {
             let request = LoggingConfigurationIdentifierRequest::parse(body)?;
-            logging_configuration::delete(control, scope, request).await?;
+            logging_configuration::delete(control, scope, &request).await?;
             Ok(Vec::new())
         }
         Operation::CreateChatToken => {
@@ -239,7 +239,7 @@ async fn handle(control: &ControlPlane, request: &AuthorizedRequest) -> Result<V
             encode(tag::untag(control, scope, UntagResourceRequest::parse(arn, query)?).await?)
         }
         Operation::ListTagsForResource => {
-            encode(tag::list(control, scope, ListTagsForResourceRequest::parse(arn)?).await?)
+            encode(tag::list(control, scope, &ListTagsForResourceRequest::parse(arn)?).await?)
         }
     }
 }

@@ -257,6 +257,8 @@ impl Shard {
 
     fn adopt(&mut self, now: Now, arrival: Arrival) {
         let Arrival { join, mut transport, mut early, .. } = arrival;
+        // The hub may give this connection the index of one that it has just ended: that socket must be closed first.
+        self.carry_out_effects();
         let connection = self.hub.adopt(now, join);
         let interest = Interest::READABLE | Interest::WRITABLE;
         let token = Token(connection as usize);
