@@ -2,6 +2,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use protocol::limit::edge::HANDSHAKE_BYTES_MAX;
 use sha1::{Digest, Sha1};
 
 /// What RFC 6455 section 1.3 has the server append to the client's key.
@@ -55,14 +56,20 @@ impl Refusal {
     }
 }
 
+/// The head of a request is longer than it may be, whether it is complete or not.
+pub(super) const HEAD_TOO_LONG: Refusal = Refusal::new(431, "the request's headers are too long");
+
 /// Reads the head of a request; `None` while it is not complete. The number is its length in bytes.
 pub(super) fn read_head(bytes: &[u8]) -> Result<Option<(Wanted, usize)>, Refusal> {
     let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
     let mut request = httparse::Request::new(&mut headers);
     let length = match request.parse(bytes) {
         Ok(httparse::Status::Partial) => return Ok(None),
+        Ok(httparse::Status::Complete(length)) if length > HANDSHAKE_BYTES_MAX => return Err(HEAD_TOO_LONG),
         Ok(httparse::Status::Complete(length)) => length,
-        Err(httparse::Error::TooManyHeaders) => return Err(Refusal::new(431, "the request has too many headers")),
+        Err(httparse::Error::TooManyHeaders) => {
+            return Err(Refusal::new(431, "the request has too many headers"));
+        }
         Err(_) => return Err(Refusal::new(400, "this is not an HTTP/1.1 request")),
     };
     let wanted = read_request(&request)?;
@@ -90,7 +97,10 @@ fn read_request(request: &httparse::Request<'_, '_>) -> Result<Wanted, Refusal> 
         return Err(Refusal::new(400, "the header Sec-WebSocket-Key must be 16 bytes in base64"));
     }
     let Some(token) = headers.only("sec-websocket-protocol").filter(|token| !token.is_empty()) else {
-        return Err(Refusal::new(401, "the chat token is missing: offer it as the one WebSocket sub-protocol"));
+        return Err(Refusal::new(
+            401,
+            "the chat token is missing: offer it as the one WebSocket sub-protocol",
+        ));
     };
     if !token.bytes().all(is_token_character) {
         return Err(Refusal::new(403, "the chat token is malformed"));
@@ -125,7 +135,9 @@ impl<'a> Headers<'a> {
 
     /// Whether a header that lists words has this one, in any case.
     fn has_word(&self, name: &'static str, word: &str) -> bool {
-        self.all(name).flat_map(|value| value.split(',')).any(|listed| listed.trim().eq_ignore_ascii_case(word))
+        self.all(name)
+            .flat_map(|value| value.split(','))
+            .any(|listed| listed.trim().eq_ignore_ascii_case(word))
     }
 }
 
@@ -221,6 +233,7 @@ mod tests {
         check("abc.DEF-_~!#1", "one, two", 403);
         check("abc.DEF-_~!#1", "a/b=", 403);
         check("Host: x\r\n", &"A: b\r\n".repeat(65), 431);
+        check("Host: x\r\n", &format!("A: {}\r\n", "b".repeat(16 * 1_024)), 431);
     }
 
     #[test]
