@@ -98,7 +98,8 @@ settings! {
         admin_addr: SocketAddr = Address, "127.0.0.1:4582";
         /// The AWS account that all resources belong to. It stands in every ARN.
         account_id: Box<str> = Digits { count: 12 }, "123456789012";
-        /// Proxies that may say who the client is, in `X-Forwarded-For` or by PROXY v2. Nobody else is believed.
+        /// Proxies of the messaging edge that may say who a chat client is, in `X-Forwarded-For` or by PROXY v2. Nobody
+        /// else is believed.
         trusted_proxies: TrustedProxies = Networks, "";
         section root: RootConfig;
         section edge: EdgeConfig;

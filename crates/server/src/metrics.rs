@@ -77,9 +77,21 @@ impl Metrics {
             connections: register(&mut registry, "connections", "Open chat connections"),
             messaging_requests: register(&mut registry, "messaging_requests", "Requests of chat clients"),
             deliveries: register(&mut registry, "deliveries", "Frames times connections they went to"),
-            slow_readers_dropped: register(&mut registry, "slow_readers_dropped", "Connections too far behind"),
-            dead_peers_dropped: register(&mut registry, "dead_peers_dropped", "Connections not heard of any more"),
-            review_fallbacks: register(&mut registry, "review_fallbacks", "Messages not reviewed by a handler"),
+            slow_readers_dropped: register(
+                &mut registry,
+                "slow_readers_dropped",
+                "Connections too far behind",
+            ),
+            dead_peers_dropped: register(
+                &mut registry,
+                "dead_peers_dropped",
+                "Connections not heard of any more",
+            ),
+            review_fallbacks: register(
+                &mut registry,
+                "review_fallbacks",
+                "Messages not reviewed by a handler",
+            ),
             registry,
         }
     }

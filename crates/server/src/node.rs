@@ -174,7 +174,9 @@ impl Node {
 
 fn edge_settings(config: &Config, tls: Option<Arc<ServerConfig>>) -> EdgeSettings {
     if config.limits.profile == Profile::Aws {
-        tracing::warn!("the profile `aws` does not yet enforce quotas of accounts, only AWS's sizes and rates");
+        tracing::warn!(
+            "the profile `aws` does not yet enforce quotas of accounts, only AWS's sizes and rates"
+        );
     }
     // One descriptor per connection: take all that the system lets this process have.
     let descriptors = rlimit::increase_nofile_limit(u64::MAX).unwrap_or(DESCRIPTORS_DEFAULT);

@@ -5,7 +5,7 @@
 
 mod inbox;
 
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 
 use hub::message::{Busy, Delivery, Message, Reply, RoomKey, RoomSettings, ShardIndex, ShardSet, Verdict};
 use protocol::arn::Scope;
@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 pub use hub::message::Publication;
 
 pub use self::inbox::{Inbox, InboxReader, inbox};
-use crate::store::{Fallback, Room};
+use crate::store::{Fallback, ReviewHandlerSetting, Room};
 
 /// Why a room did not publish.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,9 +137,22 @@ pub fn room_settings(room: &Room) -> RoomSettings {
         version: room.order_key,
         message_length_max: room.message_length_max,
         message_rate_max: room.message_rate_max,
-        review_fallback: room.review_handler.as_ref().map(|handler| match handler.fallback {
-            Fallback::Allow => Verdict::Allow,
-            Fallback::Deny => Verdict::Deny,
-        }),
+        review_fallback: room.review_handler.as_ref().map(review_fallback),
+    }
+}
+
+/// The verdict on messages to a room with a message review handler. Handlers are not invoked by this version, which
+/// is the case that the fallback result is for; an operator should know that nobody reviews.
+fn review_fallback(handler: &ReviewHandlerSetting) -> Verdict {
+    static WARNED: Once = Once::new();
+    WARNED.call_once(|| {
+        tracing::warn!(
+            uri = handler.uri,
+            "message review handlers are not invoked: rooms that have one use their fallback result"
+        );
+    });
+    match handler.fallback {
+        Fallback::Allow => Verdict::Allow,
+        Fallback::Deny => Verdict::Deny,
     }
 }

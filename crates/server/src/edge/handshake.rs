@@ -60,7 +60,8 @@ impl Door {
     pub(super) async fn shake_hands(&self, stream: TcpStream, peer: IpAddr) -> Result<Outcome, Error> {
         let mut wire = Wire::new(stream);
         let time = Duration::from_secs(HANDSHAKE_SECONDS_MAX);
-        let wanted = timeout(time, self.hear_out(&mut wire, peer)).await.map_err(|_| ErrorKind::TimedOut)??;
+        let wanted =
+            timeout(time, self.hear_out(&mut wire, peer)).await.map_err(|_| ErrorKind::TimedOut)??;
         let (upgrade, peer) = match wanted {
             Ok((Wanted::Upgrade(upgrade), peer)) => (upgrade, peer),
             Ok((Wanted::Page { path }, _)) => {
@@ -114,7 +115,9 @@ impl Door {
     async fn answer_page(&self, wire: &mut Wire, path: &str) -> Result<(), Error> {
         let answer = match self.readiness.report("GET", path) {
             Some(report) => page(report.status, "application/json", report.body),
-            None if path == "/" => page(426, "text/plain", "This is a WebSocket endpoint for chat clients.\n"),
+            None if path == "/" => {
+                page(426, "text/plain", "This is a WebSocket endpoint for chat clients.\n")
+            }
             None => page(404, "text/plain", "There is nothing here.\n"),
         };
         wire.say(&answer).await?;
@@ -126,7 +129,9 @@ impl Door {
         let keys = self.token_keys.token_keys();
         let claims = token::open(&keys, &upgrade.token, clock::now()).map_err(token_refusal)?;
         let room = held(|| self.store.get_room(&claims.scope, claims.room_id)).await?;
-        let Some(room) = room else { return Err(Refusal::new(403, "the chat token's room does not exist any more")) };
+        let Some(room) = room else {
+            return Err(Refusal::new(403, "the chat token's room does not exist any more"));
+        };
         let expiry = claims.token_expiry.as_micros();
         // Not held: an attempt that failed has used the token up, so the client needs another one in any case.
         match self.store.redeem(claims.token_id, expiry).await {

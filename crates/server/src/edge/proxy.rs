@@ -41,7 +41,9 @@ pub(super) fn read_preface(bytes: &[u8]) -> Preface {
     }
     let Some(addresses) = bytes.get(HEAD_BYTES..length) else { return Preface::Incomplete };
     let client = match (command, family >> 4, addresses) {
-        (0x21, 1, [a, b, c, d, ..]) if addresses.len() >= 12 => Some(IpAddr::V4(Ipv4Addr::new(*a, *b, *c, *d))),
+        (0x21, 1, [a, b, c, d, ..]) if addresses.len() >= 12 => {
+            Some(IpAddr::V4(Ipv4Addr::new(*a, *b, *c, *d)))
+        }
         (0x21, 2, _) if addresses.len() >= 36 => {
             let mut source = [0; 16];
             source.copy_from_slice(&addresses[..16]);

@@ -38,6 +38,8 @@ const QUANTUM_NANOS: u64 = PASS_QUANTUM_MICROS * 1_000;
 /// While draining: this share of the connections is closed per turn, one turn every few milliseconds.
 const DRAIN_TURNS: usize = 50;
 const DRAIN_TURN: Duration = Duration::from_millis(10);
+/// Before that, what rooms have published already is written, for at most this long.
+const DRAIN_FLUSH_NANOS_MAX: u64 = 500_000_000;
 
 /// What a shard is made of.
 pub(super) struct Parts {
@@ -122,6 +124,10 @@ impl Shard {
         while !self.draining.load(Ordering::Acquire) {
             let timeout = self.sleep_time();
             self.turn(&mut events, timeout)?;
+        }
+        let flushed_by = self.nanos() + DRAIN_FLUSH_NANOS_MAX;
+        while self.hub.next_due().is_some() && self.nanos() < flushed_by {
+            self.turn(&mut events, DRAIN_TURN)?;
         }
         let mut connections: Vec<u32> = self.hub.connection_indices().collect();
         let batch = connections.len().div_ceil(DRAIN_TURNS).max(1);

@@ -89,10 +89,14 @@ impl TlsEngine {
         let bytes = &bytes[..bytes.len().min(RECORD_BYTES_MAX)];
         let UnbufferedStatus { state, .. } = self.session.process_tls_records(&mut []);
         let ConnectionState::WriteTraffic(mut traffic) = state.map_err(|_| TlsFailure)? else { return Ok(0) };
-        append(&mut self.outgoing, bytes.len() + RECORD_OVERHEAD, |space| match traffic.encrypt(bytes, space) {
-            Ok(written) => Ok(Ok(written)),
-            Err(EncryptError::InsufficientSize(InsufficientSizeError { required_size })) => Err(required_size),
-            Err(EncryptError::EncryptExhausted) => Ok(Err(TlsFailure)),
+        append(&mut self.outgoing, bytes.len() + RECORD_OVERHEAD, |space| {
+            match traffic.encrypt(bytes, space) {
+                Ok(written) => Ok(Ok(written)),
+                Err(EncryptError::InsufficientSize(InsufficientSizeError { required_size })) => {
+                    Err(required_size)
+                }
+                Err(EncryptError::EncryptExhausted) => Ok(Err(TlsFailure)),
+            }
         })?;
         Ok(bytes.len())
     }

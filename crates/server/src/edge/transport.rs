@@ -38,6 +38,8 @@ pub(super) enum Transport {
 pub(super) struct TlsTransport {
     stream: TcpStream,
     engine: TlsEngine,
+    /// Close the writing side once all that is encrypted has been sent.
+    closing: bool,
 }
 
 /// What came of reading.
@@ -55,7 +57,7 @@ impl Transport {
     pub(super) fn new(stream: TcpStream, engine: Option<TlsEngine>) -> Self {
         match engine {
             None => Self::Plain(stream),
-            Some(engine) => Self::Tls(Box::new(TlsTransport { stream, engine })),
+            Some(engine) => Self::Tls(Box::new(TlsTransport { stream, engine, closing: false })),
         }
     }
 
@@ -94,9 +96,14 @@ impl Transport {
 
     /// Closes the writing side: the peer reads the end after all that was written.
     pub(super) fn shut_down(&mut self) {
-        // It fails only if the peer is gone already, which is what it is for.
-        let _ = self.flush();
-        let _ = self.stream_mut().shutdown(Shutdown::Write);
+        match self {
+            Self::Plain(stream) => close_writing_side(stream),
+            Self::Tls(tls) => {
+                tls.closing = true;
+                // What is left is sent when the socket takes it; a broken one is noticed when it is read.
+                let _ = tls.flush();
+            }
+        }
     }
 }
 
@@ -142,8 +149,16 @@ impl TlsTransport {
                 Written::Failed => return Err(Broken),
             }
         }
+        if self.closing {
+            close_writing_side(&self.stream);
+        }
         Ok(())
     }
+}
+
+/// It fails only if the peer is gone already, and then there is nothing to tell it.
+fn close_writing_side(stream: &TcpStream) {
+    let _ = stream.shutdown(Shutdown::Write);
 }
 
 fn read(stream: &mut TcpStream, buffer: &mut [u8]) -> Received {
