@@ -274,6 +274,7 @@ mod tests {
         read: |text| text.bytes().all(|byte| byte.is_ascii_lowercase()).then(|| text.to_owned()),
     };
 
+    #[allow(clippy::needless_pass_by_value, reason = "reads better where it is called")]
     #[track_caller]
     fn check<T: PartialEq + std::fmt::Debug>(
         value: Value,
