@@ -3,10 +3,12 @@
 Each test's outcome goes to `.test-results/pytest.jsonl`; the matrix and the compatibility check read it there.
 """
 
+import contextlib
 import json
 from pathlib import Path
 
 import pytest
+from websockets.sync.client import connect
 
 import clients
 from edge import ChatSocket, Dropped
@@ -119,7 +121,10 @@ class MinuteSession:
 
         self.socket = ChatSocket(server.edge, token(1))
         self.watcher = ChatSocket(server.edge, token(1))
-        self.longer_socket = ChatSocket(server.edge, token(10))
+        # Answers pings by itself, as a client that lives; the silent one never says a word.
+        self.open = contextlib.ExitStack()
+        self.longer = self.open.enter_context(connect(server.edge, subprotocols=[token(10)], open_timeout=10))
+        self.silent = ChatSocket(server.edge, token(10))
         self.unused_token = token(1)
         self.over = False
 
@@ -133,14 +138,19 @@ class MinuteSession:
                 pass
             self.over = True
 
+    def close(self):
+        """Hangs up on all lines."""
+        self.open.close()
+        for socket in (self.socket, self.watcher, self.silent):
+            socket.close()
+
 
 @pytest.fixture(scope="session")
 def minute_session(server):
     """See `MinuteSession`."""
     session = MinuteSession(server)
     yield session
-    for socket in (session.socket, session.watcher, session.longer_socket):
-        socket.close()
+    session.close()
 
 
 @pytest.fixture(scope="session", autouse=True)

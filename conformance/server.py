@@ -139,12 +139,13 @@ def address(url):
 
 
 def get(url, path, timeout=10):
-    """A plain unsigned GET: status, headers, text."""
+    """A plain unsigned GET: status, headers by lower-case name, text."""
     connection = http.client.HTTPConnection(*address(url), timeout=timeout)
     try:
         connection.request("GET", path)
         response = connection.getresponse()
-        return response.status, dict(response.getheaders()), response.read().decode()
+        headers = {name.lower(): value for name, value in response.getheaders()}
+        return response.status, headers, response.read().decode()
     finally:
         connection.close()
 

@@ -95,6 +95,22 @@ def sign(
     return every
 
 
+def presign(method, path, host, body=b"", *, seconds=60, secret=SECRET_ACCESS_KEY):
+    """A target with the signature in its query."""
+    moment = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%SZ")
+    scope = f"{moment[:8]}/{REGION}/ivschat/aws4_request"
+    query = {
+        "X-Amz-Algorithm": ALGORITHM,
+        "X-Amz-Credential": f"{ACCESS_KEY_ID}/{scope}",
+        "X-Amz-Date": moment,
+        "X-Amz-Expires": str(seconds),
+        "X-Amz-SignedHeaders": "host",
+    }
+    target = path + "?" + "&".join(f"{name}={quote(value, safe='')}" for name, value in query.items())
+    canonical, _ = canonical_request(method, target, {"Host": host}, hashlib.sha256(body).hexdigest())
+    return f"{target}&X-Amz-Signature={signature(canonical, scope, moment, secret)}"
+
+
 class Requester:
     """Sends hand-made requests to one server, each on a connection of its own."""
 

@@ -71,7 +71,7 @@ def test_attributes_of_one_kilobyte_and_no_more(chat, room):
     assert create({"k": "v" * 1023})["token"]
     # Bytes of UTF-8, keys plus values.
     assert create({"é": "é" * 511})["token"]
-    for attributes in ({"k": "v" * 1024}, {"é": "é" * 511 + "x"}, {f"k{n}": "v" * 100 for n in range(10)}):
+    for attributes in ({"k": "v" * 1024}, {"é": "é" * 511 + "x"}, {f"k{n}": "v" * 100 for n in range(11)}):
         with pytest.raises(ClientError) as caught:
             create(attributes)
         assert caught.value.response["Error"]["Code"] == "ValidationException"

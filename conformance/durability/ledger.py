@@ -59,24 +59,29 @@ class Pending:
     change: dict = field(default_factory=dict)
 
 
-class Progress:
-    """Counts acknowledgements of all writers; waiting for a number of them is waiting for an event."""
+class Fuse:
+    """Calls `then` in the very thread that brings home the last of so many acknowledgements: what a server has
+    acknowledged and not yet written is lost only to who strikes at once.
+    """
 
-    def __init__(self):
-        self.condition = threading.Condition()
-        self.count = 0
+    def __init__(self, acknowledgements, then):
+        self.lock = threading.Lock()
+        self.left = acknowledgements
+        self.then = then
+        self.burnt = threading.Event()
 
     def acknowledge(self):
         """One more."""
-        with self.condition:
-            self.count += 1
-            self.condition.notify_all()
+        with self.lock:
+            self.left -= 1
+            if self.left != 0:
+                return
+        self.then()
+        self.burnt.set()
 
-    def wait_for(self, count, seconds=30):
-        """Returns once that many have come."""
-        with self.condition:
-            done = self.condition.wait_for(lambda: self.count >= count, seconds)
-        assert done, f"only {self.count} of {count} acknowledgements within {seconds} s"
+    def wait(self, seconds=30):
+        """Returns once `then` has been called."""
+        assert self.burnt.wait(seconds), f"{self.left} acknowledgements are still missing after {seconds} s"
 
 
 class Writer:
@@ -90,13 +95,13 @@ class Writer:
         self.pending = None
         self.made = 0
 
-    def run(self, server, progress):
+    def run(self, server, fuse):
         """Writes until the server goes away."""
         line = Line(server)
         try:
             while True:
                 self._write(line)
-                progress.acknowledge()
+                fuse.acknowledge()
         except Gone:
             pass
         finally:

@@ -114,7 +114,7 @@ def test_the_generator_makes_enough_cases_of_both_kinds():
     cases = [case for operation in OPERATIONS for case in generate(MODEL, operation)]
     assert len(OPERATIONS) == 17
     assert len(cases) >= CASES_MIN
-    assert sum(case.failing is None for case in cases) >= CASES_MIN // 4
+    assert sum(case.failing is None for case in cases) >= CASES_MIN // 5
     assert len({str(case) for case in cases}) == len(cases), "no case twice"
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from edge import parse_head
 from server import ACCESS_KEY_ID, SECRET_ACCESS_KEY, get
-from signing import sign
+from signing import presign, sign
 
 REQUEST_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\Z")
 
@@ -145,7 +145,7 @@ def test_health_needs_no_authentication(server, port):
 
 def test_metrics_are_on_the_admin_port_only(server):
     status, headers, text = get(server.admin, "/metrics")
-    assert status == 200 and headers["Content-Type"].lower().startswith(("text/plain", "application/openmetrics-text"))
+    assert status == 200 and headers["content-type"].lower().startswith(("text/plain", "application/openmetrics-text"))
     assert "# TYPE" in text
     assert get(server.api, "/metrics")[0] in (403, 404)
     assert get(server.edge.replace("ws://", "http://"), "/metrics")[0] in (400, 401, 403, 404, 426)
@@ -277,7 +277,29 @@ def test_the_order_of_the_query_and_folded_header_spaces_do_not_matter(http, roo
 def test_the_secret_of_a_known_key_is_needed(http):
     check_error(http.signed("POST", "/ListRooms", b"{}", secret="x"), 403, "InvalidSignatureException")
     check_error(http.signed("POST", "/ListRooms", b"{}", access_key_id="AKIDX"), 403, "UnrecognizedClientException")
-    check_error(http.signed("POST", "/ListRooms", b"{}", access_key_id=""), 403, "IncompleteSignatureException")
+    check_error(http.signed("POST", "/ListRooms", b"{}", access_key_id=""), 403, "UnrecognizedClientException")
+
+
+@pytest.mark.covers("GetRoom", "ListTagsForResource")
+def test_presigned_requests(http, room):
+    body = json.dumps({"identifier": room["arn"]}).encode()
+    path = "/tags/" + quote(room["arn"], safe="")
+    host = {"Host": http.host}
+    answer = http.send("POST", presign("POST", "/GetRoom", http.host, body), body, host)
+    assert (answer.status, answer.json["id"]) == (200, room["id"])
+    answer = http.send("GET", presign("GET", path, http.host), headers=host)
+    assert (answer.status, answer.json) == (200, {"tags": {}})
+    bent = [
+        http.send("POST", presign("POST", "/GetRoom", http.host, body), body + b" ", host),
+        http.send("GET", presign("GET", path, http.host) + "&x=1", headers=host),
+        http.send("GET", presign("GET", path, http.host, secret="wrong"), headers=host),
+        http.send("GET", presign("GET", path, http.host, seconds=604_801), headers=host),
+        http.send("GET", presign("GET", path, http.host)[:-1], headers=host),
+    ]
+    for answer in bent:
+        check_common(answer)
+        assert answer.status == 403
+        assert answer.error_type in ("InvalidSignatureException", "IncompleteSignatureException"), answer.body
 
 
 # --- connections -------------------------------------------------------------------------------------------------

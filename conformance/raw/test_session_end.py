@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from edge import PING, PONG, TEXT, ChatSocket, Refused
+from edge import CLOSE, PING, ChatSocket, Dropped, Refused
 
 
 @pytest.mark.covers("frame:ERROR", "CreateChatToken")
@@ -28,10 +28,18 @@ def test_a_token_that_ran_out_is_refused(server, minute_session):
     assert caught.value.status in (401, 403)
 
 
-def test_a_longer_session_goes_on(server, chat, minute_session):
+def test_a_longer_session_goes_on(chat, minute_session):
     minute_session.wait_for_the_end()
-    socket = minute_session.longer_socket
     chat.send_event(roomIdentifier=minute_session.room, eventName="app:still-here")
-    while (frame := socket.receive_frame()).opcode == PING:
-        socket.send_frame(PONG, frame.payload)
-    assert frame.opcode == TEXT and json.loads(frame.payload)["EventName"] == "app:still-here"
+    assert json.loads(minute_session.longer.recv(timeout=10))["EventName"] == "app:still-here"
+
+
+def test_a_peer_that_answers_no_ping_is_dropped_without_a_close_frame(minute_session):
+    silent = minute_session.silent
+    silent.socket.settimeout(100)
+    opcodes = []
+    with pytest.raises(Dropped):
+        while True:
+            opcodes.append(silent.receive_frame().opcode)
+    # A Close frame would tell official SDKs not to come back.
+    assert PING in opcodes and CLOSE not in opcodes

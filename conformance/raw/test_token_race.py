@@ -1,6 +1,7 @@
 """A chat token opens one connection, ever: 200 tokens, 50 sockets each, all at once, and across a kill -9."""
 
 import asyncio
+import itertools
 from collections import Counter
 from urllib.parse import urlsplit
 
@@ -17,12 +18,13 @@ TOKENS_AT_ONCE = 20
 ATTEMPT_SECONDS_MAX = 60
 
 
-async def attempt(url, token):
-    """One handshake: its status, or `None` when the server went away under it. The socket is kept open if it joined."""
+async def attempt(url, token, before_asking=lambda: None):
+    """One handshake: its status, or `None` when the server went away under it, and the socket if it joined."""
     host, port = address(url)
     request, _ = handshake_bytes(urlsplit(url).netloc, token)
     try:
         reader, writer = await asyncio.open_connection(host, port)
+        before_asking()
         writer.write(request)
         head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), ATTEMPT_SECONDS_MAX)
     except (OSError, asyncio.IncompleteReadError):
@@ -34,16 +36,22 @@ async def attempt(url, token):
     return status, None
 
 
+def tally(tokens, results):
+    """The statuses by token; hangs up on the way."""
+    statuses = {token: Counter() for token in tokens}
+    for token, (status, writer) in zip(tokens, results, strict=True):
+        statuses[token][status] += 1
+        if writer:
+            writer.close()
+    return statuses
+
+
 async def race(url, tokens, sockets=SOCKETS):
     """Tries each token on many sockets at once; the statuses by token."""
-    statuses = {token: Counter() for token in tokens}
+    statuses = {}
     for start in range(0, len(tokens), TOKENS_AT_ONCE):
         batch = [token for token in tokens[start : start + TOKENS_AT_ONCE] for _ in range(sockets)]
-        results = await asyncio.gather(*(attempt(url, token) for token in batch))
-        for token, (status, writer) in zip(batch, results):
-            statuses[token][status] += 1
-            if writer:
-                writer.close()
+        statuses |= tally(batch, await asyncio.gather(*(attempt(url, token) for token in batch)))
     return statuses
 
 
@@ -80,19 +88,18 @@ def test_a_kill_in_the_middle_of_the_race_opens_no_token_twice(fresh_server):
     assert all(joined[token] == 1 for token in settled)
 
     async def killed_race():
+        # Each token's sockets are spread over the whole race, and the kill comes when half of them have asked.
+        batch = [token for _ in range(SOCKETS) for token in tokens[TOKENS // 2 : TOKENS // 2 + TOKENS_AT_ONCE]]
+        asked = itertools.count(1)
+
+        def kill_in_the_middle():
+            if next(asked) == len(batch) // 2:
+                fresh_server.process.kill()
+
         url = fresh_server.edge
-        caught = tokens[TOKENS // 2 : TOKENS // 2 + TOKENS_AT_ONCE]
-        tries = [asyncio.ensure_future(attempt(url, token)) for token in caught for _ in range(SOCKETS)]
-        # The kill falls between the first answers and the last.
-        await asyncio.wait(tries, return_when=asyncio.FIRST_COMPLETED)
-        fresh_server.kill9()
-        results = await asyncio.gather(*tries)
-        statuses = {token: Counter() for token in caught}
-        for token, (status, writer) in zip([token for token in caught for _ in range(SOCKETS)], results):
-            statuses[token][status] += 1
-            if writer:
-                writer.close()
-        return statuses
+        results = await asyncio.gather(*(attempt(url, token, kill_in_the_middle) for token in batch))
+        fresh_server.process.wait()
+        return tally(batch, results)
 
     interrupted = asyncio.run(killed_race())
     assert any(counts[None] for counts in interrupted.values()), "the kill came after the race"

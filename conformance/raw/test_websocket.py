@@ -327,13 +327,14 @@ def test_the_length_of_a_message_counts_code_points(join, character):
 
 def answers(socket, requests):
     """Sends everything at once; the answers by RequestId, in whatever order they come, and how long that took."""
-    frames = {}
+    frames, expected = {}, {request["RequestId"] for request in requests}
     started = time.monotonic()
     for request in requests:
         socket.send_json(request)
     while len(frames) < len(requests):
         frame = socket.receive_json()
-        if frame["RequestId"]:
+        # Others' messages come in between, each with the RequestId of its sender.
+        if frame["RequestId"] in expected:
             frames[frame["RequestId"]] = frame
     return frames, time.monotonic() - started
 
@@ -351,7 +352,9 @@ def burst(count, prefix="n"):
 def send_until_accepted(socket):
     """Sends until a message goes through; each try waits for its answer, so the limit itself sets the pace."""
     for attempt in range(10_000):
-        frame = socket.act(Action="SEND_MESSAGE", Content="again", RequestId=f"again{attempt}")
+        request_id = f"again{attempt}"
+        request = {"Action": "SEND_MESSAGE", "Content": "again", "RequestId": request_id}
+        frame = answers(socket, [request])[0][request_id]
         if frame["Type"] == "MESSAGE":
             return frame
     raise AssertionError("never accepted again")

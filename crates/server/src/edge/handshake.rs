@@ -19,7 +19,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::arrival::Arrival;
 use super::proxy::{Preface, client_address, read_preface};
-use super::upgrade::{Refusal, Upgrade, Wanted, page, read_head, switch_protocols};
+use super::upgrade::{HEAD_TOO_LONG, Refusal, Upgrade, Wanted, page, read_head, switch_protocols};
 use super::wire::Wire;
 use crate::bus::{room_key, room_settings};
 use crate::clock;
@@ -105,7 +105,7 @@ impl Door {
             }
             match wire.hear().await {
                 Err(error) if error.kind() == ErrorKind::FileTooLarge => {
-                    return Ok(Err(Refusal::new(431, "the request's headers are too long")));
+                    return Ok(Err(HEAD_TOO_LONG));
                 }
                 heard => heard?,
             }

@@ -2,6 +2,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use protocol::limit::edge::HANDSHAKE_BYTES_MAX;
 use sha1::{Digest, Sha1};
 
 /// What RFC 6455 section 1.3 has the server append to the client's key.
@@ -55,12 +56,16 @@ impl Refusal {
     }
 }
 
+/// The head of a request is longer than it may be, whether it is complete or not.
+pub(super) const HEAD_TOO_LONG: Refusal = Refusal::new(431, "the request's headers are too long");
+
 /// Reads the head of a request; `None` while it is not complete. The number is its length in bytes.
 pub(super) fn read_head(bytes: &[u8]) -> Result<Option<(Wanted, usize)>, Refusal> {
     let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
     let mut request = httparse::Request::new(&mut headers);
     let length = match request.parse(bytes) {
         Ok(httparse::Status::Partial) => return Ok(None),
+        Ok(httparse::Status::Complete(length)) if length > HANDSHAKE_BYTES_MAX => return Err(HEAD_TOO_LONG),
         Ok(httparse::Status::Complete(length)) => length,
         Err(httparse::Error::TooManyHeaders) => {
             return Err(Refusal::new(431, "the request has too many headers"));
@@ -228,6 +233,7 @@ mod tests {
         check("abc.DEF-_~!#1", "one, two", 403);
         check("abc.DEF-_~!#1", "a/b=", 403);
         check("Host: x\r\n", &"A: b\r\n".repeat(65), 431);
+        check("Host: x\r\n", &format!("A: {}\r\n", "b".repeat(16 * 1_024)), 431);
     }
 
     #[test]

@@ -69,6 +69,10 @@ async fn walk(store: &Store, scope: &Scope, filter: &RoomFilter, page_size: usiz
     loop {
         let Page { entries, next } = store.list_rooms(scope, filter, after, page_size).await.unwrap();
         assert!(entries.len() <= page_size);
+        if let Some(after) = after {
+            let first = entries.first().expect("a page that was promised has an entry");
+            assert!(first.order_key < after, "a page begins after the one before");
+        }
         assert!(next.is_none() || entries.len() == page_size, "a page that promises more is full");
         assert_eq!(next, entries.last().map(|last| last.order_key).filter(|_| next.is_some()));
         rooms.extend(entries);

@@ -1,0 +1,51 @@
+//! Bugs that can be planted into the simulator's own wiring, to see that the checkers find them.
+
+/// A mistake that a shard, its inbox or its sockets could make. The hub itself is never changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bug {
+    /// A frame gets into a shard's inbox twice.
+    DuplicateDelivery,
+    /// A frame does not get into a shard's inbox.
+    DropDelivery,
+    /// Two frames change places in a shard's inbox.
+    ReorderDeliveries,
+    /// A shard is not told that a frame ends a user's connections.
+    ForgetDisconnect,
+    /// A socket repeats a frame behind a Close.
+    WriteAfterClose,
+    /// A connection gets all capabilities whatever its token says.
+    GrantCapabilities,
+    /// An ERROR for a connection of another shard is lost.
+    LoseRefusal,
+    /// A write says that it took one byte more than it did.
+    LoseByte,
+    /// A shard takes nothing from its inbox and says nothing about it.
+    HoldInbox,
+    /// A shard never writes to its sockets.
+    NeverFlush,
+    /// A shard never sweeps.
+    NeverSweep,
+    /// A connection that is well is closed.
+    DropHealthy,
+    /// A home is not told that a member has left.
+    LoseLeft,
+}
+
+impl Bug {
+    /// All there are.
+    pub const ALL: [Self; 13] = [
+        Self::DuplicateDelivery,
+        Self::DropDelivery,
+        Self::ReorderDeliveries,
+        Self::ForgetDisconnect,
+        Self::WriteAfterClose,
+        Self::GrantCapabilities,
+        Self::LoseRefusal,
+        Self::LoseByte,
+        Self::HoldInbox,
+        Self::NeverFlush,
+        Self::NeverSweep,
+        Self::DropHealthy,
+        Self::LoseLeft,
+    ];
+}

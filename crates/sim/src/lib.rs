@@ -1,0 +1,30 @@
+//! Deterministic simulation: the real hubs of one node under a virtual clock and a network of bad manners, people who
+//! talk, moderate and fall asleep, and checkers that look at every instant.
+//!
+//! A run is one seed: the same seed does the same things in the same order, so a failure can be looked at again and
+//! again. `cargo run --release -p sim -- --scenario kick --seed 7`.
+//!
+//! | module | room for |
+//! | --- | --- |
+//! | [`clock`], [`dice`], [`trace`] | time and chance that repeat, and the proof that they do |
+//! | [`workload`] | the scenarios: who does what, how often |
+//! | [`network`], [`frames`] | sockets between clients and shards, and what clients read from them |
+//! | [`node`] | hubs, their inboxes and the bus between them |
+//! | [`auditor`], [`checkers`] | what happened, and what must hold |
+//! | [`bug`] | mistakes to be planted, so that the checkers are believed |
+//! | [`simulation`] | all of it, tick by tick |
+
+pub mod auditor;
+pub mod bug;
+pub mod checkers;
+pub mod clock;
+pub mod dice;
+pub mod frames;
+pub mod network;
+pub mod node;
+pub mod simulation;
+pub mod trace;
+pub mod workload;
+
+/// A client, in the order in which they joined.
+pub type ClientKey = usize;

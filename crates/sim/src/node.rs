@@ -1,0 +1,370 @@
+//! One node: many real hubs, and between them what a server puts there: inboxes of limited length, the bus, the loop that
+//! takes, flushes and sweeps. Messages take a while, keep their order from one shard to another, and mix with those of
+//! others; a shard may be busy elsewhere for a while.
+
+use std::cmp::{Ordering, Reverse};
+use std::collections::BinaryHeap;
+use std::sync::Arc;
+
+use hub::message::{
+    Delivery, Effect, Join, Message, RoomKey, RoomSettings, SHARDS_MAX, ShardIndex, ShardSet,
+};
+use hub::{Hub, Settings};
+use protocol::limit::edge::{COALESCING_WINDOW_MS, PASS_QUANTUM_MICROS};
+use protocol::messaging::RATE_EXCEEDED;
+
+use crate::bug::Bug;
+use crate::clock::{Clock, MILLISECOND, SECOND};
+use crate::dice::Dice;
+use crate::network::Network;
+
+/// Entries of an inbox up to which requests are taken. The three are the server's limits at a scale that a short
+/// simulation can reach.
+pub const INBOX_REQUESTS_MAX: usize = 128;
+/// Entries of an inbox up to which rooms may publish to it.
+pub const INBOX_DELIVERIES_MAX: usize = 192;
+/// Entries of an inbox.
+pub const INBOX_MAX: usize = 256;
+/// Entries that a shard takes in one turn.
+const TURN_ENTRIES_MAX: usize = 32;
+/// Longest way of a message from one shard to another.
+const LINK_MS_MAX: u64 = 10;
+
+/// What the outside gets to know of what the hubs do.
+#[derive(Debug)]
+pub enum Notice {
+    /// A room's home has published a frame.
+    Published(Arc<Delivery>),
+    /// A shard has shut down its writing side.
+    ShutDown(usize, u32),
+    /// A shard has closed a connection.
+    Closed(usize, u32),
+}
+
+/// A message on its way into an inbox, or in it.
+struct Entry {
+    due: u64,
+    sequence: u64,
+    message: Message,
+}
+
+impl PartialEq for Entry {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for Entry {}
+
+impl PartialOrd for Entry {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Entry {
+    fn cmp(&self, other: &Self) -> Ordering {
+        (self.due, self.sequence).cmp(&(other.due, other.sequence))
+    }
+}
+
+struct Shard {
+    hub: Hub,
+    inbox: BinaryHeap<Reverse<Entry>>,
+    /// When the last message to each other shard arrives there: the next one arrives later.
+    links: [u64; SHARDS_MAX],
+    /// Busy with something else until then.
+    busy_until: u64,
+    sweeps_at: u64,
+}
+
+/// See the module's documentation.
+pub struct Node {
+    shards: Vec<Shard>,
+    clock: Clock,
+    dice: Dice,
+    sequence: u64,
+    bug: Option<Bug>,
+    /// For the bugs alone: without one, nothing else changes.
+    bug_dice: Dice,
+    /// What has happened since it was last taken.
+    pub notices: Vec<Notice>,
+}
+
+impl Node {
+    /// A node of so many shards.
+    #[must_use]
+    pub fn new(shards: ShardIndex, mut dice: Dice, bug: Option<Bug>, bug_dice: Dice) -> Self {
+        let clock = Clock::new();
+        let now = clock.nanos();
+        let shard = |shard| Shard {
+            hub: Hub::new(Settings {
+                shard,
+                shards,
+                coalescing_window_nanos: COALESCING_WINDOW_MS * MILLISECOND,
+                rates_lifted: false,
+                seed: dice.seed(),
+            }),
+            inbox: BinaryHeap::new(),
+            links: [0; SHARDS_MAX],
+            busy_until: 0,
+            sweeps_at: now + SECOND,
+        };
+        let shards = (0..shards).map(shard).collect();
+        Self { shards, clock, dice, sequence: 0, bug, bug_dice, notices: Vec::new() }
+    }
+
+    /// The node's clock.
+    #[must_use]
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// How many shards there are.
+    #[must_use]
+    pub fn shards(&self) -> usize {
+        self.shards.len()
+    }
+
+    /// A shard's hub, to look at.
+    #[must_use]
+    pub fn hub(&self, shard: usize) -> &Hub {
+        &self.shards[shard].hub
+    }
+
+    /// How many messages are in a shard's inbox or on their way to it.
+    #[must_use]
+    pub fn inbox_length(&self, shard: usize) -> usize {
+        self.shards[shard].inbox.len()
+    }
+
+    /// The room's home shard.
+    #[must_use]
+    pub fn home(&self, room: &RoomKey) -> usize {
+        usize::from(room.home(ShardIndex::try_from(self.shards.len()).unwrap_or(1)))
+    }
+
+    /// The planted bug strikes now: so many times in a thousand, if it is this one.
+    pub fn strikes(&mut self, bug: Bug, per_mille: u64) -> bool {
+        self.bug == Some(bug) && self.bug_dice.chance(per_mille)
+    }
+
+    /// Asks the room's home for a shard.
+    pub fn place(&mut self, room: &RoomKey, settings: RoomSettings) -> usize {
+        let home = self.home(room);
+        let shard = self.shards[home].hub.place(room, settings);
+        self.carry_out(home);
+        usize::from(shard)
+    }
+
+    /// Hands a connection over to a shard; its index there.
+    pub fn adopt(&mut self, shard: usize, join: Join) -> u32 {
+        let now = self.clock.now();
+        self.shards[shard].hub.adopt(now, join)
+    }
+
+    /// The oldest frame of a room that is still on its way to a shard.
+    #[must_use]
+    pub fn oldest_delivery(&self, shard: usize, room: &RoomKey) -> Option<&Arc<Delivery>> {
+        let entries = self.shards[shard].inbox.iter().map(|Reverse(entry)| entry);
+        let deliveries = entries.filter_map(|entry| match &entry.message {
+            Message::Deliver(delivery) if delivery.room == *room => Some((entry, delivery)),
+            _ => None,
+        });
+        deliveries.min_by(|(one, _), (other, _)| one.cmp(other)).map(|(_, delivery)| delivery)
+    }
+
+    /// Bytes of a client arrive; how many of them were taken.
+    pub fn received(&mut self, shard: usize, connection: u32, bytes: &mut [u8]) -> usize {
+        let now = self.clock.now();
+        let taken = self.shards[shard].hub.received(now, connection, bytes);
+        self.carry_out(shard);
+        taken
+    }
+
+    /// A socket takes bytes again.
+    pub fn writable(&mut self, shard: usize, connection: u32) {
+        self.shards[shard].hub.writable(connection);
+    }
+
+    /// A client has hung up.
+    pub fn disconnected(&mut self, shard: usize, connection: u32) {
+        self.shards[shard].hub.disconnected(connection);
+        self.carry_out(shard);
+    }
+
+    /// The control plane, or a handshake that was given up, sends a message to a room's home.
+    pub fn tell_home(&mut self, room: &RoomKey, message: Message) {
+        let home = self.home(room);
+        self.put(None, home, message);
+    }
+
+    /// Whether the control plane may send requests to a room's home.
+    #[must_use]
+    pub fn takes_requests(&self, room: &RoomKey) -> bool {
+        self.inbox_length(self.home(room)) < INBOX_REQUESTS_MAX
+    }
+
+    /// A shard is busy with something else for a while.
+    pub fn keep_busy(&mut self, shard: usize, until: u64) {
+        self.shards[shard].busy_until = until;
+    }
+
+    /// One turn of every shard.
+    pub fn turn(&mut self, network: &mut Network) {
+        self.note_pressure();
+        for shard in 0..self.shards.len() {
+            let now = self.clock.nanos();
+            if now < self.shards[shard].busy_until {
+                continue;
+            }
+            if self.bug != Some(Bug::HoldInbox) || shard != 0 {
+                self.take_inbox(shard);
+            }
+            if self.bug != Some(Bug::NeverFlush) || shard != 0 {
+                self.flush(shard, network);
+            }
+            if now >= self.shards[shard].sweeps_at {
+                self.shards[shard].sweeps_at = now + SECOND;
+                self.sweep(shard);
+            }
+        }
+    }
+
+    fn note_pressure(&mut self) {
+        let mut pressed = ShardSet::default();
+        for shard in 0..self.shards.len() {
+            if self.inbox_length(shard) >= INBOX_DELIVERIES_MAX && self.bug != Some(Bug::HoldInbox) {
+                pressed.insert(ShardIndex::try_from(shard).unwrap_or(0));
+            }
+        }
+        for shard in &mut self.shards {
+            shard.hub.set_pressed(pressed);
+        }
+    }
+
+    fn take_inbox(&mut self, shard: usize) {
+        for _ in 0..TURN_ENTRIES_MAX {
+            let now = self.clock.now();
+            let Shard { hub, inbox, .. } = &mut self.shards[shard];
+            if inbox.peek().is_none_or(|Reverse(entry)| entry.due > now.nanos) {
+                return;
+            }
+            let Some(Reverse(entry)) = inbox.pop() else { return };
+            hub.handle(now, entry.message);
+            self.carry_out(shard);
+        }
+    }
+
+    fn flush(&mut self, shard: usize, network: &mut Network) {
+        let Self { shards, clock, .. } = self;
+        let hub = &mut shards[shard].hub;
+        let now = clock.nanos();
+        if hub.next_due().is_none_or(|due| due > now) {
+            return;
+        }
+        // A write takes a microsecond of the pass's quantum, though not of the virtual time: it stands within a turn.
+        let spent = std::cell::Cell::new(0);
+        let mut write = |connection: u32, bytes: &[u8]| {
+            spent.set(spent.get() + 1_000);
+            network.write(now, shard, connection, bytes)
+        };
+        hub.flush(PASS_QUANTUM_MICROS, &|| now + spent.get(), &mut write);
+        network.settle_writes(now);
+        self.carry_out(shard);
+    }
+
+    fn sweep(&mut self, shard: usize) {
+        if self.bug != Some(Bug::NeverSweep) {
+            let now = self.clock.now();
+            self.shards[shard].hub.sweep(now);
+            self.carry_out(shard);
+        }
+    }
+
+    fn carry_out(&mut self, shard: usize) {
+        while let Some(effect) = self.shards[shard].hub.next_effect() {
+            match effect {
+                Effect::Send(to, message) => self.send(shard, usize::from(to), message),
+                Effect::Publish(shards, delivery) => {
+                    self.notices.push(Notice::Published(Arc::clone(&delivery)));
+                    self.publish(shard, shards, &delivery);
+                }
+                // Rooms are what they were told to be; what is asked for has nothing newer to say.
+                Effect::LoadRoom(_) => {}
+                Effect::ShutDown(connection) => self.notices.push(Notice::ShutDown(shard, connection)),
+                Effect::Close(connection) => self.notices.push(Notice::Closed(shard, connection)),
+            }
+        }
+    }
+
+    fn send(&mut self, from: usize, to: usize, message: Message) {
+        match &message {
+            Message::Act(act) if self.inbox_length(to) >= INBOX_REQUESTS_MAX => {
+                self.shards[from].hub.refuse(act.connection, &act.request.request_id, &RATE_EXCEEDED);
+            }
+            Message::Refuse { .. } if self.strikes(Bug::LoseRefusal, 300) => {}
+            Message::Left { .. } if self.strikes(Bug::LoseLeft, 300) => {}
+            _ => self.put(Some(from), to, message),
+        }
+    }
+
+    fn publish(&mut self, from: usize, shards: ShardSet, delivery: &Arc<Delivery>) {
+        let to: Vec<usize> = (0..self.shards.len())
+            .filter(|shard| ShardIndex::try_from(*shard).is_ok_and(|shard| shards.contains(shard)))
+            .collect();
+        for to in to {
+            if self.strikes(Bug::DropDelivery, 10) {
+                continue;
+            }
+            let mut delivery = Arc::clone(delivery);
+            if delivery.disconnect.is_some() && self.strikes(Bug::ForgetDisconnect, 200) {
+                let (room, frame) = (delivery.room.clone(), delivery.frame.clone());
+                delivery = Arc::new(Delivery { room, frame, disconnect: None });
+            }
+            if self.strikes(Bug::DuplicateDelivery, 10) {
+                self.put(Some(from), to, Message::Deliver(Arc::clone(&delivery)));
+            }
+            self.put(Some(from), to, Message::Deliver(delivery));
+            if self.strikes(Bug::ReorderDeliveries, 50) {
+                self.swap_last_deliveries(to);
+            }
+        }
+    }
+
+    fn put(&mut self, from: Option<usize>, to: usize, message: Message) {
+        let mut due = self.clock.nanos();
+        if let Some(from) = from.filter(|from| *from != to) {
+            due += self.dice.below(LINK_MS_MAX) * MILLISECOND;
+            let link = &mut self.shards[from].links[to];
+            due = due.max(*link);
+            *link = due;
+        }
+        self.sequence += 1;
+        let sequence = self.sequence;
+        self.shards[to].inbox.push(Reverse(Entry { due, sequence, message }));
+    }
+
+    /// The planted bug: the two youngest frames of one room in an inbox change places.
+    fn swap_last_deliveries(&mut self, shard: usize) {
+        let mut entries: Vec<Entry> =
+            std::mem::take(&mut self.shards[shard].inbox).into_iter().map(|Reverse(entry)| entry).collect();
+        entries.sort_by(|one, other| other.cmp(one));
+        let room_of = |entry: &Entry| match &entry.message {
+            Message::Deliver(delivery) => Some(delivery.room.clone()),
+            _ => None,
+        };
+        let last = entries.iter().position(|entry| room_of(entry).is_some());
+        let before = last.and_then(|last| {
+            let room = room_of(&entries[last]);
+            entries.iter().skip(last + 1).position(|entry| room_of(entry) == room).map(|at| at + last + 1)
+        });
+        if let (Some(last), Some(before)) = (last, before) {
+            let place = |entry: &Entry| (entry.due, entry.sequence);
+            let (last_place, before_place) = (place(&entries[last]), place(&entries[before]));
+            (entries[last].due, entries[last].sequence) = before_place;
+            (entries[before].due, entries[before].sequence) = last_place;
+        }
+        self.shards[shard].inbox = entries.into_iter().map(Reverse).collect();
+    }
+}

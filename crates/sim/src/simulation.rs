@@ -1,0 +1,561 @@
+//! One run: a scenario, a seed, perhaps a planted bug.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use hub::frame::{Opcode, encode_masked, encode_text};
+use hub::message::{Join, Message, Publication, Reply, RoomKey, RoomSettings, ShardIndex};
+use protocol::arn::Scope;
+use protocol::capability::{Capabilities, Capability};
+use protocol::id::Id;
+use protocol::messaging::{Attributes, encode_sender};
+
+use crate::ClientKey;
+use crate::auditor::{Ask, Auditor, ClientBook, Standing, request_id};
+use crate::bug::Bug;
+use crate::checkers::{self, Checker, Violation};
+use crate::clock::{MILLISECOND, SECOND, wall_at};
+use crate::dice::Dice;
+use crate::frames::{Heard, take_frame, text_of};
+use crate::network::{Arrival, DELAY_MS_MAX, Network};
+use crate::node::{Node, Notice};
+use crate::trace::Trace;
+use crate::workload::{Request, Scenario, Step, Workload};
+
+/// Shards of the node.
+const SHARDS: ShardIndex = 3;
+/// The answer to a handshake, as far as a hub knows.
+const GREETING: &[u8] = b"101\n";
+/// An id that a DELETE_MESSAGE may name: whether it exists is not looked at.
+const SOME_MESSAGE: &str = "M2YcHkgffEvU";
+
+/// What a run without a violation was like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// See [`Trace`].
+    pub trace: u64,
+    /// Things that happened.
+    pub events: u64,
+    /// Clients that joined.
+    pub clients: usize,
+    /// Frames that rooms published.
+    pub published: usize,
+    /// Frames that clients read.
+    pub heard: usize,
+    /// Slow readers that were dropped.
+    pub dropped: u64,
+}
+
+/// A run that broke a rule. Its text says how to see it again.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    /// The scenario's name.
+    pub scenario: &'static str,
+    /// The seed.
+    pub seed: u64,
+    /// The rule.
+    pub violation: Violation,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { scenario, seed, violation } = self;
+        write!(formatter, "{violation}\nto see it again: --scenario {scenario} --seed {seed}")
+    }
+}
+
+/// A client's own end.
+#[derive(Debug, Default)]
+struct Peer {
+    /// Read, and not a whole frame yet.
+    unread: Vec<u8>,
+    /// Arrived at the shard, and not a whole frame yet.
+    unparsed: Vec<u8>,
+    greeted: bool,
+    asks: usize,
+    /// The connection that this one replaces.
+    replaces: Option<ClientKey>,
+}
+
+/// A user between the home's choice of a shard and the hand-over to it.
+struct Handshake {
+    due: u64,
+    shard: usize,
+    room: usize,
+    user_id: String,
+    capabilities: Capabilities,
+    session_end: u64,
+    gives_up: bool,
+    replaces: Option<ClientKey>,
+}
+
+struct Simulation {
+    scenario: Scenario,
+    node: Node,
+    network: Network,
+    workload: Workload,
+    auditor: Auditor,
+    trace: Trace,
+    rooms: Vec<RoomKey>,
+    /// Members that a room's home believes to be coming, so that it spreads the others.
+    phantoms: Vec<usize>,
+    settings_version: i64,
+    handshakes: Vec<Handshake>,
+    peers: BTreeMap<ClientKey, Peer>,
+    /// When a connection that was replaced hangs up: the instant, the old one, the new one.
+    replaced: Vec<(u64, ClientKey, ClientKey)>,
+}
+
+/// Runs a scenario with a seed.
+///
+/// # Errors
+/// The first rule that is broken, if any is.
+pub fn run(scenario: Scenario, seed: u64, bug: Option<Bug>) -> Result<Outcome, Failure> {
+    let mut simulation = Simulation::new(scenario, seed, bug);
+    match simulation.run() {
+        Ok(()) => Ok(simulation.outcome()),
+        Err(violation) => Err(Failure { scenario: scenario.name, seed, violation }),
+    }
+}
+
+impl Simulation {
+    fn new(scenario: Scenario, seed: u64, bug: Option<Bug>) -> Self {
+        let scope = Arc::new(Scope { account_id: "123456789012".into(), region: "us-west-2".into() });
+        let room = |number: usize| RoomKey {
+            scope: Arc::clone(&scope),
+            id: Id::from_random(u128::from(seed) << 64 | number as u128),
+        };
+        let node = Node::new(SHARDS, Dice::new(seed, 1), bug, Dice::new(seed, 2));
+        let mut network = Network::new(Dice::new(seed, 3));
+        network.loses_bytes = bug == Some(Bug::LoseByte);
+        let mut simulation = Self {
+            scenario,
+            node,
+            network,
+            workload: Workload::new(scenario, Dice::new(seed, 4)),
+            auditor: Auditor::new(scenario.rooms),
+            trace: Trace::default(),
+            rooms: (0..scenario.rooms).map(room).collect(),
+            phantoms: vec![0; scenario.rooms],
+            settings_version: 0,
+            handshakes: Vec::new(),
+            peers: BTreeMap::new(),
+            replaced: Vec::new(),
+        };
+        for room in (0..scenario.rooms).step_by(2) {
+            simulation.make_big(room);
+        }
+        simulation
+    }
+
+    /// Lets a room's home believe in so many members to come that it spreads others over all shards.
+    fn make_big(&mut self, room: usize) {
+        let home = self.node.home(&self.rooms[room]);
+        loop {
+            let shard = self.node.place(&self.rooms[room], first_settings());
+            if shard != home {
+                self.node.tell_home(&self.rooms[room], left(&self.rooms[room], shard));
+                return;
+            }
+            self.phantoms[room] += 1;
+        }
+    }
+
+    fn run(&mut self) -> Result<(), Violation> {
+        for _ in 0..self.scenario.milliseconds {
+            self.tick(true)?;
+        }
+        self.rest()?;
+        checkers::on_rest(&self.auditor)?;
+        self.end()
+    }
+
+    /// Nothing new happens, and everybody reads.
+    fn rest(&mut self) -> Result<(), Violation> {
+        let now = self.node.clock().nanos();
+        for client in self.peers.keys() {
+            self.network.stall(*client, now);
+        }
+        for _ in 0..2 * checkers::OVERDUE_NANOS / MILLISECOND {
+            self.tick(false)?;
+        }
+        Ok(())
+    }
+
+    /// Everybody leaves.
+    fn end(&mut self) -> Result<(), Violation> {
+        for client in self.peers.keys().copied().collect::<Vec<_>>() {
+            self.hang_up(client);
+        }
+        for room in 0..self.rooms.len() {
+            for _ in 0..self.phantoms[room] {
+                let home = self.node.home(&self.rooms[room]);
+                self.node.tell_home(&self.rooms[room], left(&self.rooms[room], home));
+                self.tick(false)?;
+            }
+        }
+        for _ in 0..8 * SECOND / MILLISECOND {
+            self.tick(false)?;
+        }
+        let before = self.published();
+        for room in 0..self.rooms.len() {
+            self.publish(room, event(10));
+        }
+        for _ in 0..100 {
+            self.tick(false)?;
+        }
+        checkers::on_end(&self.node, self.published() > before)
+    }
+
+    fn tick(&mut self, people: bool) -> Result<(), Violation> {
+        self.node.clock().advance(MILLISECOND);
+        let now = self.node.clock().nanos();
+        if people {
+            let open: Vec<ClientKey> = self.auditor.open_clients().map(|(client, _)| client).collect();
+            for step in self.workload.steps(&open, self.node.shards()) {
+                self.trace.note((now, &step));
+                self.take_step(step);
+            }
+        }
+        for (client, arrival) in self.network.tick(now) {
+            self.arrive(client, arrival)?;
+            self.take_notices()?;
+        }
+        self.hand_over();
+        self.hang_up_replaced();
+        self.drop_healthy();
+        self.node.turn(&mut self.network);
+        self.take_notices()?;
+        self.check(now)
+    }
+
+    fn check(&mut self, now: u64) -> Result<(), Violation> {
+        for book in self.auditor.clients.values_mut() {
+            book.may_be_closed |= now >= book.session_end;
+        }
+        for shard in 0..self.node.shards() {
+            for (number, room) in self.rooms.iter().enumerate() {
+                let log_bytes = self.node.hub(shard).room_log_bytes(room).unwrap_or(0);
+                checkers::on_log(shard, number, log_bytes)?;
+            }
+        }
+        checkers::on_tick(&self.auditor, &self.node, &self.network, now)
+    }
+
+    fn take_step(&mut self, step: Step) {
+        let now = self.node.clock().nanos();
+        match step {
+            Step::Join { room, user_id, capabilities, session_ms, handshake_ms, gives_up } => {
+                let handshake = Handshake {
+                    due: now + handshake_ms * MILLISECOND,
+                    shard: 0,
+                    room,
+                    user_id,
+                    capabilities: Capabilities::from_byte(capabilities).unwrap_or_default(),
+                    session_end: now + session_ms * MILLISECOND,
+                    gives_up,
+                    replaces: None,
+                };
+                self.place(handshake);
+            }
+            Step::Rotate(client) => self.rotate(client),
+            Step::HangUp(client) => self.hang_up(client),
+            Step::Ask(client, request) => self.ask(client, &request),
+            Step::Event => self.publish(0, event(self.scenario.event_bytes)),
+            Step::Kick { room, user_id } => {
+                let reason = Some("by the control plane".to_owned());
+                self.publish(room, Publication::DisconnectUser { user_id, reason });
+            }
+            Step::Stall(client, milliseconds) => self.network.stall(client, now + milliseconds * MILLISECOND),
+            Step::Busy(shard, milliseconds) => self.node.keep_busy(shard, now + milliseconds * MILLISECOND),
+            Step::Change { room, message_length_max, message_rate_max } => {
+                self.settings_version += 1;
+                let version = self.settings_version;
+                let settings =
+                    RoomSettings { version, message_length_max, message_rate_max, ..first_settings() };
+                let room = self.rooms[room].clone();
+                self.node.tell_home(&room.clone(), Message::RoomChanged { room, settings });
+            }
+        }
+    }
+
+    fn place(&mut self, mut handshake: Handshake) {
+        let room = handshake.room;
+        // Every third member of a big room was one of those its home believed in.
+        if self.phantoms[room] > 1 && handshake.due.is_multiple_of(3) {
+            self.phantoms[room] -= 1;
+            handshake.shard = self.node.home(&self.rooms[room]);
+        } else {
+            handshake.shard = self.node.place(&self.rooms[room], first_settings());
+        }
+        self.handshakes.push(handshake);
+    }
+
+    /// A client that reads opens a second connection, and hangs up the first one when it has the second.
+    fn rotate(&mut self, client: ClientKey) {
+        let now = self.node.clock().nanos();
+        let Some(book) = self.auditor.clients.get(&client).filter(|book| !book.may_be_closed) else { return };
+        if self.network.stalled_until(client) + SECOND > now {
+            return;
+        }
+        let handshake = Handshake {
+            due: now + 3 * MILLISECOND,
+            shard: 0,
+            room: book.room,
+            user_id: book.user_id.clone(),
+            capabilities: book.capabilities,
+            session_end: book.session_end,
+            gives_up: false,
+            replaces: Some(client),
+        };
+        self.place(handshake);
+    }
+
+    fn hand_over(&mut self) {
+        let now = self.node.clock().nanos();
+        let (due, rest) =
+            std::mem::take(&mut self.handshakes).into_iter().partition(|handshake| handshake.due <= now);
+        self.handshakes = rest;
+        let due: Vec<Handshake> = due;
+        for handshake in due {
+            if handshake.gives_up {
+                let room = &self.rooms[handshake.room];
+                self.node.tell_home(room, left(room, handshake.shard));
+            } else {
+                self.adopt(handshake);
+            }
+        }
+    }
+
+    fn adopt(&mut self, handshake: Handshake) {
+        let Handshake { shard, room, user_id, capabilities, session_end, replaces, .. } = handshake;
+        let granted = if self.node.strikes(Bug::GrantCapabilities, 1_000) {
+            Capability::ALL.into_iter().collect()
+        } else {
+            capabilities
+        };
+        let join = Join {
+            room: self.rooms[room].clone(),
+            settings: first_settings(),
+            user_id: user_id.as_str().into(),
+            sender: encode_sender(&user_id, &Attributes::new()).into(),
+            capabilities: granted,
+            session_end: wall_at(session_end),
+            greeting: GREETING.to_vec(),
+        };
+        let oldest = self.node.oldest_delivery(shard, &self.rooms[room]);
+        let oldest = oldest.map(|delivery| text_of(&delivery.frame));
+        let frames = &self.auditor.rooms[room];
+        let joined_at_frame = oldest
+            .and_then(|json| frames.by_id.get(crate::frames::member(&json, "Id")).copied())
+            .unwrap_or(frames.frames.len());
+        let connection = self.node.adopt(shard, join);
+        let client = self.peers.len();
+        self.network.open(client, shard, connection, self.scenario.buffer_bytes);
+        let book = ClientBook {
+            room,
+            user_id,
+            capabilities,
+            session_end,
+            shard,
+            standing: Standing::Open,
+            heard: Default::default(),
+            joined_at_frame,
+            owed_from: joined_at_frame,
+            asks: BTreeMap::new(),
+            may_be_closed: false,
+        };
+        self.auditor.book_joined(client, book);
+        self.peers.insert(client, Peer { replaces, ..Peer::default() });
+    }
+
+    fn hang_up(&mut self, client: ClientKey) {
+        let now = self.node.clock().nanos();
+        self.network.hang_up(now, client);
+        if let Some(book) = self.auditor.clients.get_mut(&client)
+            && book.standing != Standing::Closed
+        {
+            book.standing = Standing::Gone;
+        }
+    }
+
+    fn ask(&mut self, client: ClientKey, request: &Request) {
+        let now = self.node.clock().nanos();
+        let (Some(peer), Some(book)) = (self.peers.get_mut(&client), self.auditor.clients.get_mut(&client))
+        else {
+            return;
+        };
+        peer.asks += 1;
+        let id = request_id(client, peer.asks);
+        let (members, capability, invalid) = match request {
+            Request::Message => (
+                format!(r#""Action":"SEND_MESSAGE","Content":"{id} é""#),
+                Some(Capability::SendMessage),
+                false,
+            ),
+            Request::LongMessage => {
+                let content = "x".repeat(501);
+                (
+                    format!(r#""Action":"SEND_MESSAGE","Content":"{content}""#),
+                    Some(Capability::SendMessage),
+                    true,
+                )
+            }
+            Request::Nonsense => (r#""Action":"DANCE""#.to_owned(), None, true),
+            Request::Delete => {
+                let members = format!(r#""Action":"DELETE_MESSAGE","Id":"{SOME_MESSAGE}""#);
+                (members, Some(Capability::DeleteMessage), false)
+            }
+            Request::Kick(user) => {
+                let members =
+                    format!(r#""Action":"DISCONNECT_USER","UserId":"{user}","Reason":"by {client}""#);
+                (members, Some(Capability::DisconnectUser), false)
+            }
+        };
+        book.asks.insert(id.clone(), Ask { capability, invalid, at: now, answers: 0 });
+        let text = format!(r#"{{{members},"RequestId":"{id}"}}"#);
+        self.network.send(now, client, &encode_masked(true, Opcode::Text, [1, 2, 3, 4], text.as_bytes()));
+    }
+
+    fn publish(&mut self, room: usize, publication: Publication) {
+        let room = self.rooms[room].clone();
+        if self.node.takes_requests(&room) {
+            let (publication, reply) = (Box::new(publication), Reply::new(|_| {}));
+            self.node.tell_home(&room.clone(), Message::Publish { room, publication, reply });
+        }
+    }
+
+    fn arrive(&mut self, client: ClientKey, arrival: Arrival) -> Result<(), Violation> {
+        match arrival {
+            Arrival::ToClient(bytes) => return self.read(client, &bytes),
+            Arrival::ToShard(bytes) => self.receive(client, &bytes),
+            Arrival::Writable => {
+                if let Some((shard, connection)) = self.network.connection(client) {
+                    self.node.writable(shard, connection);
+                }
+            }
+            Arrival::HungUp => {
+                if let Some((shard, connection)) = self.network.connection(client) {
+                    self.node.disconnected(shard, connection);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn receive(&mut self, client: ClientKey, bytes: &[u8]) {
+        let Some((shard, connection)) = self.network.connection(client) else { return };
+        let Some(peer) = self.peers.get_mut(&client) else { return };
+        peer.unparsed.extend_from_slice(bytes);
+        let taken = self.node.received(shard, connection, &mut peer.unparsed);
+        peer.unparsed.drain(..taken);
+    }
+
+    fn read(&mut self, client: ClientKey, bytes: &[u8]) -> Result<(), Violation> {
+        let now = self.node.clock().nanos();
+        self.trace.note((now, client, bytes));
+        let Some(peer) = self.peers.get_mut(&client) else { return Ok(()) };
+        peer.unread.extend_from_slice(bytes);
+        if !peer.greeted {
+            let Some(rest) = peer.unread.strip_prefix(GREETING) else { return Ok(()) };
+            peer.unread = rest.to_vec();
+            peer.greeted = true;
+            if let Some(old) = peer.replaces {
+                // What was written to the old one before may still be on its way to it.
+                self.replaced.push((now + (DELAY_MS_MAX + 1) * MILLISECOND, old, client));
+            }
+        }
+        loop {
+            let Some(peer) = self.peers.get_mut(&client) else { return Ok(()) };
+            let heard = take_frame(&mut peer.unread).map_err(|text| Violation {
+                checker: Checker::Genuine,
+                text: format!("client {client}: {text}"),
+            })?;
+            let Some(heard) = heard else { return Ok(()) };
+            checkers::on_heard(&mut self.auditor, client, &heard)?;
+            if matches!(heard, Heard::Close(..)) {
+                if self.node.strikes(Bug::WriteAfterClose, 300) {
+                    self.network.inject(now, client, &encode_text("{}"));
+                }
+                self.hang_up(client);
+            }
+        }
+    }
+
+    fn hang_up_replaced(&mut self) {
+        let now = self.node.clock().nanos();
+        let (due, rest): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.replaced).into_iter().partition(|(due, ..)| *due <= now);
+        self.replaced = rest;
+        for (_, old, new) in due {
+            let awake = self.network.stalled_until(old) + SECOND < now;
+            if awake && self.network.blocked_since(old).is_none() {
+                self.auditor.book_replaced(old, new);
+            }
+            self.hang_up(old);
+        }
+    }
+
+    /// The planted bug: a connection is closed although all is well with it.
+    fn drop_healthy(&mut self) {
+        if self.node.strikes(Bug::DropHealthy, 1) {
+            let first = self.auditor.open_clients().map(|(client, _)| client).next();
+            if let Some((shard, connection)) = first.and_then(|client| self.network.connection(client)) {
+                self.node.disconnected(shard, connection);
+            }
+        }
+    }
+
+    fn take_notices(&mut self) -> Result<(), Violation> {
+        let now = self.node.clock().nanos();
+        for notice in std::mem::take(&mut self.node.notices) {
+            match notice {
+                Notice::Published(delivery) => {
+                    let room = self.rooms.iter().position(|room| *room == delivery.room).unwrap_or(0);
+                    self.trace.note((now, room, &delivery.frame));
+                    let json = text_of(&delivery.frame);
+                    checkers::on_published(&mut self.auditor, now, room, &json, delivery.frame.len())?;
+                }
+                Notice::ShutDown(shard, connection) => self.trace.note((now, "shut down", shard, connection)),
+                Notice::Closed(shard, connection) => {
+                    self.trace.note((now, "closed", shard, connection));
+                    if let Some(client) = self.network.client(shard, connection) {
+                        checkers::on_closed(&mut self.auditor, &self.network, now, client)?;
+                        self.network.close(shard, connection);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn published(&self) -> usize {
+        self.auditor.rooms.iter().map(|room| room.frames.len()).sum()
+    }
+
+    fn outcome(&self) -> Outcome {
+        let counters = (0..self.node.shards()).map(|shard| self.node.hub(shard).counters());
+        Outcome {
+            trace: self.trace.hash(),
+            events: self.trace.events(),
+            clients: self.peers.len(),
+            published: self.published(),
+            heard: self.auditor.clients.values().map(|book| book.heard.len()).sum(),
+            dropped: counters.map(|counters| counters.slow_readers_dropped).sum(),
+        }
+    }
+}
+
+fn first_settings() -> RoomSettings {
+    RoomSettings { version: 0, message_length_max: 500, message_rate_max: 100, review_fallback: None }
+}
+
+fn left(room: &RoomKey, shard: usize) -> Message {
+    Message::Left { room: room.clone(), shard: ShardIndex::try_from(shard).unwrap_or(0) }
+}
+
+fn event(bytes: usize) -> Publication {
+    let attributes = [("filling".to_owned(), "x".repeat(bytes))].into_iter().collect();
+    Publication::Event { name: "event".to_owned(), attributes: Some(attributes) }
+}
