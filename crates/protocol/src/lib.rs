@@ -8,6 +8,8 @@
 //! | --- | --- |
 //! | [`arn`], [`id`], [`time`] | names of things and instants, as they are written on the wire |
 //! | [`capability`], [`messaging`], [`close`] | the messaging edge: who may do what, actions and frames, close codes |
+//! | [`token`] | chat tokens: what they say, sealing, opening |
+//! | [`sigv4`] | signatures of control-plane requests: verifying and signing |
 //! | [`limit`] | every size, count and rate that is allowed, with its unit and source |
 
 pub mod arn;
@@ -16,4 +18,6 @@ pub mod close;
 pub mod id;
 pub mod limit;
 pub mod messaging;
+pub mod sigv4;
 pub mod time;
+pub mod token;

@@ -99,6 +99,11 @@ pub mod control {
     pub const JSON_DEPTH_MAX: usize = 32;
     /// How far a request's date may be from the server's clock, in seconds. Signature Version 4.
     pub const CLOCK_SKEW_SECONDS_MAX: u64 = 300;
+    /// Longest life of a presigned request, in seconds (`X-Amz-Expires`). Signature Version 4: seven days.
+    pub const PRESIGNED_SECONDS_MAX: u64 = 604_800;
+    /// Longest region in a credential scope, in characters; the longest of AWS has 14. With it, no ARN of ours is
+    /// longer than the model allows.
+    pub const REGION_LENGTH_MAX: usize = 32;
 }
 
 /// Chat tokens.
@@ -108,6 +113,8 @@ pub mod token {
     /// The share of a token's life that is taken off at random, in percent, so that a crowd which joined together
     /// does not refresh together.
     pub const LIFE_JITTER_PERCENT_MAX: u64 = 10;
+    /// Longest text of a token, in bytes. Claims at all their limits need less; longer texts are not looked at.
+    pub const TEXT_BYTES_MAX: usize = 4_096;
 }
 
 /// Which of the limits are in force (`limits.profile`).
