@@ -8,6 +8,10 @@
 //! | --- | --- |
 //! | [`arn`], [`id`], [`time`] | names of things and instants, as they are written on the wire |
 //! | [`capability`], [`messaging`], [`close`] | the messaging edge: who may do what, actions and frames, close codes |
+//! | [`operation`] | the 17 operations of the control plane and how a request finds its own |
+//! | [`control`] | their requests and responses; [`control::constraint`] holds every rule for a member |
+//! | [`error`] | every error of the control plane: AWS code, HTTP status, members |
+//! | [`page`] | `nextToken` |
 //! | [`token`] | chat tokens: what they say, sealing, opening |
 //! | [`sigv4`] | signatures of control-plane requests: verifying and signing |
 //! | [`limit`] | every size, count and rate that is allowed, with its unit and source |
@@ -15,9 +19,13 @@
 pub mod arn;
 pub mod capability;
 pub mod close;
+pub mod control;
+pub mod error;
 pub mod id;
 pub mod limit;
 pub mod messaging;
+pub mod operation;
+pub mod page;
 pub mod sigv4;
 pub mod time;
 pub mod token;

@@ -31,6 +31,14 @@ pub mod member {
     pub const TAG_VALUE_LENGTH_MAX: usize = 256;
     /// Longest user id, in characters. Model.
     pub const USER_ID_LENGTH_MAX: usize = 128;
+    /// Shortest S3 bucket name, in characters. Model.
+    pub const BUCKET_NAME_LENGTH_MIN: usize = 3;
+    /// Longest S3 bucket name, in characters. Model.
+    pub const BUCKET_NAME_LENGTH_MAX: usize = 63;
+    /// Longest CloudWatch Logs log group name, in characters. Model.
+    pub const LOG_GROUP_NAME_LENGTH_MAX: usize = 512;
+    /// Longest Firehose delivery stream name, in characters. Model.
+    pub const DELIVERY_STREAM_NAME_LENGTH_MAX: usize = 64;
     /// Longest reason for a deletion or disconnection, in characters. Model; applied to socket actions as well.
     pub const REASON_LENGTH_MAX: usize = 256;
     /// Longest event name, in characters. Model.
@@ -56,6 +64,9 @@ pub mod edge {
     pub const MESSAGE_BYTES_MAX: usize = 16 * 1_024;
     /// Longest head of a handshake, in bytes; beyond it 431.
     pub const HANDSHAKE_BYTES_MAX: usize = 16 * 1_024;
+    /// How long a handshake is held while the store cannot answer, in seconds; beyond it 503. Official SDKs give up
+    /// for good after four refused handshakes within milliseconds, so waiting is better than refusing.
+    pub const HANDSHAKE_HOLD_SECONDS_MAX: u64 = 60;
     /// A handshake that takes longer is closed (while the server itself holds it, the clock stands), in seconds.
     pub const HANDSHAKE_SECONDS_MAX: u64 = 30;
     /// Unfinished handshakes at once, as a share of the process's file descriptors, in percent; beyond it the
@@ -93,6 +104,20 @@ pub mod control {
     pub const BODY_BYTES_MAX: usize = 64 * 1_024;
     /// Request line and headers together, in bytes; beyond it a typed 431.
     pub const HEAD_BYTES_MAX: usize = 32 * 1_024;
+    /// What is read of a head in order to answer it with that typed 431, in bytes; beyond it the HTTP library answers
+    /// a bare 431.
+    pub const HEAD_BUFFER_BYTES: usize = 128 * 1_024;
+    /// Headers of one request that are read for the same end; beyond it the HTTP library answers a bare 431.
+    pub const HEADERS_MAX: usize = 1_024;
+    /// What is read and thrown away of an over-large body, in bytes, so that the client gets to see the typed 413
+    /// instead of a broken connection; beyond it the connection is closed with the answer.
+    pub const BODY_DISCARD_BYTES_MAX: u64 = 16 * 1_024 * 1_024;
+    /// Open connections; beyond it new ones wait in the kernel's queue until another one ends.
+    pub const CONNECTIONS_MAX: usize = 1_024;
+    /// Age at which a connection is closed once it is idle, in seconds: so nobody keeps one of those places for ever.
+    pub const CONNECTION_SECONDS_MAX: u64 = 600;
+    /// Failing members that a ValidationException names; the rest is not listed.
+    pub const FIELD_FAILURES_MAX: usize = 100;
     /// A request whose head or body takes longer to arrive is closed, in seconds.
     pub const REQUEST_SECONDS_MAX: u64 = 30;
     /// JSON nesting that is looked into; deeper bodies are a typed 400.
@@ -113,8 +138,48 @@ pub mod token {
     /// The share of a token's life that is taken off at random, in percent, so that a crowd which joined together
     /// does not refresh together.
     pub const LIFE_JITTER_PERCENT_MAX: u64 = 10;
+    /// How long a key seals before the next one takes its place, in seconds.
+    pub const KEY_SEALS_SECONDS: u64 = 24 * 3_600;
+    /// How long a key still opens after another one took its place, in seconds: longer than any chat token lives.
+    pub const KEY_OPENS_SECONDS: u64 = 2 * 3_600;
     /// Longest text of a token, in bytes. Claims at all their limits need less; longer texts are not looked at.
     pub const TEXT_BYTES_MAX: usize = 4_096;
+}
+
+/// The store.
+pub mod store {
+    /// Writes that wait for the writer; beyond it the caller is told at once that the store is not available.
+    pub const WRITES_WAITING_MAX: usize = 4_096;
+    /// Writes of one commit; the rest goes with the next. It bounds what one failed commit can take down with it.
+    pub const GROUP_WRITES_MAX: usize = 512;
+    /// Reads that wait for a reader; beyond it the caller is told at once that the store is not available.
+    pub const READS_WAITING_MAX: usize = 4_096;
+    /// Read connections, whatever the number of cores: each costs its page cache.
+    pub const READERS_MAX: usize = 8;
+    /// Page cache of the writer, in KiB.
+    pub const WRITER_CACHE_KIB: i64 = 16 * 1_024;
+    /// Page cache of each reader, in KiB.
+    pub const READER_CACHE_KIB: i64 = 4 * 1_024;
+    /// Prepared statements that a connection keeps; more than the store has, so that none is ever prepared twice.
+    pub const STATEMENTS_PER_CONNECTION: usize = 64;
+    /// Pages of the write-ahead log after which they are copied into the main file and the log starts over; 4 KiB
+    /// each. A reader that stays longer than usual (a check) lets the log grow past it meanwhile.
+    pub const WAL_PAGES_MAX: i64 = 4_096;
+    /// The first wait before a store that failed is opened again, in milliseconds; doubled up to the next limit.
+    pub const REOPEN_BACKOFF_MS_MIN: u64 = 10;
+    /// The longest wait before a store that failed is opened again, in milliseconds.
+    pub const REOPEN_BACKOFF_MS_MAX: u64 = 1_000;
+    /// Tags of a room, in bytes of JSON, that are carried in each of its up to 16 postings; longer ones are looked up
+    /// in the room when it is listed.
+    pub const TAGS_CARRIED_BYTES_MAX: usize = 400;
+    /// Redemptions that wait to be written; beyond it the caller is told at once that the store is not available.
+    pub const REDEMPTIONS_WAITING_MAX: usize = 16_384;
+    /// Redemptions that are written at once.
+    pub const REDEMPTIONS_PER_WRITE_MAX: usize = 1_024;
+    /// Redeemed chat tokens are kept, and dropped, by the part of this many seconds in which they expire.
+    pub const REDEMPTION_BUCKET_SECONDS: i64 = 600;
+    /// Discrepancies that one check lists.
+    pub const DISCREPANCIES_MAX: usize = 1_000;
 }
 
 /// Which of the limits are in force (`limits.profile`).

@@ -13,6 +13,8 @@
 //! is used only once, and that its room still exists, is for the caller to see to.
 
 mod claims;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 

@@ -3,7 +3,7 @@
 //! Nothing is believed here; it is only read.
 
 use super::canonical::query_decoded;
-use super::error::SignatureError;
+use super::error::{SignatureError, incomplete};
 use super::{ALGORITHM, RequestView};
 use crate::time::Timestamp;
 
@@ -202,18 +202,14 @@ fn parse_seconds(text: &str) -> Result<u64, SignatureError> {
     seconds.ok_or_else(|| incomplete("X-Amz-Expires must be a number of seconds."))
 }
 
-/// Sorted, so that clients which sign the right headers but list them in another order are told no more than that
-/// their signature does not match.
+/// Reads `host;x-amz-date`: lower case and ascending, as the canonical request repeats them.
 fn parse_signed_headers(text: &str) -> Result<Vec<String>, SignatureError> {
-    let mut names: Vec<String> =
-        text.split(';').filter(|name| !name.is_empty()).map(str::to_ascii_lowercase).collect();
-    names.sort_unstable();
-    let count = names.len();
-    names.dedup();
-    if names.len() == count {
+    let names: Vec<String> = text.split(';').filter(|name| !name.is_empty()).map(str::to_owned).collect();
+    let is_lower = !text.bytes().any(|byte| byte.is_ascii_uppercase());
+    if is_lower && names.is_sorted_by(|left, right| left < right) {
         Ok(names)
     } else {
-        Err(incomplete("SignedHeaders must name each header once."))
+        Err(incomplete("SignedHeaders must name each header once, in lower case and sorted."))
     }
 }
 
@@ -247,10 +243,6 @@ fn parse_http_date(text: &str) -> Option<Timestamp> {
 
 fn malformed_date() -> SignatureError {
     incomplete("Date must be in ISO-8601 'basic format', as in 20220102T030405Z.")
-}
-
-fn incomplete(why: impl Into<String>) -> SignatureError {
-    SignatureError::IncompleteSignature(why.into())
 }
 
 #[cfg(test)]

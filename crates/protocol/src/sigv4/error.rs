@@ -16,14 +16,12 @@ pub enum SignatureError {
     InvalidSignature(String),
 }
 
-impl SignatureError {
-    pub(super) fn incomplete(why: impl Into<String>) -> Self {
-        Self::IncompleteSignature(why.into())
-    }
+pub(super) fn incomplete(why: impl Into<String>) -> SignatureError {
+    SignatureError::IncompleteSignature(why.into())
+}
 
-    pub(super) fn invalid(why: impl Into<String>) -> Self {
-        Self::InvalidSignature(why.into())
-    }
+pub(super) fn invalid(why: impl Into<String>) -> SignatureError {
+    SignatureError::InvalidSignature(why.into())
 }
 
 impl fmt::Display for SignatureError {

@@ -4,7 +4,7 @@ use subtle::ConstantTimeEq;
 
 use super::authorization::{Authorization, CredentialScope};
 use super::canonical::{canonical_request, hex, sha256_hex};
-use super::error::SignatureError;
+use super::error::{SignatureError, invalid};
 use super::{Credential, Dialect, RequestView, TERMINATOR, hmac, signing_key, string_to_sign};
 use crate::arn::Scope;
 use crate::limit::control::{CLOCK_SKEW_SECONDS_MAX, PRESIGNED_SECONDS_MAX, REGION_LENGTH_MAX};
@@ -52,7 +52,7 @@ pub fn verify<'c>(
     check_signed_headers(request, &authorization.signed_headers)?;
     let payload_hash = payload_hash(request)?;
     if !signature_matches(request, dialect, &authorization, credential, &payload_hash) {
-        return Err(SignatureError::invalid(
+        return Err(invalid(
             "The request signature we calculated does not match the signature you provided. Check your AWS Secret \
              Access Key and signing method. Consult the service documentation for details.",
         ));
@@ -75,21 +75,17 @@ fn check_scope(scope: &CredentialScope, service: &str, time: Timestamp) -> Resul
     let is_region = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     let region = &scope.region;
     if region.is_empty() || region.len() > REGION_LENGTH_MAX || !region.bytes().all(is_region) {
-        return Err(SignatureError::invalid("Credential should be scoped to a valid region."));
+        return Err(invalid("Credential should be scoped to a valid region."));
     }
     if scope.service != service {
-        return Err(SignatureError::invalid(format!(
-            "Credential should be scoped to correct service: '{service}'."
-        )));
+        return Err(invalid(format!("Credential should be scoped to correct service: '{service}'.")));
     }
     if scope.terminator != TERMINATOR {
-        return Err(SignatureError::invalid(format!(
-            "Credential should be scoped with a valid terminator: '{TERMINATOR}'."
-        )));
+        return Err(invalid(format!("Credential should be scoped with a valid terminator: '{TERMINATOR}'.")));
     }
     let timestamp = time.to_amz_text();
     if timestamp.get(..8) != Some(scope.date.as_str()) {
-        return Err(SignatureError::invalid(format!(
+        return Err(invalid(format!(
             "Date in Credential scope does not match YYYYMMDD from ISO-8601 version of date from HTTP: '{timestamp}'."
         )));
     }
@@ -101,15 +97,13 @@ fn check_time(authorization: &Authorization, now: Timestamp) -> Result<(), Signa
     let signed = authorization.time;
     let life_seconds = authorization.expires_seconds.unwrap_or(CLOCK_SKEW_SECONDS_MAX);
     if life_seconds > PRESIGNED_SECONDS_MAX {
-        return Err(SignatureError::invalid(format!(
-            "X-Amz-Expires must be at most {PRESIGNED_SECONDS_MAX} seconds."
-        )));
+        return Err(invalid(format!("X-Amz-Expires must be at most {PRESIGNED_SECONDS_MAX} seconds.")));
     }
     // Whole seconds are compared, as dates on the wire have no others.
     let (signed_seconds, now_seconds) = (signed.as_seconds(), now.as_seconds());
     if signed_seconds.saturating_add(life_seconds) < now_seconds {
         let oldest = Timestamp::from_seconds(now_seconds.saturating_sub(life_seconds));
-        return Err(SignatureError::invalid(format!(
+        return Err(invalid(format!(
             "Signature expired: {} is now earlier than {} ({} - {}.)",
             signed.to_amz_text(),
             oldest.to_amz_text(),
@@ -118,7 +112,7 @@ fn check_time(authorization: &Authorization, now: Timestamp) -> Result<(), Signa
         )));
     }
     if signed_seconds > now_seconds.saturating_add(CLOCK_SKEW_SECONDS_MAX) {
-        return Err(SignatureError::invalid(format!(
+        return Err(invalid(format!(
             "Signature not yet current: {} is still later than {} ({} + {}.)",
             signed.to_amz_text(),
             now.plus_seconds(CLOCK_SKEW_SECONDS_MAX).to_amz_text(),
@@ -134,23 +128,19 @@ fn duration_text(seconds: u64) -> String {
 }
 
 fn check_signed_headers(request: &RequestView<'_>, signed_headers: &[String]) -> Result<(), SignatureError> {
-    let is_signed = |name: &str| signed_headers.iter().any(|signed| signed.eq_ignore_ascii_case(name));
+    let is_signed = |name: &str| signed_headers.iter().any(|signed| signed == name);
     if !is_signed("host") {
-        return Err(SignatureError::invalid(
-            "'Host' or ':authority' must be a 'SignedHeader' in the AWS Authorization.",
-        ));
+        return Err(invalid("'Host' or ':authority' must be a 'SignedHeader' in the AWS Authorization."));
     }
     for name in signed_headers {
         if request.header_values(name).next().is_none() {
-            return Err(SignatureError::invalid("A header of 'SignedHeaders' is not in the request."));
+            return Err(invalid("A header of 'SignedHeaders' is not in the request."));
         }
     }
-    let must_be_signed = |name: &str| {
-        let name = name.to_ascii_lowercase();
-        name.starts_with("x-amz-") && !UNSIGNED_ALLOWED.contains(&name.as_str())
-    };
-    if request.headers.iter().any(|(name, _)| must_be_signed(name) && !is_signed(name)) {
-        return Err(SignatureError::invalid("Every 'X-Amz-' header must be a 'SignedHeader'."));
+    let may_be_unsigned = |name: &str| !name.starts_with("x-amz-") || UNSIGNED_ALLOWED.contains(&name);
+    let mut names = request.headers.iter().map(|(name, _)| name.to_ascii_lowercase());
+    if !names.all(|name| may_be_unsigned(&name) || is_signed(&name)) {
+        return Err(invalid("Every 'X-Amz-' header must be a 'SignedHeader'."));
     }
     Ok(())
 }
@@ -161,7 +151,7 @@ fn payload_hash(request: &RequestView<'_>) -> Result<String, SignatureError> {
     if request.header_values("x-amz-content-sha256").all(|stated| stated.trim_ascii() == hash.as_bytes()) {
         Ok(hash)
     } else {
-        Err(SignatureError::invalid("The value of 'X-Amz-Content-Sha256' is not the SHA-256 of the body."))
+        Err(invalid("The value of 'X-Amz-Content-Sha256' is not the SHA-256 of the body."))
     }
 }
 

@@ -1,41 +1,24 @@
 //! The way into a room: carries requests to its home shard, and what the home shard publishes to the inbox of every
 //! shard with members. Control plane and edge know only this; they never see each other.
+//!
+//! A one-node server takes the same path as a cluster will, with [`Bus::Local`].
+
+mod inbox;
 
 use std::sync::Arc;
 
-use protocol::arn::Arn;
+use hub::message::{Busy, Delivery, Message, Reply, RoomKey, RoomSettings, ShardIndex, ShardSet, Verdict};
+use protocol::arn::Scope;
 use protocol::id::Id;
+use tokio::sync::oneshot;
 
-use crate::store::Room;
+pub use hub::message::Publication;
 
-/// What the control plane asks a room to publish.
-#[derive(Clone, Debug)]
-pub enum Publication {
-    /// SendEvent.
-    Event {
-        /// The caller's event name.
-        name: String,
-        /// The caller's attributes; `None` when there were none.
-        attributes: Option<std::collections::BTreeMap<String, String>>,
-    },
-    /// DeleteMessage.
-    DeleteMessage {
-        /// The message to be hidden.
-        message_id: Id,
-        /// Why.
-        reason: Option<String>,
-    },
-    /// DisconnectUser.
-    DisconnectUser {
-        /// Whose connections are closed.
-        user_id: String,
-        /// Why.
-        reason: Option<String>,
-    },
-}
+pub use self::inbox::{Inbox, InboxReader, inbox};
+use crate::store::{Fallback, Room};
 
 /// Why a room did not publish.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PublishError {
     /// Too much is under way; try again.
     Busy,
@@ -45,20 +28,116 @@ pub enum PublishError {
 
 /// A handle to the bus; clones share it.
 #[derive(Clone)]
-pub struct Bus;
+pub enum Bus {
+    /// All shards are of this process.
+    Local(Local),
+}
 
-#[allow(unused_variables, reason = "contract")]
+/// The inboxes of this process's shards.
+#[derive(Clone)]
+pub struct Local {
+    shards: Arc<[Inbox]>,
+}
+
 impl Bus {
-    /// Publishes in `room` and answers the id of the event once the room has ordered it.
-    pub async fn publish(&self, room: &Room, publication: Publication) -> Result<Id, PublishError> {
-        todo!()
+    /// A bus between these shards, in the order of their index.
+    #[must_use]
+    pub fn local(shards: Vec<Inbox>) -> Self {
+        Self::Local(Local { shards: shards.into() })
     }
+
+    /// Publishes in `room` and answers the id of the event once the room has ordered it.
+    ///
+    /// # Errors
+    /// [`PublishError::Busy`] when the room's home shard, or one with members, has too much under way.
+    pub async fn publish(&self, room: &Room, publication: Publication) -> Result<Id, PublishError> {
+        let (sender, receiver) = oneshot::channel();
+        // The receiver is gone when the caller has given up; then nobody wants the answer.
+        let reply = Reply::new(move |result| drop(sender.send(result)));
+        let room = room_key(&room.scope, room.id);
+        let home = self.home(&room);
+        let message = Message::Publish { room, publication: Box::new(publication), reply };
+        self.inbox(home).push_request(message).map_err(|_full| PublishError::Busy)?;
+        match receiver.await {
+            Ok(Ok(id)) => Ok(id),
+            Ok(Err(Busy)) => Err(PublishError::Busy),
+            Err(_stopped) => Err(PublishError::Closed),
+        }
+    }
+
     /// Tells open connections of a room about an accepted UpdateRoom. Call it after the commit, before the answer.
     pub async fn room_changed(&self, room: &Room) {
-        todo!()
+        let key = room_key(&room.scope, room.id);
+        let home = self.home(&key);
+        self.inbox(home).push(Message::RoomChanged { room: key, settings: room_settings(room) }).await;
     }
+
     /// Tells open connections that their room is gone (they stay open; publishing gets 404 from now on).
-    pub async fn room_deleted(&self, room: &Arn) {
-        todo!()
+    pub async fn room_deleted(&self, scope: &Scope, id: Id) {
+        let room = room_key(scope, id);
+        let home = self.home(&room);
+        self.inbox(home).push(Message::RoomDeleted { room }).await;
+    }
+
+    /// Carries a frame to the shards that have members of its room: calls `send` for each of this process.
+    pub fn deliver(
+        &self,
+        shards: ShardSet,
+        delivery: &Arc<Delivery>,
+        mut send: impl FnMut(ShardIndex, Message),
+    ) {
+        let Self::Local(local) = self;
+        for (index, _) in (0..).zip(local.shards.iter()) {
+            if shards.contains(index) {
+                send(index, Message::Deliver(Arc::clone(delivery)));
+            }
+        }
+    }
+
+    /// The shards whose inbox is so full that rooms with members there should not publish.
+    #[must_use]
+    pub fn pressed(&self) -> ShardSet {
+        let Self::Local(local) = self;
+        let mut pressed = ShardSet::default();
+        for (index, inbox) in (0..).zip(local.shards.iter()) {
+            if inbox.is_pressed() {
+                pressed.insert(index);
+            }
+        }
+        pressed
+    }
+
+    /// The inbox of a shard.
+    #[must_use]
+    pub fn inbox(&self, shard: ShardIndex) -> &Inbox {
+        let Self::Local(local) = self;
+        &local.shards[usize::from(shard)]
+    }
+
+    /// The home shard of a room.
+    #[must_use]
+    pub fn home(&self, room: &RoomKey) -> ShardIndex {
+        let Self::Local(local) = self;
+        room.home(ShardIndex::try_from(local.shards.len()).unwrap_or(ShardIndex::MAX))
+    }
+}
+
+/// The name by which shards know a room.
+#[must_use]
+pub fn room_key(scope: &Scope, id: Id) -> RoomKey {
+    RoomKey { scope: Arc::new(scope.clone()), id }
+}
+
+/// What a room's sequencer must know of its settings.
+#[must_use]
+pub fn room_settings(room: &Room) -> RoomSettings {
+    RoomSettings {
+        version: room.order_key,
+        message_length_max: room.message_length_max,
+        message_rate_max: room.message_rate_max,
+        review_fallback: room.review_handler.as_ref().map(|handler| match handler.fallback {
+            Fallback::Allow => Verdict::Allow,
+            Fallback::Deny => Verdict::Deny,
+        }),
     }
 }

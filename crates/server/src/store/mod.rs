@@ -7,222 +7,38 @@
 //! - After a failed commit nothing more is acknowledged until the store has been reopened.
 //!
 //! It knows nothing of HTTP or JSON on the wire: these are the store's own rows.
+//!
+//! This file and `record` are the contract: the operations and what they keep and take. What holds for every engine is
+//! in `facet` (which lists a room is in) and `change` (what a change does); `embedded` is SQLite; `redemption` keeps
+//! used chat tokens beside it.
 
-use std::collections::BTreeMap;
+mod change;
+mod embedded;
+mod facet;
+#[cfg(debug_assertions)]
+mod plant;
+mod record;
+mod redemption;
+#[cfg(test)]
+mod tests;
+mod worker;
+
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use protocol::arn::{Arn, Scope};
+use protocol::arn::Scope;
 use protocol::id::Id;
 use protocol::time::UnixMicros;
 
-/// A room as it is kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Room {
-    /// Owner.
-    pub scope: Scope,
-    /// Unique within its scope.
-    pub id: Id,
-    /// May be empty; not unique.
-    pub name: String,
-    /// When it was created.
-    pub create_time: UnixMicros,
-    /// The order key of ListRooms: unique in the whole store, and moved by every accepted update (tagging is none).
-    /// `updateTime` on the wire is its millisecond.
-    pub order_key: OrderKey,
-    /// Messages per second over all senders.
-    pub message_rate_max: u32,
-    /// Code points of a message.
-    pub message_length_max: u32,
-    /// `None` when the room has no handler.
-    pub review_handler: Option<ReviewHandlerSetting>,
-    /// At most three, in the caller's order, of the same scope.
-    pub logging_configurations: Vec<Id>,
-    /// At most 50.
-    pub tags: Tags,
-}
-
-/// Microseconds of the wall clock, `max(now, last + 1)`: total over all rooms, whatever the clock does.
-pub type OrderKey = UnixMicros;
-
-/// Tag keys and values, sorted by key.
-pub type Tags = BTreeMap<String, String>;
-
-/// A room's message review handler.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ReviewHandlerSetting {
-    /// ARN of the handler; never empty.
-    pub uri: String,
-    /// The verdict when the handler gives none.
-    pub fallback: Fallback,
-}
-
-/// The verdict on a message that its handler did not review.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum Fallback {
-    /// The message is delivered as it was sent.
-    #[default]
-    Allow,
-    /// The message is refused.
-    Deny,
-}
-
-/// A room to be created; limits and patterns have been checked.
-#[derive(Clone, Debug, Default)]
-pub struct NewRoom {
-    /// May be empty.
-    pub name: String,
-    /// Messages per second.
-    pub message_rate_max: u32,
-    /// Code points.
-    pub message_length_max: u32,
-    /// The handler, if any.
-    pub review_handler: Option<ReviewHandlerSetting>,
-    /// Must exist in the same scope; no id twice.
-    pub logging_configurations: Vec<Id>,
-    /// At most 50.
-    pub tags: Tags,
-}
-
-/// A change of a room: `None` leaves a member as it is.
-#[derive(Clone, Debug, Default)]
-pub struct RoomChange {
-    /// The new name.
-    pub name: Option<String>,
-    /// Messages per second.
-    pub message_rate_max: Option<u32>,
-    /// Code points.
-    pub message_length_max: Option<u32>,
-    /// What becomes of the handler.
-    pub review_handler: Option<ReviewHandlerChange>,
-    /// The whole new list; empty clears it.
-    pub logging_configurations: Option<Vec<Id>>,
-}
-
-/// A change of a room's message review handler.
-#[derive(Clone, Debug)]
-pub enum ReviewHandlerChange {
-    /// The room has no handler any more.
-    Remove,
-    /// What is `None` stays as it is. A fallback for a room that has no handler, and gets none, changes nothing.
-    Set {
-        /// The new handler.
-        uri: Option<String>,
-        /// The new fallback result.
-        fallback: Option<Fallback>,
-    },
-}
-
-/// Which rooms ListRooms wants: those that meet every condition which is given.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct RoomFilter {
-    /// Exact and non-empty.
-    pub name: Option<String>,
-    /// Exact and non-empty.
-    pub review_handler_uri: Option<String>,
-    /// One of the room's logging configurations. The store answers [`StoreError::LoggingConfigurationNotFound`] when
-    /// there is none of this id in the scope.
-    pub logging_configuration: Option<Id>,
-}
-
-/// A room as ListRooms shows it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RoomSummary {
-    /// As in [`Room`].
-    pub id: Id,
-    /// As in [`Room`].
-    pub name: String,
-    /// As in [`Room`].
-    pub create_time: UnixMicros,
-    /// As in [`Room`].
-    pub order_key: OrderKey,
-    /// As in [`Room`].
-    pub review_handler: Option<ReviewHandlerSetting>,
-    /// As in [`Room`].
-    pub logging_configurations: Vec<Id>,
-    /// As in [`Room`].
-    pub tags: Tags,
-}
-
-/// One page of a list in descending order.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Page<T> {
-    /// At most as many as were asked for.
-    pub entries: Vec<T>,
-    /// The position after which the next page begins; `None` when the list ends here, so that no page is ever
-    /// promised and then found empty (unless rooms were deleted meanwhile).
-    pub next: Option<OrderKey>,
-}
-
-/// A logging configuration as it is kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LoggingConfiguration {
-    /// Owner.
-    pub scope: Scope,
-    /// Unique within its scope.
-    pub id: Id,
-    /// May be empty; not unique.
-    pub name: String,
-    /// When it was created.
-    pub create_time: UnixMicros,
-    /// Order of ListLoggingConfigurations, as for rooms.
-    pub order_key: OrderKey,
-    /// Where chat logs go.
-    pub destination: Destination,
-    /// At most 50.
-    pub tags: Tags,
-}
-
-/// Where chat logs go.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Destination {
-    /// An S3 bucket, by name.
-    S3(String),
-    /// A CloudWatch Logs log group, by name.
-    CloudWatchLogs(String),
-    /// A Firehose delivery stream, by name.
-    Firehose(String),
-}
-
-/// A logging configuration to be created.
-#[derive(Clone, Debug)]
-pub struct NewLoggingConfiguration {
-    /// May be empty.
-    pub name: String,
-    /// Where chat logs go.
-    pub destination: Destination,
-    /// At most 50.
-    pub tags: Tags,
-}
-
-/// A change of a logging configuration: `None` leaves a member as it is.
-#[derive(Clone, Debug, Default)]
-pub struct LoggingConfigurationChange {
-    /// The new name.
-    pub name: Option<String>,
-    /// The new destination.
-    pub destination: Option<Destination>,
-}
-
-/// A secret key that the store keeps, with the number by which what it sealed names it.
-#[derive(Clone)]
-pub struct StoredKey {
-    /// Ascending; the highest seals, all others only open.
-    pub id: u32,
-    /// When it was made.
-    pub create_time: UnixMicros,
-    /// The key itself.
-    pub secret: zeroize::Zeroizing<[u8; 32]>,
-}
-
-/// What a stored key is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum KeyPurpose {
-    /// Chat tokens.
-    ChatToken,
-    /// `nextToken`.
-    PageToken,
-}
+use self::change::TagChange;
+use self::embedded::Embedded;
+pub use self::record::{
+    Destination, Fallback, KeyPurpose, LoggingConfiguration, LoggingConfigurationChange,
+    NewLoggingConfiguration, NewRoom, OrderKey, Page, ReviewHandlerChange, ReviewHandlerSetting, Room,
+    RoomChange, RoomFilter, RoomSummary, StoredKey, Taggable, Tags,
+};
 
 /// Why the store could not do what was asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -231,6 +47,9 @@ pub enum StoreError {
     RoomNotFound(Id),
     /// No logging configuration of this id in this scope.
     LoggingConfigurationNotFound(Id),
+    /// The id in the ARN is none that a resource could have, so there is no resource either. Tag operations only: the
+    /// others take an [`Id`].
+    ResourceNotFound(Taggable),
     /// The logging configuration is attached to a room.
     LoggingConfigurationInUse(Id),
     /// A resource would have more tags than are allowed.
@@ -239,6 +58,29 @@ pub enum StoreError {
     /// not known whether it was (a commit that failed half-way).
     Unavailable(Arc<str>),
 }
+
+impl StoreError {
+    fn unavailable(cause: impl Into<Arc<str>>) -> Self {
+        Self::Unavailable(cause.into())
+    }
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::RoomNotFound(id) => write!(formatter, "there is no room {id}"),
+            Self::LoggingConfigurationNotFound(id) => {
+                write!(formatter, "there is no logging configuration {id}")
+            }
+            Self::ResourceNotFound(arn) => write!(formatter, "there is no resource {arn}"),
+            Self::LoggingConfigurationInUse(id) => write!(formatter, "logging configuration {id} is in use"),
+            Self::TooManyTags(id) => write!(formatter, "{id} would have too many tags"),
+            Self::Unavailable(cause) => formatter.write_str(cause),
+        }
+    }
+}
+
+impl std::error::Error for StoreError {}
 
 /// Where the store lives (`store.url`).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -249,38 +91,159 @@ pub enum Location {
     Memory,
 }
 
-/// A handle to the store; clones share one store.
-#[derive(Clone)]
-pub enum Store {
-    // Embedded(embedded::Embedded)
+/// The wall clock; tests bring their own.
+type Clock = Arc<dyn Fn() -> UnixMicros + Send + Sync>;
+
+/// What an open store depends on beside its location.
+struct Settings {
+    now: Clock,
+    #[cfg(debug_assertions)]
+    plant: Option<plant::Plant>,
 }
 
-/// What a tag operation is about: a room or a logging configuration of one's own scope.
-pub type Taggable = Arn;
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            now: Arc::new(wall_clock),
+            #[cfg(debug_assertions)]
+            plant: None,
+        }
+    }
+}
+
+fn wall_clock() -> UnixMicros {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    UnixMicros::try_from(since_epoch.as_micros()).unwrap_or(UnixMicros::MAX)
+}
+
+/// A handle to the store; clones share one store. Dropping the last one closes it and waits for its threads.
+#[derive(Clone)]
+pub enum Store {
+    /// SQLite in this process.
+    Embedded(Arc<Embedded>),
+}
+
+/// What the store has done since it was opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Counters {
+    /// Reads that were begun.
+    pub reads: u64,
+    /// Writes that were committed, refused ones (not found, in use, too many tags) included.
+    pub writes: u64,
+    /// Commits that held them; each is one fsync.
+    pub commits: u64,
+    /// Groups of writes that failed as a whole.
+    pub failed_groups: u64,
+    /// How often the store was opened again after that.
+    pub reopened: u64,
+    /// Times the write-ahead log was copied into the main file.
+    pub checkpoints: u64,
+}
+
+/// Something in which the store does not agree with itself. `list` names the list by its conditions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Discrepancy {
+    /// A page or a row cannot be read as what it should be.
+    DamagedFile(String),
+    /// A room is not in a list in which it belongs.
+    PostingMissing {
+        /// The room.
+        room: Id,
+        /// The list.
+        list: String,
+    },
+    /// A list shows something else than the room.
+    PostingDiffers {
+        /// The room.
+        room: Id,
+        /// The list.
+        list: String,
+    },
+    /// A list has a room that does not belong there, not at that place, or does not exist.
+    PostingStray {
+        /// The room.
+        room: Id,
+        /// The list.
+        list: String,
+    },
+    /// A room has a logging configuration that does not exist.
+    LoggingConfigurationMissing {
+        /// The room.
+        room: Id,
+        /// What is missing.
+        logging_configuration: Id,
+    },
+    /// An order key is ahead of the clock that gives them out, so it might be given out again.
+    OrderClockBehind,
+}
 
 /// The operations. Ids and order keys are made inside, by the writer; `now` comes from the wall clock there.
-#[allow(unused_variables, reason = "contract")]
+///
+/// All of them answer [`StoreError::Unavailable`] when the store itself fails, is overloaded or was closed.
 impl Store {
+    /// Opens the store, and makes it when there is none. Refuses a folder that another server uses, and one that a
+    /// newer server has written.
     pub async fn open(location: &Location) -> Result<Self, StoreError> {
-        todo!()
-    }
-    /// Flushes and closes; later calls answer `Unavailable`.
-    pub async fn close(&self) {
-        todo!()
+        #[cfg(debug_assertions)]
+        let settings = Settings { plant: plant::Plant::from_environment(), ..Settings::default() };
+        #[cfg(not(debug_assertions))]
+        let settings = Settings::default();
+        Self::open_with(location, settings).await
     }
 
+    async fn open_with(location: &Location, settings: Settings) -> Result<Self, StoreError> {
+        let location = location.clone();
+        let embedded = off_the_runtime(move || Embedded::open(&location, &settings)).await??;
+        Ok(Self::Embedded(Arc::new(embedded)))
+    }
+
+    /// Finishes what waits, flushes and closes; later calls answer [`StoreError::Unavailable`].
+    pub async fn close(&self) {
+        let Self::Embedded(embedded) = self;
+        let embedded = Arc::clone(embedded);
+        if let Err(error) = off_the_runtime(move || embedded.close()).await {
+            tracing::error!(%error, "the store was not closed in order");
+        }
+    }
+
+    /// What the store has done since it was opened.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        let Self::Embedded(embedded) = self;
+        embedded.counters()
+    }
+
+    /// Reads everything and lists what does not agree, up to a limit; empty when all is well. Takes its time, and
+    /// occupies one reader; the write-ahead log grows meanwhile.
+    pub async fn check(&self) -> Result<Vec<Discrepancy>, StoreError> {
+        let Self::Embedded(embedded) = self;
+        embedded.check().await
+    }
+
+    /// Creates a room. [`StoreError::LoggingConfigurationNotFound`] names the first that does not exist.
     pub async fn create_room(&self, scope: &Scope, room: NewRoom) -> Result<Room, StoreError> {
-        todo!()
+        let Self::Embedded(embedded) = self;
+        embedded.create_room(scope, room).await
     }
+
+    /// A room as it is now.
     pub async fn get_room(&self, scope: &Scope, id: Id) -> Result<Room, StoreError> {
-        todo!()
+        let Self::Embedded(embedded) = self;
+        embedded.get_room(scope, id).await
     }
+
+    /// Changes a room, moves it to the head of its lists and answers what it is now.
     pub async fn update_room(&self, scope: &Scope, id: Id, change: RoomChange) -> Result<Room, StoreError> {
-        todo!()
+        let Self::Embedded(embedded) = self;
+        embedded.update_room(scope, id, change).await
     }
+
+    /// Deletes a room.
     pub async fn delete_room(&self, scope: &Scope, id: Id) -> Result<(), StoreError> {
-        todo!()
+        let Self::Embedded(embedded) = self;
+        embedded.delete_room(scope, id).await
     }
+
     /// At most `limit` rooms with an order key below `after` (all when `None`), newest first.
     pub async fn list_rooms(
         &self,
@@ -289,71 +252,106 @@ impl Store {
         after: Option<OrderKey>,
         limit: usize,
     ) -> Result<Page<RoomSummary>, StoreError> {
-        todo!()
+        let Self::Embedded(embedded) = self;
+        embedded.list_rooms(scope, filter, after, limit).await
     }
 
+    /// Creates a logging configuration.
     pub async fn create_logging_configuration(
         &self,
         scope: &Scope,
         new: NewLoggingConfiguration,
     ) -> Result<LoggingConfiguration, StoreError> {
-        todo!()
+        let Self::Embedded(embedded) = self;
+        embedded.create_logging_configuration(scope, new).await
     }
+
+    /// A logging configuration as it is now.
     pub async fn get_logging_configuration(
         &self,
         scope: &Scope,
         id: Id,
     ) -> Result<LoggingConfiguration, StoreError> {
-        todo!()
+        let Self::Embedded(embedded) = self;
+        embedded.get_logging_configuration(scope, id).await
     }
+
+    /// Changes a logging configuration, moves it to the head of the list and answers what it is now.
     pub async fn update_logging_configuration(
         &self,
         scope: &Scope,
         id: Id,
         change: LoggingConfigurationChange,
     ) -> Result<LoggingConfiguration, StoreError> {
-        todo!()
+        let Self::Embedded(embedded) = self;
+        embedded.update_logging_configuration(scope, id, change).await
     }
+
+    /// Deletes a logging configuration; [`StoreError::LoggingConfigurationInUse`] while a room has it.
     pub async fn delete_logging_configuration(&self, scope: &Scope, id: Id) -> Result<(), StoreError> {
-        todo!()
+        let Self::Embedded(embedded) = self;
+        embedded.delete_logging_configuration(scope, id).await
     }
+
+    /// At most `limit` logging configurations with an order key below `after` (all when `None`), newest first.
     pub async fn list_logging_configurations(
         &self,
         scope: &Scope,
         after: Option<OrderKey>,
         limit: usize,
     ) -> Result<Page<LoggingConfiguration>, StoreError> {
-        todo!()
+        let Self::Embedded(embedded) = self;
+        embedded.list_logging_configurations(scope, after, limit).await
     }
 
-    /// `resource` must be of the caller's own scope (the caller checks).
+    /// The tags of a resource, which must be of the caller's own scope (the caller checks).
     pub async fn tags(&self, resource: &Taggable) -> Result<Tags, StoreError> {
-        todo!()
+        let Self::Embedded(embedded) = self;
+        embedded.tags(resource).await
     }
-    /// Adds or replaces; moves nothing in any list.
+
+    /// Adds or replaces tags; moves nothing in any list. [`StoreError::TooManyTags`] when there would be more than
+    /// are allowed.
     pub async fn tag(&self, resource: &Taggable, tags: Tags) -> Result<(), StoreError> {
-        todo!()
+        let Self::Embedded(embedded) = self;
+        embedded.change_tags(resource, TagChange::Set(tags)).await
     }
+
+    /// Removes tags; moves nothing in any list. Keys that are not there are passed over.
     pub async fn untag(&self, resource: &Taggable, keys: Vec<String>) -> Result<(), StoreError> {
-        todo!()
+        let Self::Embedded(embedded) = self;
+        embedded.change_tags(resource, TagChange::Remove(keys)).await
     }
 
     /// All keys of a purpose, oldest first; makes the first one when there is none.
     pub async fn keys(&self, purpose: KeyPurpose) -> Result<Vec<StoredKey>, StoreError> {
-        todo!()
+        let Self::Embedded(embedded) = self;
+        embedded.keys(purpose).await
     }
+
     /// Adds a new key that seals from now on, and forgets those made before `forget_before`.
     pub async fn rotate_key(
         &self,
         purpose: KeyPurpose,
         forget_before: UnixMicros,
     ) -> Result<Vec<StoredKey>, StoreError> {
-        todo!()
+        let Self::Embedded(embedded) = self;
+        embedded.rotate_key(purpose, forget_before).await
     }
 
     /// Marks a chat token as used: true for the first caller ever (across restarts and `kill -9`), false for every
-    /// other. Does not wait for an fsync. `expires` is the token's own expiry, after which it need not be known.
+    /// other. Does not wait for an fsync. `expires` is the token's own expiry, after which it need not be known: a
+    /// token that expired long ago is refused, seen or not.
     pub async fn redeem(&self, token_id: u128, expires: UnixMicros) -> Result<bool, StoreError> {
-        todo!()
+        let Self::Embedded(embedded) = self;
+        embedded.redeem(token_id, expires).await
     }
+}
+
+/// Runs what blocks on the disk where it holds up nobody.
+async fn off_the_runtime<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, StoreError> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|error| StoreError::unavailable(format!("the store's work was cut off: {error}")))
 }

@@ -1,0 +1,211 @@
+//! The configuration: one tree of plain values, read once at the start.
+//!
+//! Each setting has a key, such as `edge.coalescing_window_ms`, and comes from the first of: a flag, the environment
+//! variable `GRANDSTAND_` + the key in capitals with `_` for `.`, the TOML file, its default. Promises:
+//!
+//! - What is read is complete and in range; whoever has a [`Config`] checks nothing again.
+//! - A key of the file that means nothing is an error, as are values of a wrong type or out of range; all of them are
+//!   told at once, each with its key and what is allowed. An environment variable that means nothing is a warning
+//!   only, since Kubernetes makes variables of its own.
+//! - No error, warning or `Debug` text holds the value of a secret.
+//!
+//! The documentation of each field below is the manual: `docs/configuration.md` is made of it.
+
+mod kind;
+mod manual;
+mod network;
+mod source;
+#[cfg(test)]
+mod tests;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use protocol::limit::Profile;
+use protocol::sigv4::SecretKey;
+
+pub use self::kind::StoreUrl;
+use self::kind::{
+    AccessKey, Address, Digits, FilePath, Kind, Networks, OneOf, Optional, Secret, StoreAddress, Text, Whole,
+};
+pub use self::manual::manual;
+pub use self::network::TrustedProxies;
+use self::source::Reader;
+pub use self::source::{ConfigError, Flag, Loaded, Sources, load};
+
+/// What the manual says about one setting.
+struct Setting {
+    /// The dotted path, as in the file.
+    key: &'static str,
+    /// The lines of the field's documentation.
+    documentation: &'static [&'static str],
+    /// The default as one would write it; empty for none.
+    default: &'static str,
+    /// What values there are.
+    allowed: String,
+}
+
+/// Makes a struct of settings and, at its end, of sections of settings. Each setting is its documentation, a field,
+/// the kind of value that it takes, and a default, which is read by that kind like any other value.
+macro_rules! settings {
+    (
+        $(#[doc = $about:literal])+
+        pub struct $name:ident in $prefix:literal {
+            $( $(#[doc = $doc:literal])+ $field:ident: $type:ty = $kind:expr, $default:literal; )+
+            $( section $section:ident: $section_type:ident; )*
+        }
+    ) => {
+        $(#[doc = $about])+
+        #[derive(Clone, Debug)]
+        pub struct $name {
+            $( $(#[doc = $doc])+ pub $field: $type, )+
+            $( #[doc = concat!("Section `", stringify!($section), "`.")] pub $section: $section_type, )*
+        }
+
+        impl $name {
+            /// All settings, in the order of the manual.
+            fn settings() -> Vec<Setting> {
+                let own = [ $( Setting {
+                    key: concat!($prefix, stringify!($field)),
+                    documentation: &[$($doc),+],
+                    default: $default,
+                    allowed: $kind.allowed(),
+                }, )+ ];
+                own.into_iter()$( .chain($section_type::settings()) )*.collect()
+            }
+
+            /// `None` when any setting could not be read; the reader knows which, as all are tried.
+            fn read(reader: &mut Reader<'_>) -> Option<Self> {
+                $( let $field = reader.read(concat!($prefix, stringify!($field)), &$kind, $default); )+
+                $( let $section = $section_type::read(reader); )*
+                Some(Self { $( $field: $field?, )+ $( $section: $section?, )* })
+            }
+        }
+    };
+}
+
+settings! {
+    /// All settings of the server.
+    pub struct Config in "" {
+        /// The folder for all that is kept: the store and the first credentials. It is made when missing.
+        data_dir: PathBuf = FilePath, "./grandstand-data";
+        /// Where the control plane listens (HTTP, or HTTPS with `tls`). Port 0 picks a free one.
+        api_addr: SocketAddr = Address, "127.0.0.1:4580";
+        /// Where the messaging edge listens (WebSocket, with `tls` secure). Port 0 picks a free one.
+        edge_addr: SocketAddr = Address, "127.0.0.1:4581";
+        /// Where health and metrics are answered, to anyone who asks: keep it to a trusted network. Port 0 picks a
+        /// free one.
+        admin_addr: SocketAddr = Address, "127.0.0.1:4582";
+        /// The AWS account that all resources belong to. It stands in every ARN.
+        account_id: Box<str> = Digits { count: 12 }, "123456789012";
+        /// Proxies that may say who the client is, in `X-Forwarded-For` or by PROXY v2. Nobody else is believed.
+        trusted_proxies: TrustedProxies = Networks, "";
+        section root: RootConfig;
+        section edge: EdgeConfig;
+        section limits: LimitsConfig;
+        section store: StoreConfig;
+        section chatlog: ChatLogConfig;
+        section review: ReviewConfig;
+        section tls: TlsConfig;
+        section log: LogConfig;
+    }
+}
+
+settings! {
+    /// The first pair of keys, which may do everything.
+    pub struct RootConfig in "root." {
+        /// The access key. Set both halves or neither: without them the first start makes a pair, shows it once and
+        /// keeps it in `data_dir`.
+        access_key_id: Option<Box<str>> = Optional(AccessKey), "";
+        /// The secret key. Better given as an environment variable than in a file that others can read.
+        secret_access_key: Option<SecretKey> = Optional(Secret), "";
+    }
+}
+
+settings! {
+    /// The messaging edge.
+    pub struct EdgeConfig in "edge." {
+        /// How long a room's frames may gather before they are written together, in milliseconds. The first frame to
+        /// a quiet room leaves at once all the same; 0 switches gathering off.
+        coalescing_window_ms: u64 = Whole { from: 0, to: 1_000, unit: "milliseconds" }, "40";
+        /// How many threads serve connections. Unset: one for each available core.
+        shards: Option<u64> = Optional(Whole { from: 1, to: 256, unit: "threads" }), "";
+    }
+}
+
+settings! {
+    /// Which limits are in force.
+    pub struct LimitsConfig in "limits." {
+        /// `standard`: the sizes of AWS and its rates per connection and room, but none per account. `aws`: every
+        /// quota of AWS, to test clients with. `unlimited`: the sizes of AWS, and no rates.
+        profile: Profile = OneOf(&[
+            ("standard", Profile::Standard),
+            ("aws", Profile::Aws),
+            ("unlimited", Profile::Unlimited),
+        ]), "standard";
+    }
+}
+
+settings! {
+    /// Where rooms are kept.
+    pub struct StoreConfig in "store." {
+        /// Unset: in files in `data_dir`. `memory:` keeps nothing once the server has stopped, and needs no
+        /// `data_dir`.
+        url: StoreUrl = StoreAddress, "";
+    }
+}
+
+settings! {
+    /// Chat logs.
+    pub struct ChatLogConfig in "chatlog." {
+        /// How often chat logs are written to S3, in seconds. Takes effect with the shipping of chat logs, which this
+        /// version does not have yet.
+        s3_interval_s: u64 = Whole { from: 1, to: 86_400, unit: "seconds" }, "300";
+    }
+}
+
+settings! {
+    /// Message review.
+    pub struct ReviewConfig in "review." {
+        /// How long a message review handler may take, in milliseconds, before the fallback result stands. Takes
+        /// effect with message review, which this version does not have yet.
+        timeout_ms: u64 = Whole { from: 1, to: 60_000, unit: "milliseconds" }, "200";
+    }
+}
+
+settings! {
+    /// TLS on all three ports.
+    pub struct TlsConfig in "tls." {
+        /// A PEM file with the chain of certificates, the server's own first. Set both files or neither: without them
+        /// the ports speak plain HTTP and WebSocket.
+        cert_file: Option<PathBuf> = Optional(FilePath), "";
+        /// A PEM file with the private key of that certificate.
+        key_file: Option<PathBuf> = Optional(FilePath), "";
+    }
+}
+
+settings! {
+    /// What the server says about itself.
+    pub struct LogConfig in "log." {
+        /// What is logged to stderr: a level (`error`, `warn`, `info`, `debug`, `trace`), or directives of
+        /// `tracing`, such as `info,server::edge=debug`.
+        filter: Box<str> = Text { what: "a level or directives of tracing" }, "info";
+    }
+}
+
+impl Config {
+    /// What no setting can say about itself alone.
+    fn problems(&self) -> Vec<String> {
+        let pairs = [
+            ("root.access_key_id", self.root.access_key_id.is_some(), "root.secret_access_key", {
+                self.root.secret_access_key.is_some()
+            }),
+            ("tls.cert_file", self.tls.cert_file.is_some(), "tls.key_file", self.tls.key_file.is_some()),
+        ];
+        pairs
+            .into_iter()
+            .filter(|(_, first, _, second)| first != second)
+            .map(|(first, _, second, _)| format!("`{first}` and `{second}` must be set together, or neither"))
+            .collect()
+    }
+}

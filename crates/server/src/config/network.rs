@@ -1,0 +1,104 @@
+//! IP networks, and whose word about a client's address is taken.
+
+use std::net::IpAddr;
+
+/// An address, or all addresses that begin with the same bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Network {
+    address: IpAddr,
+    prefix_bits: u32,
+}
+
+impl Network {
+    /// Reads `10.1.2.3`, `10.0.0.0/8`, `::1` or `fd00::/8`.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let (address, prefix) = match text.split_once('/') {
+            Some((address, prefix)) => (address, Some(prefix)),
+            None => (text, None),
+        };
+        let address: IpAddr = address.parse().ok()?;
+        let bits_max = if address.is_ipv4() { 32 } else { 128 };
+        let is_number = |text: &&str| text.bytes().all(|byte| byte.is_ascii_digit());
+        let prefix_bits = match prefix {
+            Some(prefix) => Some(prefix).filter(is_number)?.parse().ok().filter(|bits| *bits <= bits_max)?,
+            None => bits_max,
+        };
+        Some(Self { address, prefix_bits })
+    }
+
+    fn contains(&self, address: IpAddr) -> bool {
+        match (self.address, address) {
+            (IpAddr::V4(own), IpAddr::V4(other)) => {
+                let differing = own.to_bits() ^ other.to_bits();
+                differing.leading_zeros() >= self.prefix_bits
+            }
+            (IpAddr::V6(own), IpAddr::V6(other)) => {
+                let differing = own.to_bits() ^ other.to_bits();
+                differing.leading_zeros() >= self.prefix_bits
+            }
+            _ => false,
+        }
+    }
+}
+
+/// The proxies that may say who the client is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TrustedProxies(Vec<Network>);
+
+impl TrustedProxies {
+    /// Whether the peer at `address` is one of them. An IPv4 address counts as such in its IPv6 form too, which is how
+    /// a socket that listens on both shows it.
+    #[must_use]
+    pub fn contain(&self, address: IpAddr) -> bool {
+        self.0.iter().any(|network| network.contains(address.to_canonical()))
+    }
+
+    /// Whether nobody is trusted.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl FromIterator<Network> for TrustedProxies {
+    fn from_iter<T: IntoIterator<Item = Network>>(networks: T) -> Self {
+        Self(networks.into_iter().collect())
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::{Network, TrustedProxies};
+
+    #[test]
+    fn a_network_holds_its_addresses() {
+        let proxies: TrustedProxies = ["10.0.0.0/8", "192.168.1.7", "fd00::/8", "::1"]
+            .into_iter()
+            .map(|text| Network::parse(text).unwrap())
+            .collect();
+        for (address, expected) in [
+            ("10.255.0.1", true),
+            ("11.0.0.1", false),
+            ("192.168.1.7", true),
+            ("192.168.1.6", false),
+            ("::ffff:10.0.0.1", true),
+            ("fdff::1", true),
+            ("fe00::1", false),
+            ("::1", true),
+            ("::2", false),
+        ] {
+            assert_eq!(proxies.contain(address.parse().unwrap()), expected, "{address}");
+        }
+        assert!(Network::parse("0.0.0.0/0").unwrap().contains("1.2.3.4".parse().unwrap()));
+    }
+
+    #[test]
+    fn what_is_no_network_is_refused() {
+        for text in
+            ["", "localhost", "10.0.0", "10.0.0.0/33", "10.0.0.0/", "10.0.0.0/+8", "::1/129", "10.0.0.1:80"]
+        {
+            assert_eq!(Network::parse(text), None, "{text:?}");
+        }
+    }
+}

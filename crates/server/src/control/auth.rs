@@ -1,0 +1,119 @@
+//! What has been proved about a request, as types: [`RawRequest`] -> [`AuthenticatedRequest`] ->
+//! [`AuthorizedRequest`]. A handler only takes the last one, so it cannot run before the signature was checked.
+//!
+//! Nothing of a request is looked into before its signature has been verified, its path and body included.
+
+use bytes::Bytes;
+use hyper::HeaderMap;
+use protocol::arn::Scope;
+use protocol::error::{ApiError, Code};
+use protocol::operation::{Operation, Route};
+use protocol::sigv4::{self, Credential, Dialect, RequestView};
+use protocol::time::Timestamp;
+
+/// Who may sign requests. There is one pair of keys: the root's, which may do everything.
+#[derive(Clone, Debug)]
+pub struct Credentials {
+    /// The account's own pair.
+    pub root: Credential,
+}
+
+impl Credentials {
+    /// The credential of an access key.
+    fn find(&self, access_key_id: &str) -> Option<&Credential> {
+        Some(&self.root).filter(|root| &*root.access_key_id == access_key_id)
+    }
+}
+
+/// A request as it came over the wire. Nobody knows who sent it.
+#[derive(Clone)]
+pub struct RawRequest {
+    /// In capitals.
+    pub method: String,
+    /// Still percent-encoded.
+    pub path: String,
+    /// Still percent-encoded; empty when there is none.
+    pub query: String,
+    /// As they came.
+    pub headers: HeaderMap,
+    /// The whole body.
+    pub body: Bytes,
+}
+
+/// A request that was signed by the owner of a secret key and not changed since.
+pub struct AuthenticatedRequest {
+    request: RawRequest,
+    access_key_id: Box<str>,
+    scope: Scope,
+}
+
+/// An authenticated request whose operation is known and whose sender may do that.
+pub struct AuthorizedRequest {
+    /// What is asked for.
+    pub route: Route,
+    /// The sender's account and the region of the credential scope: everything the request can reach.
+    pub scope: Scope,
+    /// Still percent-encoded.
+    pub query: String,
+    /// Not looked into yet.
+    pub body: Bytes,
+}
+
+impl RawRequest {
+    /// Verifies the signature.
+    ///
+    /// # Errors
+    ///
+    /// One of the four of Signature Version 4; see [`sigv4::verify`].
+    pub fn authenticate(
+        self,
+        credentials: &Credentials,
+        now: Timestamp,
+    ) -> Result<AuthenticatedRequest, ApiError> {
+        let headers: Vec<(&str, &[u8])> =
+            self.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
+        let view = RequestView {
+            method: &self.method,
+            path: &self.path,
+            query: &self.query,
+            headers: &headers,
+            body: &self.body,
+        };
+        let verified = sigv4::verify(&view, Dialect::IVSCHAT, now, |id| credentials.find(id))?;
+        Ok(AuthenticatedRequest {
+            access_key_id: verified.access_key_id,
+            scope: verified.scope,
+            request: self,
+        })
+    }
+}
+
+impl AuthenticatedRequest {
+    /// Finds the operation, for which the sender is then authorized.
+    ///
+    /// # Errors
+    ///
+    /// UnknownOperationException.
+    pub fn route(&self) -> Result<Route, ApiError> {
+        Route::find(&self.request.method, &self.request.path)
+    }
+
+    /// Looks whether the sender may do what `route` says.
+    ///
+    /// # Errors
+    ///
+    /// AccessDeniedException.
+    pub fn authorize(self, route: Route, credentials: &Credentials) -> Result<AuthorizedRequest, ApiError> {
+        if !is_allowed(&self.access_key_id, route.operation, credentials) {
+            let message = format!("Not authorized to perform: {}", route.operation.action());
+            return Err(ApiError::plain(Code::AccessDenied, message));
+        }
+        let RawRequest { query, body, .. } = self.request;
+        Ok(AuthorizedRequest { route, scope: self.scope, query, body })
+    }
+}
+
+/// Root may do everything. Nobody else can have signed a request yet, but if so, they may do nothing.
+fn is_allowed(access_key_id: &str, _operation: Operation, credentials: &Credentials) -> bool {
+    access_key_id == &*credentials.root.access_key_id
+}

@@ -1,0 +1,306 @@
+//! The control plane: 17 operations over HTTP, as the AWS SDKs speak them.
+//!
+//! Path of a request: socket -> [`crate::http`] -> `answer` here (request id, sizes, time limits) -> [`auth`]
+//! (signature) -> [`Operation`] -> [`auth`] (may they?) -> a handler by resource -> store or bus -> response.
+//!
+//! Promises:
+//! - Every answer has `x-amzn-RequestId` and `Date`; every failure is a typed error, made here and nowhere else.
+//! - Nothing is looked into before its signature has been verified. Only health needs none.
+//! - A request that panics is answered with a 500 and disturbs no other.
+//! - A request that has begun is carried through, even when its client goes away.
+//! - The log has no secret, no user id and no attribute; only what is the server's own fault is logged as an error.
+
+pub mod auth;
+mod logging_configuration;
+mod message;
+mod receive;
+mod room;
+mod tag;
+mod token;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue};
+use hyper::{Request, Response, StatusCode};
+use protocol::arn::{Arn, ResourceKind, Scope};
+use protocol::control::logging_configuration::{
+    CreateLoggingConfigurationRequest, ListLoggingConfigurationsRequest,
+    LoggingConfigurationIdentifierRequest, UpdateLoggingConfigurationRequest,
+};
+use protocol::control::message::{DeleteMessageRequest, DisconnectUserRequest, SendEventRequest};
+use protocol::control::room::{
+    CreateRoomRequest, ListRoomsRequest, RoomIdentifierRequest, UpdateRoomRequest,
+};
+use protocol::control::tag::{ListTagsForResourceRequest, TagResourceRequest, UntagResourceRequest};
+use protocol::control::token::CreateChatTokenRequest;
+use protocol::error::ApiError;
+use protocol::id::Id;
+use protocol::limit::member::TAGS_MAX;
+use protocol::operation::Operation;
+use protocol::page::{PageKey, PagedList};
+use serde::Serialize;
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use self::auth::{AuthorizedRequest, Credentials, RawRequest};
+use self::receive::Refusal;
+use crate::bus::Bus;
+use crate::clock;
+use crate::health::Readiness;
+use crate::http::{self, Answer};
+use crate::keys::KeyRing;
+use crate::metrics::{ApiRequest, Metrics};
+use crate::store::{OrderKey, Store, StoreError};
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
+const ERROR_TYPE: HeaderName = HeaderName::from_static("x-amzn-errortype");
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+/// What the handlers work with.
+pub struct ControlPlane {
+    /// Rooms, logging configurations, tags.
+    pub store: Store,
+    /// The way into rooms.
+    pub bus: Bus,
+    /// Who may sign requests.
+    pub credentials: Credentials,
+    /// Seals chat tokens.
+    pub chat_token_keys: KeyRing,
+    /// Seals `nextToken`.
+    pub page_token_keys: KeyRing,
+    /// Counts requests.
+    pub metrics: Arc<Metrics>,
+    /// What the health requests answer.
+    pub readiness: Readiness,
+}
+
+impl ControlPlane {
+    /// Answers requests until `stop`, then returns when the last one has been answered.
+    pub async fn serve(self, listener: TcpListener, tls: Option<TlsAcceptor>, stop: CancellationToken) {
+        let control = Arc::new(self);
+        let requests = TaskTracker::new();
+        let handler = {
+            let requests = requests.clone();
+            move |request| answer(Arc::clone(&control), requests.clone(), request)
+        };
+        http::serve(listener, tls, stop, handler).await;
+        requests.close();
+        requests.wait().await;
+    }
+
+    /// Finds the position that a `nextToken` stands for.
+    fn open_page_token(
+        &self,
+        list: &PagedList<'_>,
+        token: Option<&str>,
+    ) -> Result<Option<OrderKey>, ApiError> {
+        let Some(token) = token else { return Ok(None) };
+        let keys = self.page_token_keys.keys();
+        let key = |id| keys.iter().find(|key| key.id == id).map(|key| &*key.secret);
+        list.open(key, token).map(Some).map_err(|_| {
+            ApiError::invalid_field(
+                "nextToken",
+                "must be what an earlier page of the same list was answered with",
+            )
+        })
+    }
+
+    fn seal_page_token(&self, list: &PagedList<'_>, after: OrderKey) -> Result<String, ApiError> {
+        let keys = self.page_token_keys.keys();
+        let key = keys.last().ok_or_else(|| ApiError::internal("there is no key for page tokens"))?;
+        list.seal(PageKey { id: key.id, secret: &key.secret }, random()?, after)
+            .map_err(|_| ApiError::internal("a page token could not be sealed"))
+    }
+}
+
+/// A success on its way to the client.
+struct Success {
+    status: u16,
+    /// JSON; empty when there is nothing to say.
+    body: Vec<u8>,
+}
+
+/// The answer to a request, whatever happens. May be dropped when the client goes away; what has begun ends anyway.
+async fn answer(control: Arc<ControlPlane>, requests: TaskTracker, request: Request<Incoming>) -> Answer {
+    let started = Instant::now();
+    let request_id = request_id();
+    if let Some(report) = control.readiness.report(request.method().as_str(), request.uri().path()) {
+        return respond(report.status, report.body, &request_id);
+    }
+    let (operation, outcome) = match receive::receive(request).await {
+        Err(refusal) => (None, Err(refusal)),
+        Ok(request) => {
+            let work = requests.spawn(process(Arc::clone(&control), request));
+            let (operation, outcome) = work.await.unwrap_or_else(|panic| {
+                (None, Err(ApiError::internal(format!("a request ended early: {panic}"))))
+            });
+            (operation, outcome.map_err(Refusal::from))
+        }
+    };
+    let name = operation.map_or("none", Operation::name);
+    let result = outcome.as_ref().map_or_else(|refusal| refusal.error.code().name_and_status().0, |_| "ok");
+    control.metrics.api_requests.get_or_create(&ApiRequest { operation: name, result }).inc();
+    tracing::debug!(request_id, operation = name, result, micros = started.elapsed().as_micros(), "request");
+    match outcome {
+        Ok(success) => respond(success.status, success.body, &request_id),
+        Err(refusal) => respond_error(&refusal, name, &request_id),
+    }
+}
+
+/// From a raw request to its outcome. The operation is told as well, as soon as the sender is known.
+async fn process(
+    control: Arc<ControlPlane>,
+    request: RawRequest,
+) -> (Option<Operation>, Result<Success, ApiError>) {
+    let authenticated = match request.authenticate(&control.credentials, clock::now()) {
+        Ok(request) => request,
+        Err(error) => return (None, Err(error)),
+    };
+    let route = match authenticated.route() {
+        Ok(route) => route,
+        Err(error) => return (None, Err(error)),
+    };
+    let operation = route.operation;
+    let outcome = match authenticated.authorize(route, &control.credentials) {
+        Ok(request) => handle(&control, &request).await,
+        Err(error) => Err(error),
+    };
+    (Some(operation), outcome.map(|body| Success { status: operation.success_status(), body }))
+}
+
+/// The table of the 17 operations: reads the request, calls its handler, encodes the answer.
+async fn handle(control: &ControlPlane, request: &AuthorizedRequest) -> Result<Vec<u8>, ApiError> {
+    let AuthorizedRequest { route, scope, query, body } = request;
+    let arn = route.resource_arn.as_deref().unwrap_or_default();
+    match route.operation {
+        Operation::CreateRoom => encode(room::create(control, scope, CreateRoomRequest::parse(body)?).await?),
+        Operation::GetRoom => encode(room::get(control, scope, RoomIdentifierRequest::parse(body)?).await?),
+        Operation::ListRooms => encode(room::list(control, scope, ListRoomsRequest::parse(body)?).await?),
+        Operation::UpdateRoom => encode(room::update(control, scope, UpdateRoomRequest::parse(body)?).await?),
+        Operation::DeleteRoom => {
+            room::delete(control, scope, RoomIdentifierRequest::parse(body)?).await?;
+            Ok(Vec::new())
+        }
+        Operation::CreateLoggingConfiguration => {
+            let request = CreateLoggingConfigurationRequest::parse(body)?;
+            encode(logging_configuration::create(control, scope, request).await?)
+        }
+        Operation::GetLoggingConfiguration => {
+            let request = LoggingConfigurationIdentifierRequest::parse(body)?;
+            encode(logging_configuration::get(control, scope, request).await?)
+        }
+        Operation::ListLoggingConfigurations => {
+            let request = ListLoggingConfigurationsRequest::parse(body)?;
+            encode(logging_configuration::list(control, scope, request).await?)
+        }
+        Operation::UpdateLoggingConfiguration => {
+            let request = UpdateLoggingConfigurationRequest::parse(body)?;
+            encode(logging_configuration::update(control, scope, request).await?)
+        }
+        Operation::DeleteLoggingConfiguration => {
+            let request = LoggingConfigurationIdentifierRequest::parse(body)?;
+            logging_configuration::delete(control, scope, request).await?;
+            Ok(Vec::new())
+        }
+        Operation::CreateChatToken => {
+            encode(token::create(control, scope, CreateChatTokenRequest::parse(body)?).await?)
+        }
+        Operation::SendEvent => {
+            encode(message::send_event(control, scope, SendEventRequest::parse(body)?).await?)
+        }
+        Operation::DeleteMessage => {
+            encode(message::delete(control, scope, DeleteMessageRequest::parse(body)?).await?)
+        }
+        Operation::DisconnectUser => {
+            encode(message::disconnect_user(control, scope, DisconnectUserRequest::parse(body)?).await?)
+        }
+        Operation::TagResource => {
+            encode(tag::tag(control, scope, TagResourceRequest::parse(arn, body)?).await?)
+        }
+        Operation::UntagResource => {
+            encode(tag::untag(control, scope, UntagResourceRequest::parse(arn, query)?).await?)
+        }
+        Operation::ListTagsForResource => {
+            encode(tag::list(control, scope, ListTagsForResourceRequest::parse(arn)?).await?)
+        }
+    }
+}
+
+fn encode<T: Serialize>(response: T) -> Result<Vec<u8>, ApiError> {
+    serde_json::to_vec(&response).map_err(|error| ApiError::internal(error.to_string()))
+}
+
+/// The id in an ARN, if it is one that the caller can have: of the own account and region, and of the form that ids
+/// have. Of everything else the caller learns that it is not there.
+fn own_id(scope: &Scope, arn: &Arn) -> Result<Id, ApiError> {
+    arn.id().filter(|_| arn.scope() == scope).ok_or_else(|| ApiError::not_found(arn))
+}
+
+/// What the store's error is to the client.
+fn store_error(error: StoreError, scope: &Scope) -> ApiError {
+    let arn = |kind, id| Arn::new(scope.clone(), kind, id);
+    match error {
+        StoreError::RoomNotFound(id) => ApiError::not_found(&arn(ResourceKind::Room, id)),
+        StoreError::LoggingConfigurationNotFound(id) => {
+            ApiError::not_found(&arn(ResourceKind::LoggingConfiguration, id))
+        }
+        StoreError::LoggingConfigurationInUse(id) => {
+            let arn = arn(ResourceKind::LoggingConfiguration, id);
+            ApiError::conflict(&arn, format!("Resource: {arn} is in use by a room"))
+        }
+        StoreError::TooManyTags(_) => {
+            ApiError::invalid_field("tags", format!("must leave the resource with at most {TAGS_MAX} tags"))
+        }
+        StoreError::Unavailable(cause) => ApiError::unavailable(cause),
+    }
+}
+
+/// Random bytes from the operating system.
+fn random<const N: usize>() -> Result<[u8; N], ApiError> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).map_err(|error| ApiError::internal(format!("no random bytes: {error}")))?;
+    Ok(bytes)
+}
+
+/// A fresh id in the form of a UUID of version 4. Without random bytes it is all zeros: the request is answered all
+/// the same.
+fn request_id() -> String {
+    let random = u128::from_be_bytes(random().unwrap_or_default());
+    let digits = format!("{:032x}", random & !(0xf << 76) & !(0x3 << 62) | (0x4 << 76) | (0x2 << 62));
+    let (head, rest) = digits.split_at(8);
+    format!("{head}-{}-{}-{}-{}", &rest[..4], &rest[4..8], &rest[8..12], &rest[12..])
+}
+
+fn respond_error(refusal: &Refusal, operation: &'static str, request_id: &str) -> Answer {
+    let encoded = refusal.error.encode();
+    if encoded.status >= 500 {
+        let cause = refusal.error.cause().unwrap_or_default();
+        tracing::error!(request_id, operation, error = encoded.error_type, cause, "request failed");
+    }
+    let mut answer = respond(encoded.status, encoded.body, request_id);
+    answer.headers_mut().insert(ERROR_TYPE, HeaderValue::from_static(encoded.error_type));
+    if refusal.closes_connection {
+        answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    answer
+}
+
+fn respond(status: u16, body: impl Into<Bytes>, request_id: &str) -> Answer {
+    let body: Bytes = body.into();
+    let has_body = !body.is_empty();
+    let mut answer = Response::new(Full::new(body));
+    *answer.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    if has_body {
+        answer.headers_mut().insert(CONTENT_TYPE, JSON);
+    }
+    if let Ok(request_id) = HeaderValue::from_str(request_id) {
+        answer.headers_mut().insert(REQUEST_ID, request_id);
+    }
+    answer
+}

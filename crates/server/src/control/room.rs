@@ -1,0 +1,192 @@
+//! CreateRoom, GetRoom, ListRooms, UpdateRoom, DeleteRoom.
+
+use protocol::arn::{Arn, ResourceKind, Scope};
+use protocol::control::constraint::FallbackResult;
+use protocol::control::room::{
+    CreateRoomRequest, ListRoomsRequest, ListRoomsResponse, MessageReviewHandler,
+    MessageReviewHandlerResponse, RoomIdentifierRequest, RoomResponse, RoomSummary, UpdateRoomRequest,
+};
+use protocol::error::ApiError;
+use protocol::id::Id;
+use protocol::limit::member;
+use protocol::operation::Operation;
+use protocol::page::PagedList;
+use protocol::time::Timestamp;
+
+use super::{ControlPlane, own_id, store_error};
+use crate::store::{
+    self, Fallback, NewRoom, ReviewHandlerChange, ReviewHandlerSetting, RoomChange, RoomFilter,
+};
+
+pub(super) async fn create(
+    control: &ControlPlane,
+    scope: &Scope,
+    request: CreateRoomRequest,
+) -> Result<RoomResponse, ApiError> {
+    let logging_configurations = own_ids(scope, &request.logging_configurations)?;
+    let room = NewRoom {
+        name: request.name.unwrap_or_default(),
+        message_rate_max: request.maximum_message_rate_per_second.unwrap_or(member::MESSAGE_RATE_DEFAULT),
+        message_length_max: request.maximum_message_length.unwrap_or(member::MESSAGE_LENGTH_MAX),
+        review_handler: request.message_review_handler.and_then(handler_setting),
+        logging_configurations,
+        tags: request.tags,
+    };
+    let room = control.store.create_room(scope, room).await.map_err(|error| store_error(error, scope))?;
+    Ok(response(room))
+}
+
+pub(super) async fn get(
+    control: &ControlPlane,
+    scope: &Scope,
+    request: RoomIdentifierRequest,
+) -> Result<RoomResponse, ApiError> {
+    find(control, scope, &request.identifier).await.map(response)
+}
+
+/// The room of an ARN, if it is the caller's own.
+pub(super) async fn find(control: &ControlPlane, scope: &Scope, room: &Arn) -> Result<store::Room, ApiError> {
+    let id = own_id(scope, room)?;
+    control.store.get_room(scope, id).await.map_err(|error| store_error(error, scope))
+}
+
+pub(super) async fn update(
+    control: &ControlPlane,
+    scope: &Scope,
+    request: UpdateRoomRequest,
+) -> Result<RoomResponse, ApiError> {
+    let id = own_id(scope, &request.identifier)?;
+    let logging_configurations =
+        request.logging_configurations.as_deref().map(|arns| own_ids(scope, arns)).transpose()?;
+    let change = RoomChange {
+        name: request.name,
+        message_rate_max: request.maximum_message_rate_per_second,
+        message_length_max: request.maximum_message_length,
+        review_handler: request.message_review_handler.map(handler_change),
+        logging_configurations,
+    };
+    let room =
+        control.store.update_room(scope, id, change).await.map_err(|error| store_error(error, scope))?;
+    // Before the answer, so that whoever has it can count on the new settings.
+    control.bus.room_changed(&room).await;
+    Ok(response(room))
+}
+
+pub(super) async fn delete(
+    control: &ControlPlane,
+    scope: &Scope,
+    request: RoomIdentifierRequest,
+) -> Result<(), ApiError> {
+    let id = own_id(scope, &request.identifier)?;
+    control.store.delete_room(scope, id).await.map_err(|error| store_error(error, scope))?;
+    control.bus.room_deleted(&request.identifier).await;
+    Ok(())
+}
+
+pub(super) async fn list(
+    control: &ControlPlane,
+    scope: &Scope,
+    request: ListRoomsRequest,
+) -> Result<ListRoomsResponse, ApiError> {
+    let logging_configuration_text = request.logging_configuration.as_ref().map(Arn::to_string);
+    let list = PagedList {
+        operation: Operation::ListRooms,
+        scope,
+        filters: &[
+            request.name.as_deref(),
+            request.message_review_handler_uri.as_deref(),
+            logging_configuration_text.as_deref(),
+        ],
+    };
+    let after = control.open_page_token(&list, request.next_token.as_deref())?;
+    let logging_configuration =
+        request.logging_configuration.as_ref().map(|arn| own_id(scope, arn)).transpose()?;
+    let filter = RoomFilter {
+        name: request.name.clone(),
+        review_handler_uri: request.message_review_handler_uri.clone(),
+        logging_configuration,
+    };
+    let page_size = request.page_size.unwrap_or(member::PAGE_SIZE_MAX);
+    let page = control
+        .store
+        .list_rooms(scope, &filter, after, page_size)
+        .await
+        .map_err(|error| store_error(error, scope))?;
+    Ok(ListRoomsResponse {
+        rooms: page.entries.into_iter().map(|room| summary(scope, room)).collect(),
+        next_token: page.next.map(|after| control.seal_page_token(&list, after)).transpose()?,
+    })
+}
+
+fn own_ids(scope: &Scope, arns: &[Arn]) -> Result<Vec<Id>, ApiError> {
+    arns.iter().map(|arn| own_id(scope, arn)).collect()
+}
+
+/// A fallback result without a handler has nothing to fall back from.
+fn handler_setting(handler: MessageReviewHandler) -> Option<ReviewHandlerSetting> {
+    let uri = handler.uri.filter(|uri| !uri.is_empty())?;
+    Some(ReviewHandlerSetting { uri, fallback: handler.fallback_result.map(fallback).unwrap_or_default() })
+}
+
+fn handler_change(handler: MessageReviewHandler) -> ReviewHandlerChange {
+    match handler.uri {
+        Some(uri) if uri.is_empty() => ReviewHandlerChange::Remove,
+        uri => ReviewHandlerChange::Set { uri, fallback: handler.fallback_result.map(fallback) },
+    }
+}
+
+fn fallback(result: FallbackResult) -> Fallback {
+    match result {
+        FallbackResult::Allow => Fallback::Allow,
+        FallbackResult::Deny => Fallback::Deny,
+    }
+}
+
+fn fallback_result(fallback: Fallback) -> FallbackResult {
+    match fallback {
+        Fallback::Allow => FallbackResult::Allow,
+        Fallback::Deny => FallbackResult::Deny,
+    }
+}
+
+fn response(room: store::Room) -> RoomResponse {
+    let scope = room.scope;
+    RoomResponse {
+        maximum_message_rate_per_second: room.message_rate_max,
+        maximum_message_length: room.message_length_max,
+        summary: summary(
+            &scope,
+            store::RoomSummary {
+                id: room.id,
+                name: room.name,
+                create_time: room.create_time,
+                order_key: room.order_key,
+                review_handler: room.review_handler,
+                logging_configurations: room.logging_configurations,
+                tags: room.tags,
+            },
+        ),
+    }
+}
+
+fn summary(scope: &Scope, room: store::RoomSummary) -> RoomSummary {
+    let logging_configuration =
+        |id: Id| Arn::new(scope.clone(), ResourceKind::LoggingConfiguration, id).to_string();
+    RoomSummary {
+        arn: Arn::new(scope.clone(), ResourceKind::Room, room.id).to_string(),
+        id: room.id.to_string(),
+        name: room.name,
+        create_time: Timestamp::from_micros(room.create_time).to_millis_text(),
+        update_time: Timestamp::from_micros(room.order_key).to_millis_text(),
+        message_review_handler: room.review_handler.map(|handler| MessageReviewHandlerResponse {
+            uri: handler.uri,
+            fallback_result: fallback_result(handler.fallback).as_str(),
+        }),
+        logging_configuration_identifiers: room
+            .logging_configurations
+            .into_iter()
+            .map(logging_configuration)
+            .collect(),
+        tags: room.tags,
+    }
+}

@@ -1,0 +1,137 @@
+//! The listening socket of the messaging edge, and the handshakes that are under way.
+//!
+//! Promises: handshakes never run on a shard; a client that takes its time costs a task and nothing else; when too
+//! many handshakes are unfinished the oldest is closed, so nobody can keep the door shut; when the process is out of
+//! descriptors accepting pauses, and goes on by itself.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use hub::message::ShardIndex;
+use protocol::limit::edge::{HANDSHAKES_PERCENT_OF_DESCRIPTORS, SEND_BUFFER_BYTES};
+use socket2::SockRef;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::AbortHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::arrival::ArrivalSender;
+use super::handshake::{Door, Outcome};
+use crate::bus::Bus;
+use crate::metrics::{HandshakeRefusal, Metrics};
+
+/// How long accepting pauses after it failed.
+const ACCEPT_RETRY: Duration = Duration::from_millis(50);
+
+/// See the module.
+pub(super) struct Acceptor {
+    pub(super) door: Door,
+    pub(super) bus: Bus,
+    /// The arrivals of all shards, by index.
+    pub(super) shards: Arc<[ArrivalSender]>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) unfinished: Unfinished,
+}
+
+impl Acceptor {
+    /// Accepts until `stop`; handshakes that are not done by then end with it.
+    pub(super) async fn run(self, listener: TcpListener, stop: CancellationToken) {
+        let acceptor = Arc::new(self);
+        loop {
+            let accepted = tokio::select! {
+                () = stop.cancelled() => break,
+                accepted = listener.accept() => accepted,
+            };
+            match accepted {
+                Ok((stream, peer)) => acceptor.clone().begin(stream, peer),
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept a connection; trying again shortly");
+                    tokio::time::sleep(ACCEPT_RETRY).await;
+                }
+            }
+        }
+        acceptor.unfinished.abort_all();
+    }
+
+    fn begin(self: Arc<Self>, stream: TcpStream, peer: SocketAddr) {
+        let acceptor = Arc::clone(&self);
+        self.unfinished.add(|number| {
+            tokio::spawn(async move {
+                acceptor.carry_through(stream, peer).await;
+                acceptor.unfinished.remove(number);
+            })
+            .abort_handle()
+        });
+    }
+
+    async fn carry_through(&self, stream: TcpStream, peer: SocketAddr) {
+        if let Err(error) = prepare(&stream) {
+            tracing::debug!(%peer, %error, "the socket broke at once");
+            return;
+        }
+        match self.door.shake_hands(stream, peer.ip()).await {
+            Ok(Outcome::Arrived(arrival)) => {
+                let home: ShardIndex = self.bus.home(&arrival.join.room);
+                self.shards[usize::from(home)].send(arrival).await;
+            }
+            Ok(Outcome::Refused(refusal)) => {
+                let labels = HandshakeRefusal { status: refusal.status };
+                self.metrics.handshakes_refused.get_or_create(&labels).inc();
+            }
+            Ok(Outcome::Ended) => {}
+            Err(error) => tracing::debug!(%peer, %error, "a handshake was not finished"),
+        }
+    }
+}
+
+/// Frames leave at once, and what the kernel holds for one client is bounded.
+fn prepare(stream: &TcpStream) -> std::io::Result<()> {
+    stream.set_nodelay(true)?;
+    SockRef::from(stream).set_send_buffer_size(SEND_BUFFER_BYTES)
+}
+
+/// The handshakes that are under way, oldest first.
+pub(super) struct Unfinished {
+    count_max: usize,
+    handshakes: Mutex<Handshakes>,
+}
+
+#[derive(Default)]
+struct Handshakes {
+    next: u64,
+    by_number: BTreeMap<u64, AbortHandle>,
+}
+
+impl Unfinished {
+    /// Room for a share of the process's descriptors.
+    pub(super) fn new(descriptors: u64) -> Self {
+        let count_max = descriptors * HANDSHAKES_PERCENT_OF_DESCRIPTORS / 100;
+        let count_max = usize::try_from(count_max).unwrap_or(usize::MAX).max(1);
+        Self { count_max, handshakes: Mutex::default() }
+    }
+
+    fn add(&self, spawn: impl FnOnce(u64) -> AbortHandle) {
+        // Held while the task is spawned, so that the task cannot remove itself before it has been added.
+        let mut handshakes = self.handshakes.lock().unwrap_or_else(PoisonError::into_inner);
+        let number = handshakes.next;
+        handshakes.next += 1;
+        if handshakes.by_number.len() >= self.count_max
+            && let Some((_, oldest)) = handshakes.by_number.pop_first()
+        {
+            oldest.abort();
+        }
+        handshakes.by_number.insert(number, spawn(number));
+    }
+
+    fn remove(&self, number: u64) {
+        self.handshakes.lock().unwrap_or_else(PoisonError::into_inner).by_number.remove(&number);
+    }
+
+    fn abort_all(&self) {
+        let handshakes = std::mem::take(&mut *self.handshakes.lock().unwrap_or_else(PoisonError::into_inner));
+        for handshake in handshakes.by_number.into_values() {
+            handshake.abort();
+        }
+    }
+}

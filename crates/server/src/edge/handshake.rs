@@ -1,0 +1,194 @@
+//! From an accepted socket to a member of a room: TLS, the upgrade request, the chat token, its redemption.
+//!
+//! The order matters: everything that can be refused is looked at before the token is redeemed, so a handshake that
+//! fails does not use it up; and the token is redeemed before the client hears anything, so it works once.
+
+use std::future::Future;
+use std::io::{Error, ErrorKind};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hub::message::Join;
+use protocol::limit::edge::{HANDSHAKE_HOLD_SECONDS_MAX, HANDSHAKE_SECONDS_MAX};
+use protocol::messaging::encode_sender;
+use protocol::token::{self, Claims, TokenError};
+use rustls::ServerConfig;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::arrival::Arrival;
+use super::proxy::{Preface, client_address, read_preface};
+use super::upgrade::{Refusal, Upgrade, Wanted, page, read_head, switch_protocols};
+use super::wire::Wire;
+use crate::bus::{room_key, room_settings};
+use crate::clock;
+use crate::config::TrustedProxies;
+use crate::health::Readiness;
+use crate::keys::KeyRing;
+use crate::store::{Room, Store, StoreError};
+
+/// How long to wait before the store is asked again.
+const STORE_RETRY: Duration = Duration::from_millis(100);
+
+/// What all handshakes share.
+pub(super) struct Door {
+    pub(super) store: Store,
+    pub(super) token_keys: KeyRing,
+    pub(super) tls: Option<Arc<ServerConfig>>,
+    pub(super) trusted_proxies: TrustedProxies,
+    pub(super) readiness: Readiness,
+}
+
+/// How a handshake ended.
+pub(super) enum Outcome {
+    /// The client is let in.
+    Arrived(Box<Arrival>),
+    /// It was told why not.
+    Refused(Refusal),
+    /// It got a page, or went away.
+    Ended,
+}
+
+impl Door {
+    /// Carries out a handshake.
+    ///
+    /// # Errors
+    /// The connection broke, took too long, or made no sense even as TLS.
+    pub(super) async fn shake_hands(&self, stream: TcpStream, peer: IpAddr) -> Result<Outcome, Error> {
+        let mut wire = Wire::new(stream);
+        let time = Duration::from_secs(HANDSHAKE_SECONDS_MAX);
+        let wanted = timeout(time, self.hear_out(&mut wire, peer)).await.map_err(|_| ErrorKind::TimedOut)??;
+        let (upgrade, peer) = match wanted {
+            Ok((Wanted::Upgrade(upgrade), peer)) => (upgrade, peer),
+            Ok((Wanted::Page { path }, _)) => {
+                self.answer_page(&mut wire, &path).await?;
+                return Ok(Outcome::Ended);
+            }
+            Err(refusal) => return refuse(wire, refusal).await,
+        };
+        let client = client_address(peer, &upgrade.forwarded_for, &self.trusted_proxies);
+        match self.admit(&upgrade).await {
+            Ok(join) => {
+                tracing::debug!(%client, room = %join.room.id, "a client is let in");
+                let (transport, early) = wire.into_transport()?;
+                Ok(Outcome::Arrived(Box::new(Arrival { join, transport, early, placed: false })))
+            }
+            Err(refusal) => {
+                tracing::debug!(%client, reason = refusal.reason, "a client is refused");
+                refuse(wire, refusal).await
+            }
+        }
+    }
+
+    /// Reads until the request is complete; the address is the peer's, or whom its PROXY header names.
+    async fn hear_out(
+        &self,
+        wire: &mut Wire,
+        peer: IpAddr,
+    ) -> Result<Result<(Wanted, IpAddr), Refusal>, Error> {
+        let peer = if self.trusted_proxies.contain(peer) { skip_preface(wire, peer).await? } else { peer };
+        if let Some(tls) = &self.tls {
+            wire.start_tls(Arc::clone(tls)).await?;
+        }
+        loop {
+            match read_head(wire.said()) {
+                Ok(Some((wanted, length))) => {
+                    wire.skip(length);
+                    return Ok(Ok((wanted, peer)));
+                }
+                Ok(None) => {}
+                Err(refusal) => return Ok(Err(refusal)),
+            }
+            match wire.hear().await {
+                Err(error) if error.kind() == ErrorKind::FileTooLarge => {
+                    return Ok(Err(Refusal::new(431, "the request's headers are too long")));
+                }
+                heard => heard?,
+            }
+        }
+    }
+
+    async fn answer_page(&self, wire: &mut Wire, path: &str) -> Result<(), Error> {
+        let answer = match self.readiness.report("GET", path) {
+            Some(report) => page(report.status, "application/json", report.body),
+            None if path == "/" => page(426, "text/plain", "This is a WebSocket endpoint for chat clients.\n"),
+            None => page(404, "text/plain", "There is nothing here.\n"),
+        };
+        wire.say(&answer).await?;
+        wire.end().await
+    }
+
+    /// Whoever brings a good token is let in, once.
+    async fn admit(&self, upgrade: &Upgrade) -> Result<Join, Refusal> {
+        let keys = self.token_keys.token_keys();
+        let claims = token::open(&keys, &upgrade.token, clock::now()).map_err(token_refusal)?;
+        let room = held(|| self.store.get_room(&claims.scope, claims.room_id)).await?;
+        let Some(room) = room else { return Err(Refusal::new(403, "the chat token's room does not exist any more")) };
+        let expiry = claims.token_expiry.as_micros();
+        match held(|| self.store.redeem(claims.token_id, expiry)).await? {
+            Some(true) => Ok(join(upgrade, claims, &room)),
+            _ => Err(Refusal::new(403, "the chat token has been used already")),
+        }
+    }
+}
+
+/// Asks the store again and again while it cannot answer. Official SDKs give up for good after a few refused
+/// handshakes, so a store that is away for a moment must not show. `None`: what was asked for does not exist.
+async fn held<T, F>(ask: impl Fn() -> F) -> Result<Option<T>, Refusal>
+where
+    F: Future<Output = Result<T, StoreError>>,
+{
+    let deadline = Instant::now() + Duration::from_secs(HANDSHAKE_HOLD_SECONDS_MAX);
+    loop {
+        match ask().await {
+            Ok(answer) => return Ok(Some(answer)),
+            Err(StoreError::Unavailable(_)) if Instant::now() < deadline => sleep(STORE_RETRY).await,
+            Err(StoreError::Unavailable(_)) => return Err(Refusal::new(503, "the store does not answer; try again")),
+            Err(_) => return Ok(None),
+        }
+    }
+}
+
+fn join(upgrade: &Upgrade, claims: Claims, room: &Room) -> Join {
+    Join {
+        room: room_key(&room.scope, room.id),
+        settings: room_settings(room),
+        sender: encode_sender(&claims.user_id, &claims.attributes).into(),
+        user_id: claims.user_id.into(),
+        capabilities: claims.capabilities,
+        session_end: claims.session_expiry,
+        greeting: switch_protocols(upgrade),
+    }
+}
+
+fn token_refusal(error: TokenError) -> Refusal {
+    Refusal::new(
+        403,
+        match error {
+            TokenError::Malformed | TokenError::TooLong => "the chat token is malformed",
+            TokenError::UnknownKey | TokenError::Forged => "the chat token is not valid here",
+            TokenError::Expired => "the chat token has expired",
+        },
+    )
+}
+
+async fn skip_preface(wire: &mut Wire, peer: IpAddr) -> Result<IpAddr, Error> {
+    loop {
+        match read_preface(wire.said()) {
+            Preface::Incomplete => wire.hear().await?,
+            Preface::Absent => return Ok(peer),
+            Preface::Invalid => return Err(Error::from(ErrorKind::InvalidData)),
+            Preface::Header { length, client } => {
+                wire.skip(length);
+                return Ok(client.unwrap_or(peer));
+            }
+        }
+    }
+}
+
+async fn refuse(mut wire: Wire, refusal: Refusal) -> Result<Outcome, Error> {
+    wire.say(&page(refusal.status, "text/plain", &format!("{}\n", refusal.reason))).await?;
+    wire.end().await?;
+    Ok(Outcome::Refused(refusal))
+}

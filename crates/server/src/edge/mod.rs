@@ -1,0 +1,238 @@
+//! The messaging edge: WebSockets of chat clients.
+//!
+//! [`acceptor`] takes connections and carries out their handshakes under tokio; [`shard`] threads own the sockets from
+//! then on. Nothing else of the server reaches into a shard but through the bus.
+
+mod acceptor;
+mod arrival;
+mod figures;
+mod handshake;
+mod proxy;
+mod shard;
+mod tls;
+mod transport;
+mod upgrade;
+mod wire;
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+use hub::Settings;
+use hub::message::{Message, RoomKey, ShardIndex};
+use mio::{Poll, Waker};
+use rustls::ServerConfig;
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use self::acceptor::{Acceptor, Unfinished};
+use self::arrival::{ArrivalReader, arrivals};
+pub use self::figures::Figures;
+use self::handshake::Door;
+use self::shard::{Parts, Shard, WAKE};
+use crate::bus::{Bus, Inbox, InboxReader, inbox, room_settings};
+use crate::config::TrustedProxies;
+use crate::health::Readiness;
+use crate::keys::KeyRing;
+use crate::metrics::Metrics;
+use crate::store::{Store, StoreError};
+
+/// Rooms that may wait to have their settings read again; more are asked for again by their shard.
+const ROOM_LOADS_MAX: usize = 1_024;
+
+/// How the edge behaves.
+pub struct EdgeSettings {
+    /// Threads.
+    pub shards: ShardIndex,
+    /// Milliseconds; 0: no gathering.
+    pub coalescing_window_ms: u64,
+    /// The rates of connections and rooms are lifted.
+    pub rates_lifted: bool,
+    /// Who may say who the client is.
+    pub trusted_proxies: TrustedProxies,
+    /// How many descriptors the process may open.
+    pub descriptors: u64,
+    /// `None`: plain WebSocket.
+    pub tls: Option<Arc<ServerConfig>>,
+}
+
+/// What the edge works with.
+pub struct Surroundings {
+    /// Rooms and redeemed tokens.
+    pub store: Store,
+    /// Opens chat tokens.
+    pub token_keys: KeyRing,
+    /// For `/health` on the edge's own port.
+    pub readiness: Readiness,
+    /// Refused handshakes are counted there.
+    pub metrics: Arc<Metrics>,
+}
+
+/// The shards, before anybody connects: the bus can already reach them.
+pub struct Shards {
+    bus: Bus,
+    parts: Vec<(Poll, InboxReader, ArrivalReader)>,
+    arrivals: Arc<[arrival::ArrivalSender]>,
+}
+
+/// The running edge.
+pub struct Edge {
+    threads: Vec<JoinHandle<io::Result<()>>>,
+    inboxes: Vec<Inbox>,
+    figures: Vec<Arc<Figures>>,
+    draining: Arc<AtomicBool>,
+    stop_accepting: CancellationToken,
+}
+
+impl Shards {
+    /// Makes the inboxes of `count` shards, and the bus between them.
+    ///
+    /// # Errors
+    /// The system gives no more polls.
+    pub fn new(count: ShardIndex) -> io::Result<Self> {
+        let mut parts = Vec::new();
+        let mut inboxes = Vec::new();
+        let mut senders = Vec::new();
+        for _ in 0..count {
+            let poll = Poll::new()?;
+            let (inbox, inbox_reader) = inbox(Waker::new(poll.registry(), WAKE)?);
+            let (sender, arrival_reader) = arrivals(inbox.clone());
+            parts.push((poll, inbox_reader, arrival_reader));
+            inboxes.push(inbox);
+            senders.push(sender);
+        }
+        Ok(Self { bus: Bus::local(inboxes), parts, arrivals: senders.into() })
+    }
+
+    /// The way into the shards' rooms.
+    #[must_use]
+    pub fn bus(&self) -> &Bus {
+        &self.bus
+    }
+
+    /// Starts the threads, and lets clients in through `listener`.
+    ///
+    /// # Errors
+    /// The system gives no more threads, or no random numbers.
+    pub fn start(
+        self,
+        settings: EdgeSettings,
+        surroundings: Surroundings,
+        listener: TcpListener,
+    ) -> io::Result<Edge> {
+        let draining = Arc::new(AtomicBool::new(false));
+        let origin = Instant::now();
+        let (room_loads, loads) = mpsc::channel(ROOM_LOADS_MAX);
+        let mut threads = Vec::new();
+        let mut figures = Vec::new();
+        let mut inboxes = Vec::new();
+        for (index, (poll, inbox, arrivals)) in (0..).zip(self.parts) {
+            let parts = Parts {
+                settings: hub_settings(&settings, index)?,
+                poll,
+                inbox,
+                arrivals,
+                others: Arc::clone(&self.arrivals),
+                bus: self.bus.clone(),
+                room_loads: room_loads.clone(),
+                figures: Arc::new(Figures::default()),
+                draining: Arc::clone(&draining),
+                origin,
+            };
+            figures.push(Arc::clone(&parts.figures));
+            inboxes.push(self.bus.inbox(index).clone());
+            let thread = std::thread::Builder::new().name(format!("shard-{index}"));
+            threads.push(thread.spawn(move || run_shard(Shard::new(parts)))?);
+        }
+        tokio::spawn(load_rooms(loads, surroundings.store.clone(), self.bus.clone()));
+        let stop_accepting = CancellationToken::new();
+        let acceptor = Acceptor {
+            door: Door {
+                store: surroundings.store,
+                token_keys: surroundings.token_keys,
+                tls: settings.tls,
+                trusted_proxies: settings.trusted_proxies,
+                readiness: surroundings.readiness,
+            },
+            bus: self.bus,
+            shards: self.arrivals,
+            metrics: surroundings.metrics,
+            unfinished: Unfinished::new(settings.descriptors),
+        };
+        tokio::spawn(acceptor.run(listener, stop_accepting.clone()));
+        Ok(Edge { threads, inboxes, figures, draining, stop_accepting })
+    }
+}
+
+impl Edge {
+    /// The figures of each shard.
+    #[must_use]
+    pub fn figures(&self) -> &[Arc<Figures>] {
+        &self.figures
+    }
+
+    /// Lets nobody in any more and closes all connections, a few at a time and without Close frames, so that clients
+    /// come back to whoever serves them next. Returns when all shards have ended.
+    pub async fn drain(self) {
+        self.stop_accepting.cancel();
+        self.draining.store(true, Ordering::Release);
+        for inbox in &self.inboxes {
+            inbox.wake();
+        }
+        let joined = tokio::task::spawn_blocking(move || {
+            for thread in self.threads {
+                if let Ok(Err(error)) = thread.join() {
+                    tracing::error!(%error, "a shard ended with an error");
+                }
+            }
+        });
+        if joined.await.is_err() {
+            tracing::error!("the shards could not be waited for");
+        }
+    }
+}
+
+/// A shard that ends on its own has lost its connections and cannot serve its rooms: that ends the process, loudly.
+fn run_shard(shard: Shard) -> io::Result<()> {
+    match std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| shard.run())) {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => {
+            tracing::error!(%error, "a shard cannot go on; the server stops");
+            std::process::abort()
+        }
+        Err(_panic) => {
+            tracing::error!("a shard has panicked; the server stops");
+            std::process::abort()
+        }
+    }
+}
+
+fn hub_settings(settings: &EdgeSettings, shard: ShardIndex) -> io::Result<Settings> {
+    let mut seed = [0; 32];
+    getrandom::fill(&mut seed).map_err(io::Error::other)?;
+    Ok(Settings {
+        shard,
+        shards: settings.shards,
+        coalescing_window_nanos: settings.coalescing_window_ms * 1_000_000,
+        rates_lifted: settings.rates_lifted,
+        seed,
+    })
+}
+
+/// Reads rooms' settings again for home shards that have just begun to serve them: an update that was accepted
+/// between the handshake and then has reached nobody.
+async fn load_rooms(mut loads: mpsc::Receiver<RoomKey>, store: Store, bus: Bus) {
+    while let Some(room) = loads.recv().await {
+        let home = bus.home(&room);
+        let message = match store.get_room(&room.scope, room.id).await {
+            Ok(found) => Message::RoomChanged { settings: room_settings(&found), room },
+            Err(StoreError::RoomNotFound(_)) => Message::RoomDeleted { room },
+            // The shard asks again.
+            Err(_) => continue,
+        };
+        bus.inbox(home).push(message).await;
+    }
+}

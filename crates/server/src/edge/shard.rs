@@ -1,0 +1,365 @@
+//! A shard: one thread, one poll, one hub, and the sockets of its connections. All socket I/O of the edge is here.
+//!
+//! A turn of its loop: look at the sockets, take what other threads have sent, let the hub write what is due, carry
+//! out what the hub wants done. It blocks in the poll and nowhere else.
+//!
+//! Invariants: a connection's index is its token in the poll, its slot in `sockets` and its name in the hub; a socket
+//! is registered once, edge-triggered, for reading and writing, so that a full socket costs no further system call.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use hub::message::{Effect, Message, Now, RoomKey, ShardIndex, Written};
+use hub::{Hub, Settings};
+use mio::event::Event;
+use mio::{Events, Interest, Poll, Token};
+use protocol::limit::edge::PASS_QUANTUM_MICROS;
+use protocol::messaging::RATE_EXCEEDED;
+use protocol::time::Timestamp;
+use tokio::sync::mpsc;
+
+use super::arrival::{Arrival, ArrivalReader, ArrivalSender};
+use super::figures::Figures;
+use super::transport::{Received, Scratch, Transport};
+use crate::bus::{Bus, InboxReader};
+
+/// The poll's token for "somebody has put something into the inbox".
+pub(super) const WAKE: Token = Token(usize::MAX);
+
+const EVENTS_MAX: usize = 1_024;
+/// Messages and arrivals taken per turn, so that sockets are looked at in between.
+const MESSAGES_PER_TURN: usize = 1_024;
+const ARRIVALS_PER_TURN: usize = 64;
+const SWEEP_INTERVAL_NANOS: u64 = 1_000_000_000;
+const QUANTUM_NANOS: u64 = PASS_QUANTUM_MICROS * 1_000;
+/// While draining: this share of the connections is closed per turn, one turn every few milliseconds.
+const DRAIN_TURNS: usize = 50;
+const DRAIN_TURN: Duration = Duration::from_millis(10);
+
+/// What a shard is made of.
+pub(super) struct Parts {
+    pub(super) settings: Settings,
+    pub(super) poll: Poll,
+    pub(super) inbox: InboxReader,
+    pub(super) arrivals: ArrivalReader,
+    /// The arrivals of all shards, by index.
+    pub(super) others: Arc<[ArrivalSender]>,
+    pub(super) bus: Bus,
+    /// Rooms whose settings are to be read again.
+    pub(super) room_loads: mpsc::Sender<RoomKey>,
+    pub(super) figures: Arc<Figures>,
+    pub(super) draining: Arc<AtomicBool>,
+    /// Where monotonic nanoseconds count from.
+    pub(super) origin: Instant,
+}
+
+/// See the module.
+pub(super) struct Shard {
+    index: ShardIndex,
+    hub: Hub,
+    poll: Poll,
+    sockets: Vec<Option<Socket>>,
+    inbox: InboxReader,
+    arrivals: ArrivalReader,
+    others: Arc<[ArrivalSender]>,
+    bus: Bus,
+    room_loads: mpsc::Sender<RoomKey>,
+    figures: Arc<Figures>,
+    draining: Arc<AtomicBool>,
+    origin: Instant,
+    /// Sockets that had more to read than one turn takes.
+    unread: Vec<u32>,
+    scratch: Scratch,
+    /// Messages for shards whose inbox is full, in order. It grows only by what one turn makes: rooms with members on
+    /// those shards publish nothing meanwhile.
+    unsent: VecDeque<(ShardIndex, Message)>,
+    /// Arrivals for shards whose queue is full; while there are any, no new ones are taken.
+    unplaced: VecDeque<(ShardIndex, Box<Arrival>)>,
+    swept_at: u64,
+}
+
+/// A connection's socket, and the beginning of a frame that is not whole yet.
+struct Socket {
+    transport: Transport,
+    partial: Option<Box<[u8]>>,
+}
+
+impl Socket {
+    fn keep(&mut self, partial: &[u8]) {
+        self.partial = (!partial.is_empty()).then(|| partial.into());
+    }
+}
+
+impl Shard {
+    pub(super) fn new(parts: Parts) -> Self {
+        Self {
+            index: parts.settings.shard,
+            hub: Hub::new(parts.settings),
+            poll: parts.poll,
+            sockets: Vec::new(),
+            inbox: parts.inbox,
+            arrivals: parts.arrivals,
+            others: parts.others,
+            bus: parts.bus,
+            room_loads: parts.room_loads,
+            figures: parts.figures,
+            draining: parts.draining,
+            origin: parts.origin,
+            unread: Vec::new(),
+            scratch: Scratch::new(),
+            unsent: VecDeque::new(),
+            unplaced: VecDeque::new(),
+            swept_at: 0,
+        }
+    }
+
+    /// Runs until told to drain, then closes all connections, a few at a time, and ends.
+    pub(super) fn run(mut self) -> io::Result<()> {
+        let mut events = Events::with_capacity(EVENTS_MAX);
+        while !self.draining.load(Ordering::Acquire) {
+            let timeout = self.sleep_time();
+            self.turn(&mut events, timeout)?;
+        }
+        let mut connections: Vec<u32> = self.hub.connection_indices().collect();
+        let batch = connections.len().div_ceil(DRAIN_TURNS).max(1);
+        while !connections.is_empty() {
+            self.turn(&mut events, DRAIN_TURN)?;
+            for connection in connections.drain(connections.len().saturating_sub(batch)..) {
+                self.hub.disconnected(connection);
+            }
+            self.carry_out_effects();
+        }
+        self.figures.publish(&self.hub);
+        Ok(())
+    }
+
+    fn turn(&mut self, events: &mut Events, timeout: Duration) -> io::Result<()> {
+        if let Err(error) = self.poll.poll(events, Some(timeout))
+            && error.kind() != io::ErrorKind::Interrupted
+        {
+            return Err(error);
+        }
+        self.inbox.announce_wake();
+        let now = self.now();
+        for event in events.iter() {
+            self.socket_event(now, event);
+        }
+        for connection in std::mem::take(&mut self.unread) {
+            self.read(now, connection);
+        }
+        self.take_messages(now);
+        self.take_arrivals(now);
+        self.carry_out_effects();
+        self.flush();
+        if now.nanos - self.swept_at >= SWEEP_INTERVAL_NANOS {
+            self.swept_at = now.nanos;
+            self.hub.sweep(now);
+        }
+        self.carry_out_effects();
+        self.figures.publish(&self.hub);
+        Ok(())
+    }
+
+    /// How long nothing needs to be done unless a socket or another thread says so.
+    fn sleep_time(&self) -> Duration {
+        let now = self.nanos();
+        let busy = !self.unread.is_empty() || !self.unsent.is_empty() || !self.unplaced.is_empty();
+        let sweep = self.swept_at + SWEEP_INTERVAL_NANOS;
+        let due = if busy { 0 } else { self.hub.next_due().unwrap_or(sweep).min(sweep) };
+        if due <= now {
+            return Duration::ZERO;
+        }
+        self.inbox.announce_sleep();
+        if !self.inbox.is_empty() || !self.arrivals.is_empty() {
+            return Duration::ZERO;
+        }
+        // The poll counts in milliseconds and rounds up; a window may be late by that much, never early.
+        Duration::from_nanos(due - now)
+    }
+
+    fn socket_event(&mut self, now: Now, event: &Event) {
+        if event.token() == WAKE {
+            return;
+        }
+        let Ok(connection) = u32::try_from(event.token().0) else { return };
+        if event.is_writable() {
+            self.writable(connection);
+        }
+        if event.is_readable() || event.is_read_closed() || event.is_error() {
+            self.read(now, connection);
+        }
+    }
+
+    fn writable(&mut self, connection: u32) {
+        let Some(socket) = self.socket_mut(connection) else { return };
+        if socket.transport.flush().is_err() {
+            self.hub.disconnected(connection);
+        } else if self.hub.lag_bytes(connection).is_some_and(|lag| lag > 0) {
+            self.hub.writable(connection);
+        }
+    }
+
+    /// Reads once, and gives the hub what is there, behind what was left of the last time.
+    fn read(&mut self, now: Now, connection: u32) {
+        let Some(socket) = self.sockets.get_mut(connection as usize).and_then(Option::as_mut) else { return };
+        let partial = socket.partial.take().unwrap_or_default();
+        let start = partial.len();
+        self.scratch.plain[..start].copy_from_slice(&partial);
+        match socket.transport.receive(&mut self.scratch, start) {
+            Received::Bytes { count, more } => {
+                if more {
+                    self.unread.push(connection);
+                }
+                let buffer = &mut self.scratch.plain[..start + count];
+                let taken = self.hub.received(now, connection, buffer);
+                socket.keep(&buffer[taken..]);
+            }
+            Received::Nothing => socket.keep(&partial),
+            Received::End => self.hub.disconnected(connection),
+        }
+    }
+
+    fn take_messages(&mut self, now: Now) {
+        self.hub.set_pressed(self.bus.pressed());
+        for _ in 0..MESSAGES_PER_TURN {
+            let Some(message) = self.inbox.next() else { break };
+            self.hub.handle(now, message);
+        }
+    }
+
+    fn take_arrivals(&mut self, now: Now) {
+        while let Some((shard, arrival)) = self.unplaced.pop_front() {
+            if let Err(arrival) = self.others[usize::from(shard)].try_send(arrival) {
+                self.unplaced.push_front((shard, arrival));
+                return;
+            }
+        }
+        for _ in 0..ARRIVALS_PER_TURN {
+            let Some(mut arrival) = self.arrivals.next() else { break };
+            let shard = if arrival.placed {
+                self.index
+            } else {
+                self.hub.place(&arrival.join.room, arrival.join.settings)
+            };
+            if shard == self.index {
+                self.adopt(now, *arrival);
+            } else {
+                arrival.placed = true;
+                if let Err(arrival) = self.others[usize::from(shard)].try_send(arrival) {
+                    self.unplaced.push_back((shard, arrival));
+                }
+            }
+        }
+    }
+
+    fn adopt(&mut self, now: Now, arrival: Arrival) {
+        let Arrival { join, mut transport, mut early, .. } = arrival;
+        let connection = self.hub.adopt(now, join);
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        let token = Token(connection as usize);
+        if self.poll.registry().register(transport.stream_mut(), token, interest).is_err() {
+            self.hub.disconnected(connection);
+            return;
+        }
+        let slot = connection as usize;
+        if self.sockets.len() <= slot {
+            self.sockets.resize_with(slot + 1, || None);
+        }
+        let mut socket = Socket { transport, partial: None };
+        let taken = self.hub.received(now, connection, &mut early);
+        socket.keep(&early[taken..]);
+        self.sockets[slot] = Some(socket);
+    }
+
+    fn flush(&mut self) {
+        let origin = self.origin;
+        let clock = move || nanos_since(origin);
+        let sockets = &mut self.sockets;
+        let mut write = |connection: u32, bytes: &[u8]| match &mut sockets[connection as usize] {
+            Some(socket) => socket.transport.write(bytes),
+            None => Written::Failed,
+        };
+        self.hub.flush(QUANTUM_NANOS, &clock, &mut write);
+    }
+
+    fn carry_out_effects(&mut self) {
+        while let Some((shard, message)) = self.unsent.pop_front() {
+            if let Err(message) = self.bus.inbox(shard).try_push(message) {
+                self.unsent.push_front((shard, message));
+                break;
+            }
+        }
+        while let Some(effect) = self.hub.next_effect() {
+            match effect {
+                Effect::Send(shard, message) => self.send(shard, message),
+                Effect::Publish(shards, delivery) => {
+                    let bus = self.bus.clone();
+                    bus.deliver(shards, &delivery, |shard, message| self.send(shard, message));
+                }
+                Effect::LoadRoom(room) => {
+                    // When the queue is full the hub asks again with its next sweep.
+                    let _ = self.room_loads.try_send(room);
+                }
+                Effect::ShutDown(connection) => {
+                    if let Some(socket) = self.socket_mut(connection) {
+                        socket.transport.shut_down();
+                    }
+                }
+                Effect::Close(connection) => {
+                    if let Some(socket) = self.sockets.get_mut(connection as usize) {
+                        // Closing a socket takes it out of the poll.
+                        *socket = None;
+                    }
+                }
+            }
+        }
+    }
+
+    fn send(&mut self, shard: ShardIndex, message: Message) {
+        if shard == self.index {
+            let now = self.now();
+            self.hub.handle(now, message);
+            return;
+        }
+        let refused = match message {
+            Message::Act(_) => self.bus.inbox(shard).push_request(message).err(),
+            message => {
+                self.send_surely(shard, message);
+                None
+            }
+        };
+        if let Some(Message::Act(act)) = refused {
+            self.hub.refuse(act.connection, &act.request.request_id, &RATE_EXCEEDED);
+        }
+    }
+
+    fn send_surely(&mut self, shard: ShardIndex, message: Message) {
+        if !self.unsent.is_empty() {
+            self.unsent.push_back((shard, message));
+        } else if let Err(message) = self.bus.inbox(shard).try_push(message) {
+            self.unsent.push_back((shard, message));
+        }
+    }
+
+    fn socket_mut(&mut self, connection: u32) -> Option<&mut Socket> {
+        self.sockets.get_mut(connection as usize)?.as_mut()
+    }
+
+    fn nanos(&self) -> u64 {
+        nanos_since(self.origin)
+    }
+
+    fn now(&self) -> Now {
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let wall = Timestamp::from_nanos(u64::try_from(wall.as_nanos()).unwrap_or(u64::MAX));
+        Now { nanos: self.nanos(), wall }
+    }
+}
+
+/// Monotonic nanoseconds since `origin`: good for 584 years.
+fn nanos_since(origin: Instant) -> u64 {
+    u64::try_from(origin.elapsed().as_nanos()).unwrap_or(u64::MAX)
+}

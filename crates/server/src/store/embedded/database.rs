@@ -1,0 +1,202 @@
+//! The database file (or the one in memory) and the connections to it.
+//!
+//! In a folder every thread has a connection of its own: SQLite's write-ahead log lets readers go on while the writer
+//! commits. In memory there is no such log, so all share one connection behind a lock; a read may then wait for a
+//! group of writes, which takes microseconds when no disk is involved.
+
+use std::fs::{DirBuilder, File, OpenOptions, Permissions, TryLockError};
+use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use protocol::limit::store::{READER_CACHE_KIB, STATEMENTS_PER_CONNECTION, WRITER_CACHE_KIB};
+use rusqlite::{Connection, OpenFlags};
+
+use super::super::worker::lock;
+use super::super::{Location, StoreError};
+use super::schema;
+
+/// The database in a data folder.
+const FILE_NAME: &str = "grandstand.db";
+
+/// Locked by the server that uses a data folder; holds its process id.
+const LOCK_FILE_NAME: &str = "lock";
+
+/// How long a connection waits when SQLite recovers the log or opens and closes it; nothing else makes one wait.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Where connections lead.
+pub(super) enum Database {
+    /// To a file.
+    File(PathBuf),
+    /// To the one connection that there is.
+    Memory(Arc<Mutex<Connection>>),
+}
+
+/// A connection, or a share of one.
+pub(super) enum Handle {
+    /// One's own.
+    Own(Connection),
+    /// Everybody's.
+    Shared(Arc<Mutex<Connection>>),
+}
+
+impl Handle {
+    /// Works with the connection.
+    pub(super) fn with<T>(&self, work: impl FnOnce(&Connection) -> T) -> T {
+        match self {
+            Self::Own(connection) => work(connection),
+            Self::Shared(connection) => work(&lock(connection)),
+        }
+    }
+}
+
+impl Database {
+    /// Opens the database, makes it when it is missing, and brings it to the newest schema.
+    pub(super) fn open(location: &Location) -> Result<Self, StoreError> {
+        match location {
+            Location::Memory => {
+                let connection = Connection::open_in_memory()?;
+                configure(&connection, WRITER_CACHE_KIB)?;
+                schema::migrate(&connection, Path::new("the store in memory"))?;
+                Ok(Self::Memory(Arc::new(Mutex::new(connection))))
+            }
+            Location::Folder(folder) => {
+                let path = folder.join(FILE_NAME);
+                create_file(&path).map_err(|error| cannot("create", &path, &error))?;
+                let connection = open_writer(&path)?;
+                schema::migrate(&connection, &path)?;
+                // What a log holds that an earlier process left behind may be in the kernel's cache only (its last
+                // fsync may have failed, and Linux then forgets that the pages were dirty). Copying it all over into
+                // the main file writes and syncs it anew, before anything is built upon it.
+                connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+                Ok(Self::File(path))
+            }
+        }
+    }
+
+    /// A connection that may write. There must be one at a time.
+    pub(super) fn writer(&self) -> rusqlite::Result<Handle> {
+        match self {
+            Self::File(path) => Ok(Handle::Own(open_writer(path)?)),
+            Self::Memory(connection) => Ok(Handle::Shared(Arc::clone(connection))),
+        }
+    }
+
+    /// A connection that only reads.
+    pub(super) fn reader(&self) -> rusqlite::Result<Handle> {
+        match self {
+            Self::File(path) => {
+                let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+                let connection = Connection::open_with_flags(path, flags)?;
+                configure(&connection, READER_CACHE_KIB)?;
+                Ok(Handle::Own(connection))
+            }
+            Self::Memory(connection) => Ok(Handle::Shared(Arc::clone(connection))),
+        }
+    }
+
+    /// How many readers there should be when up to `wanted` could run at the same time.
+    pub(super) fn readers(&self, wanted: usize) -> usize {
+        match self {
+            Self::File(_) => wanted,
+            Self::Memory(_) => 1,
+        }
+    }
+}
+
+fn open_writer(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    configure(&connection, WRITER_CACHE_KIB)?;
+    connection.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?;
+    // FULL syncs the log at each commit; NORMAL, SQLite's usual advice with a log, would not.
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    // Only this makes macOS write through the drive's own cache; elsewhere it means nothing.
+    connection.pragma_update(None, "fullfsync", true)?;
+    // The writer itself decides when to copy the log back, after it has answered.
+    connection.query_row("PRAGMA wal_autocheckpoint = 0", [], |_| Ok(()))?;
+    Ok(connection)
+}
+
+fn configure(connection: &Connection, cache_kib: i64) -> rusqlite::Result<()> {
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS_PER_CONNECTION);
+    connection.pragma_update(None, "cache_size", -cache_kib)?;
+    connection.pragma_update(None, "temp_store", "MEMORY")?;
+    connection.pragma_update(None, "trusted_schema", false)
+}
+
+/// Makes an empty file that only its owner may read. SQLite gives the same mode to the files it adds beside it.
+fn create_file(path: &Path) -> io::Result<()> {
+    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+        Ok(file) => {
+            file.sync_all()?;
+            path.parent().map_or(Ok(()), sync_folder)
+        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Makes new entries of a folder survive a power cut.
+fn sync_folder(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
+}
+
+/// A data folder that no other server uses, until this value is dropped or the process ends, however it ends.
+#[derive(Debug)]
+pub(super) struct ClaimedFolder {
+    _lock: File,
+}
+
+impl ClaimedFolder {
+    /// Makes the folder when it is missing, readable by its owner only, and claims it.
+    pub(super) fn claim(path: &Path) -> Result<Self, StoreError> {
+        if !path.is_dir() {
+            let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
+            made.map_err(|error| cannot("create", path, &error))?;
+            if let Some(parent) = path.canonicalize().ok().as_deref().and_then(Path::parent) {
+                sync_folder(parent).map_err(|error| cannot("sync", parent, &error))?;
+            }
+        }
+        let lock_path = path.join(LOCK_FILE_NAME);
+        let opened = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&lock_path);
+        let mut file = opened.map_err(|error| cannot("open", &lock_path, &error))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(in_use(path, &mut file)),
+            Err(TryLockError::Error(error)) => return Err(cannot("lock", &lock_path, &error)),
+        }
+        let noted = note_process(&mut file);
+        noted.map_err(|error| cannot("write", &lock_path, &error))?;
+        Ok(Self { _lock: file })
+    }
+}
+
+fn note_process(lock_file: &mut File) -> io::Result<()> {
+    lock_file.set_permissions(Permissions::from_mode(0o600))?;
+    lock_file.set_len(0)?;
+    lock_file.rewind()?;
+    writeln!(lock_file, "{}", std::process::id())
+}
+
+fn in_use(path: &Path, lock_file: &mut File) -> StoreError {
+    let mut process = String::new();
+    // The number only helps the reader of the message; without it the message still says what is wrong.
+    let known = lock_file.read_to_string(&mut process).is_ok_and(|_| !process.trim().is_empty());
+    let process = if known { format!(" (process {})", process.trim()) } else { String::new() };
+    StoreError::unavailable(format!("another server{process} uses the data folder {}", path.display()))
+}
+
+fn cannot(verb: &str, path: &Path, error: &io::Error) -> StoreError {
+    StoreError::unavailable(format!("cannot {verb} {}: {error}", path.display()))
+}

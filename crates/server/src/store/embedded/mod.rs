@@ -1,0 +1,254 @@
+//! The embedded engine: SQLite in the data folder, or in memory.
+//!
+//! The story, in the order of the files: `database` opens the file and claims its folder, `schema` brings it up to
+//! date (`migrations/`); `posting` is what makes ListRooms one range read and `rooms` keeps it in step; `writer`
+//! commits writes in groups with keys from `order_clock`; `reader` serves reads beside it; `check` verifies it all.
+//!
+//! What is on disk when a write is answered: the commit, in SQLite's write-ahead log, synced.
+
+mod check;
+mod database;
+mod keys;
+mod logging_configurations;
+mod order_clock;
+mod posting;
+mod reader;
+mod rooms;
+mod schema;
+mod scopes;
+mod values;
+mod writer;
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
+
+use protocol::arn::{ResourceKind, Scope};
+use protocol::id::Id;
+use protocol::time::UnixMicros;
+use rusqlite::Connection;
+
+use self::database::{ClaimedFolder, Database};
+use self::reader::Readers;
+use self::writer::{Group, Writer};
+use super::change::TagChange;
+use super::redemption::Redemptions;
+use super::worker::lock;
+use super::{
+    Counters, Discrepancy, KeyPurpose, Location, LoggingConfiguration, LoggingConfigurationChange,
+    NewLoggingConfiguration, NewRoom, OrderKey, Page, Room, RoomChange, RoomFilter, RoomSummary, Settings,
+    StoreError, StoredKey, Taggable, Tags,
+};
+
+/// An open store. Dropping it stops its threads and waits for them.
+pub struct Embedded {
+    // In this order they are dropped: what uses the folder first, the claim on it last.
+    readers: Readers,
+    writer: Writer,
+    redemptions: Redemptions,
+    meters: Arc<Meters>,
+    folder: Mutex<Option<ClaimedFolder>>,
+}
+
+/// What [`Counters`] shows, while it is counted.
+#[derive(Default)]
+struct Meters {
+    reads: AtomicU64,
+    writes: AtomicU64,
+    commits: AtomicU64,
+    failed_groups: AtomicU64,
+    reopened: AtomicU64,
+    checkpoints: AtomicU64,
+}
+
+impl Embedded {
+    /// Opens the store; blocks on the disk meanwhile.
+    pub(super) fn open(location: &Location, settings: &Settings) -> Result<Self, StoreError> {
+        let folder = match location {
+            Location::Folder(path) => Some(ClaimedFolder::claim(path)?),
+            Location::Memory => None,
+        };
+        let database = Database::open(location)?;
+        let redemptions = Redemptions::open(location, Arc::clone(&settings.now))?;
+        let meters = Arc::new(Meters::default());
+        // The readers' connections live from before the writer's first commit until after its last, so that a writer
+        // that is reopened finds the log's index as it was (see `writer`).
+        let readers = Readers::start(&database, Arc::clone(&meters))?;
+        let writer = Writer::start(database, settings, Arc::clone(&meters))?;
+        Ok(Self { readers, writer, redemptions, meters, folder: Mutex::new(folder) })
+    }
+
+    /// Finishes what waits, closes the files and gives the folder free. Blocks meanwhile.
+    pub(super) fn close(&self) {
+        self.readers.stop();
+        self.writer.stop();
+        self.redemptions.stop();
+        lock(&self.folder).take();
+    }
+
+    pub(super) fn counters(&self) -> Counters {
+        let Meters { reads, writes, commits, failed_groups, reopened, checkpoints } = &*self.meters;
+        Counters {
+            reads: reads.load(Relaxed),
+            writes: writes.load(Relaxed),
+            commits: commits.load(Relaxed),
+            failed_groups: failed_groups.load(Relaxed),
+            reopened: reopened.load(Relaxed),
+            checkpoints: checkpoints.load(Relaxed),
+        }
+    }
+
+    pub(super) async fn check(&self) -> Result<Vec<Discrepancy>, StoreError> {
+        self.readers.read(check::check).await
+    }
+
+    pub(super) async fn create_room(&self, scope: &Scope, room: NewRoom) -> Result<Room, StoreError> {
+        let scope = scope.clone();
+        self.write(move |group| rooms::create(group, &scope, room)).await
+    }
+
+    pub(super) async fn get_room(&self, scope: &Scope, id: Id) -> Result<Room, StoreError> {
+        let scope = scope.clone();
+        self.readers.read(move |connection| rooms::get(connection, &scope, id)).await
+    }
+
+    pub(super) async fn update_room(
+        &self,
+        scope: &Scope,
+        id: Id,
+        change: RoomChange,
+    ) -> Result<Room, StoreError> {
+        let scope = scope.clone();
+        self.write(move |group| rooms::update(group, &scope, id, change)).await
+    }
+
+    pub(super) async fn delete_room(&self, scope: &Scope, id: Id) -> Result<(), StoreError> {
+        let scope = scope.clone();
+        self.write(move |group| rooms::delete(group, &scope, id)).await
+    }
+
+    pub(super) async fn list_rooms(
+        &self,
+        scope: &Scope,
+        filter: &RoomFilter,
+        after: Option<OrderKey>,
+        limit: usize,
+    ) -> Result<Page<RoomSummary>, StoreError> {
+        let (scope, filter) = (scope.clone(), filter.clone());
+        self.readers.read(move |connection| posting::list(connection, &scope, &filter, after, limit)).await
+    }
+
+    pub(super) async fn create_logging_configuration(
+        &self,
+        scope: &Scope,
+        new: NewLoggingConfiguration,
+    ) -> Result<LoggingConfiguration, StoreError> {
+        let scope = scope.clone();
+        self.write(move |group| logging_configurations::create(group, &scope, new)).await
+    }
+
+    pub(super) async fn get_logging_configuration(
+        &self,
+        scope: &Scope,
+        id: Id,
+    ) -> Result<LoggingConfiguration, StoreError> {
+        let scope = scope.clone();
+        self.readers.read(move |connection| logging_configurations::get(connection, &scope, id)).await
+    }
+
+    pub(super) async fn update_logging_configuration(
+        &self,
+        scope: &Scope,
+        id: Id,
+        change: LoggingConfigurationChange,
+    ) -> Result<LoggingConfiguration, StoreError> {
+        let scope = scope.clone();
+        self.write(move |group| logging_configurations::update(group, &scope, id, change)).await
+    }
+
+    pub(super) async fn delete_logging_configuration(&self, scope: &Scope, id: Id) -> Result<(), StoreError> {
+        let scope = scope.clone();
+        self.write(move |group| logging_configurations::delete(group, &scope, id)).await
+    }
+
+    pub(super) async fn list_logging_configurations(
+        &self,
+        scope: &Scope,
+        after: Option<OrderKey>,
+        limit: usize,
+    ) -> Result<Page<LoggingConfiguration>, StoreError> {
+        let scope = scope.clone();
+        self.readers
+            .read(move |connection| logging_configurations::list(connection, &scope, after, limit))
+            .await
+    }
+
+    pub(super) async fn tags(&self, resource: &Taggable) -> Result<Tags, StoreError> {
+        let (scope, kind, id) = parts(resource)?;
+        let read = move |connection: &Connection| match kind {
+            ResourceKind::Room => rooms::tags(connection, &scope, id),
+            ResourceKind::LoggingConfiguration => logging_configurations::tags(connection, &scope, id),
+        };
+        self.readers.read(read).await
+    }
+
+    pub(super) async fn change_tags(&self, resource: &Taggable, change: TagChange) -> Result<(), StoreError> {
+        let (scope, kind, id) = parts(resource)?;
+        let write = move |group: &mut Group<'_>| match kind {
+            ResourceKind::Room => rooms::change_tags(group, &scope, id, change),
+            ResourceKind::LoggingConfiguration => {
+                logging_configurations::change_tags(group, &scope, id, change)
+            }
+        };
+        self.write(write).await
+    }
+
+    pub(super) async fn keys(&self, purpose: KeyPurpose) -> Result<Vec<StoredKey>, StoreError> {
+        let keys = self.readers.read(move |connection| keys::all(connection, purpose)).await?;
+        if !keys.is_empty() {
+            return Ok(keys);
+        }
+        self.write(move |group| keys::all_or_first(group, purpose)).await
+    }
+
+    pub(super) async fn rotate_key(
+        &self,
+        purpose: KeyPurpose,
+        forget_before: UnixMicros,
+    ) -> Result<Vec<StoredKey>, StoreError> {
+        self.write(move |group| keys::rotate(group, purpose, forget_before)).await
+    }
+
+    pub(super) async fn redeem(&self, token_id: u128, expires: UnixMicros) -> Result<bool, StoreError> {
+        self.redemptions.redeem(token_id, expires).await
+    }
+
+    /// Any write in a group of the writer's; tests send their own through it.
+    async fn write<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Group<'_>) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.writer.write(work).await
+    }
+}
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::unavailable(error.to_string())
+    }
+}
+
+/// What a taggable's ARN names. An ARN may be well-formed and hold an id that no resource can have.
+fn parts(resource: &Taggable) -> Result<(Scope, ResourceKind, Id), StoreError> {
+    let id = resource.id().ok_or_else(|| StoreError::ResourceNotFound(resource.clone()))?;
+    Ok((resource.scope().clone(), resource.kind(), id))
+}
+
+fn random_id() -> Result<Id, StoreError> {
+    let mut random = [0; 16];
+    fill_random(&mut random)?;
+    Ok(Id::from_random(u128::from_ne_bytes(random)))
+}
+
+fn fill_random(bytes: &mut [u8]) -> Result<(), StoreError> {
+    getrandom::fill(bytes).map_err(|error| StoreError::unavailable(format!("no random bytes: {error}")))
+}

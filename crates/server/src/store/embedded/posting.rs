@@ -1,0 +1,169 @@
+//! Postings: the rows that ListRooms reads.
+//!
+//! Invariant: a room has exactly the postings of [`Facet::all_of_room`], all with its order key and its summary, and
+//! they change in the transaction that changes the room.
+
+use protocol::arn::Scope;
+use protocol::id::Id;
+use protocol::limit::store::TAGS_CARRIED_BYTES_MAX;
+use rusqlite::{Connection, OptionalExtension, Result, Row, params};
+
+use super::super::facet::Facet;
+use super::super::{OrderKey, Page, Room, RoomFilter, RoomSummary, StoreError};
+use super::logging_configurations;
+use super::scopes::{self, ScopeNumber};
+use super::values::{IdList, IdText, TagsJson, handler, id_list_text, rows_of_page, tags_text};
+
+/// Lists a room wherever it belongs.
+pub(super) fn insert(connection: &Connection, scope: ScopeNumber, room: &Room) -> Result<()> {
+    let mut statement = connection.prepare_cached(
+        "INSERT INTO posting (scope, by_name, by_handler, by_logging, order_key, room, name, create_time,
+                              handler_uri, handler_fallback, logging_configurations, tags)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+    )?;
+    let logging_configurations = id_list_text(&room.logging_configurations);
+    let tags = tags_text(&room.tags);
+    let handler = room.review_handler.as_ref();
+    for facet in Facet::all_of_room(room) {
+        statement.execute(params![
+            scope,
+            facet.name,
+            facet.handler_uri,
+            facet.logging_configuration,
+            room.order_key,
+            room.id.as_str(),
+            room.name,
+            room.create_time,
+            handler.map(|handler| &handler.uri),
+            handler.map(|handler| handler.fallback),
+            logging_configurations,
+            carried(&tags),
+        ])?;
+    }
+    Ok(())
+}
+
+/// Takes a room, as it was until now, out of every list.
+pub(super) fn delete(connection: &Connection, scope: ScopeNumber, room: &Room) -> Result<()> {
+    let mut statement = connection.prepare_cached(
+        "DELETE FROM posting
+         WHERE scope = ?1 AND by_name = ?2 AND by_handler = ?3 AND by_logging = ?4 AND order_key = ?5",
+    )?;
+    for Facet { name, handler_uri, logging_configuration } in Facet::all_of_room(room) {
+        statement.execute(params![scope, name, handler_uri, logging_configuration, room.order_key])?;
+    }
+    Ok(())
+}
+
+/// Shows a room's new tags wherever it is listed, without moving it.
+pub(super) fn update_tags(connection: &Connection, scope: ScopeNumber, room: &Room) -> Result<()> {
+    let mut statement = connection.prepare_cached(
+        "UPDATE posting SET tags = ?6
+         WHERE scope = ?1 AND by_name = ?2 AND by_handler = ?3 AND by_logging = ?4 AND order_key = ?5",
+    )?;
+    let tags = tags_text(&room.tags);
+    for Facet { name, handler_uri, logging_configuration } in Facet::all_of_room(room) {
+        statement.execute(params![
+            scope,
+            name,
+            handler_uri,
+            logging_configuration,
+            room.order_key,
+            carried(&tags)
+        ])?;
+    }
+    Ok(())
+}
+
+/// The tags as a posting carries them; `None` when they are too long to be kept up to 16 times.
+fn carried(tags: &str) -> Option<&str> {
+    (tags.len() <= TAGS_CARRIED_BYTES_MAX).then_some(tags)
+}
+
+/// Whether any room of the scope has the logging configuration.
+pub(super) fn has_logging_configuration(connection: &Connection, scope: ScopeNumber, id: Id) -> Result<bool> {
+    connection
+        .prepare_cached(
+            "SELECT EXISTS (SELECT 1 FROM posting
+                            WHERE scope = ?1 AND by_name = '' AND by_handler = '' AND by_logging = ?2)",
+        )?
+        .query_row(params![scope, id.as_str()], |row| row.get(0))
+}
+
+/// A page of ListRooms: one range, whatever the filters, the depth and the number of rooms.
+pub(super) fn list(
+    connection: &Connection,
+    scope: &Scope,
+    filter: &RoomFilter,
+    after: Option<OrderKey>,
+    limit: usize,
+) -> Result<Page<RoomSummary>, StoreError> {
+    let page = match scopes::find(connection, scope)? {
+        Some(scope) => list_range(connection, scope, Facet::of_filter(filter), after, limit)?,
+        None => Page { entries: Vec::new(), next: None },
+    };
+    // A logging configuration that a room has exists, so only an empty page leaves the question open.
+    if let (true, Some(id)) = (page.entries.is_empty(), filter.logging_configuration) {
+        logging_configurations::require(connection, scope, id)?;
+    }
+    Ok(page)
+}
+
+/// What a room's posting in one list shows, if it is there.
+pub(super) fn find(
+    connection: &Connection,
+    scope: ScopeNumber,
+    facet: Facet<'_>,
+    order_key: OrderKey,
+) -> Result<Option<RoomSummary>> {
+    connection
+        .prepare_cached(
+            "SELECT room, name, create_time, order_key, handler_uri, handler_fallback, logging_configurations,
+                    coalesce(tags, (SELECT room.tags FROM room WHERE room.scope = ?1 AND room.id = posting.room))
+             FROM posting
+             WHERE scope = ?1 AND by_name = ?2 AND by_handler = ?3 AND by_logging = ?4 AND order_key = ?5",
+        )?
+        .query_row(
+            params![scope, facet.name, facet.handler_uri, facet.logging_configuration, order_key],
+            summary_of_row,
+        )
+        .optional()
+}
+
+fn list_range(
+    connection: &Connection,
+    scope: ScopeNumber,
+    facet: Facet<'_>,
+    after: Option<OrderKey>,
+    limit: usize,
+) -> Result<Page<RoomSummary>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT room, name, create_time, order_key, handler_uri, handler_fallback, logging_configurations,
+                coalesce(tags, (SELECT room.tags FROM room WHERE room.scope = ?1 AND room.id = posting.room))
+         FROM posting
+         WHERE scope = ?1 AND by_name = ?2 AND by_handler = ?3 AND by_logging = ?4 AND order_key < ?5
+         ORDER BY order_key DESC
+         LIMIT ?6",
+    )?;
+    let Facet { name, handler_uri, logging_configuration } = facet;
+    let after = after.unwrap_or(OrderKey::MAX);
+    let entries = statement
+        .query_map(
+            params![scope, name, handler_uri, logging_configuration, after, rows_of_page(limit)],
+            summary_of_row,
+        )?
+        .collect::<Result<Vec<_>>>()?;
+    Ok(Page::cut(entries, limit, |summary| summary.order_key))
+}
+
+fn summary_of_row(row: &Row<'_>) -> Result<RoomSummary> {
+    Ok(RoomSummary {
+        id: row.get::<_, IdText>(0)?.0,
+        name: row.get(1)?,
+        create_time: row.get(2)?,
+        order_key: row.get(3)?,
+        review_handler: handler(row, 4)?,
+        logging_configurations: row.get::<_, IdList>(6)?.0,
+        tags: row.get::<_, TagsJson>(7)?.0,
+    })
+}

@@ -1,0 +1,53 @@
+//! The schema's versions and how a file gets from an older one to the newest.
+//!
+//! Migrations are numbered and only go forward. The version is kept in SQLite's own `user_version`, and
+//! `application_id` tells our files from others, so `file` and `sqlite3` can name both.
+
+use std::path::Path;
+
+use rusqlite::{Connection, Transaction, TransactionBehavior};
+
+use super::super::StoreError;
+
+/// `GrSt`, SQLite's `application_id` of our files.
+const APPLICATION_ID: i32 = 0x4772_5374;
+
+/// The steps from an empty file to the newest schema; the position of each plus one is the version it leads to.
+const MIGRATIONS: [&str; 1] = [include_str!("migrations/0001.sql")];
+
+/// The version that this server writes.
+pub(super) const VERSION: usize = MIGRATIONS.len();
+
+/// Brings a file to the newest schema, each step in a transaction of its own. Refuses what is not ours or newer than we are.
+pub(super) fn migrate(connection: &Connection, path: &Path) -> Result<(), StoreError> {
+    let version = version(connection, path)?;
+    for (number, migration) in (1..).zip(MIGRATIONS).skip(version) {
+        let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
+        transaction.execute_batch(migration)?;
+        transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+        transaction.pragma_update(None, "user_version", number)?;
+        transaction.commit()?;
+        if version > 0 {
+            tracing::info!(version = number, "migrated the store's schema");
+        }
+    }
+    Ok(())
+}
+
+/// The schema version of a file; zero when it is empty.
+fn version(connection: &Connection, path: &Path) -> Result<usize, StoreError> {
+    let pragma = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, i32>(0));
+    let (application_id, version) = (pragma("application_id")?, pragma("user_version")?);
+    let objects: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    let path = path.display();
+    if application_id != APPLICATION_ID && (application_id, version, objects) != (0, 0, 0) {
+        return Err(StoreError::unavailable(format!("{path} is an SQLite file of another application")));
+    }
+    match usize::try_from(version) {
+        Ok(version) if version <= VERSION => Ok(version),
+        Ok(_) | Err(_) => Err(StoreError::unavailable(format!(
+            "{path} has schema version {version}, but this server knows versions up to {VERSION}: \
+             it was written by a newer server; start that one"
+        ))),
+    }
+}

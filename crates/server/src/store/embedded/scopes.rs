@@ -1,0 +1,25 @@
+//! Scopes as the small numbers that all keys begin with.
+
+use protocol::arn::Scope;
+use rusqlite::{Connection, OptionalExtension, Result, params};
+
+/// The number of a scope. Once given it never changes, so it can be looked up outside the transaction that uses it.
+pub(super) type ScopeNumber = i64;
+
+/// The number of a scope that has ever had a resource.
+pub(super) fn find(connection: &Connection, scope: &Scope) -> Result<Option<ScopeNumber>> {
+    connection
+        .prepare_cached("SELECT id FROM scope WHERE account_id = ?1 AND region = ?2")?
+        .query_row(params![scope.account_id, scope.region], |row| row.get(0))
+        .optional()
+}
+
+/// The number of a scope, given now if it has none.
+pub(super) fn find_or_insert(connection: &Connection, scope: &Scope) -> Result<ScopeNumber> {
+    if let Some(number) = find(connection, scope)? {
+        return Ok(number);
+    }
+    connection
+        .prepare_cached("INSERT INTO scope (account_id, region) VALUES (?1, ?2) RETURNING id")?
+        .query_row(params![scope.account_id, scope.region], |row| row.get(0))
+}

@@ -1,0 +1,254 @@
+//! The one writer: takes the writes that wait, commits them as a group, then answers.
+//!
+//! Invariants:
+//! - An answer leaves only after the commit that holds its write is on disk. Until then it is a value in the writer's
+//!   hands, and dropping it tells its caller that the store is unavailable.
+//! - A write that is refused (not found, in use, too many tags) has changed nothing, and does not touch its group.
+//! - When anything unexpected happens, the commit above all, nothing of the group is acknowledged, and the connection
+//!   is dropped. Writes are then refused at once until a new connection has committed something.
+//!
+//! While the connections of the readers live, a new connection goes on in the log where the last good commit ended,
+//! so what a failed fsync may have left half on disk is written over rather than built upon.
+
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use protocol::limit::store::{
+    GROUP_WRITES_MAX, REOPEN_BACKOFF_MS_MAX, REOPEN_BACKOFF_MS_MIN, WAL_PAGES_MAX, WRITES_WAITING_MAX,
+};
+use rusqlite::{Connection, Transaction, TransactionBehavior};
+use tokio::sync::oneshot;
+
+#[cfg(debug_assertions)]
+use super::super::plant::Plant;
+use super::super::worker::Workers;
+use super::super::{Settings, StoreError};
+use super::Meters;
+use super::database::{Database, Handle};
+use super::order_clock::OrderClock;
+
+/// A write, run inside its group's transaction. `Err` fails the whole group; a refusal is part of the answer.
+type Write = Box<dyn FnOnce(&mut Group<'_>) -> Result<Answer, StoreError> + Send>;
+
+/// Called once the group is on disk; dropped when it never will be.
+type Answer = Box<dyn FnOnce() + Send>;
+
+/// The open transaction of a group, as its writes see it.
+pub(super) struct Group<'a> {
+    pub(super) connection: &'a Connection,
+    pub(super) order: &'a mut OrderClock,
+}
+
+/// A handle to the writer's thread.
+pub(super) struct Writer {
+    workers: Workers<Write>,
+}
+
+impl Writer {
+    /// Starts the thread.
+    pub(super) fn start(
+        database: Database,
+        settings: &Settings,
+        meters: Arc<Meters>,
+    ) -> Result<Self, StoreError> {
+        let handle = database.writer()?;
+        #[cfg(debug_assertions)]
+        handle.with(|connection| settings.plant.map_or(Ok(()), |plant| plant.configure(connection)))?;
+        let order = handle.with(|connection| OrderClock::load(connection, Arc::clone(&settings.now)))?;
+        let thread = WriterThread {
+            database,
+            order,
+            meters,
+            checkpoint_failed: false,
+            #[cfg(debug_assertions)]
+            plant: settings.plant,
+        };
+        let run = move |writes: Receiver<Write>| thread.run(handle, &writes);
+        let workers =
+            Workers::start_one("store-writer", WRITES_WAITING_MAX, run).map_err(|error: io::Error| {
+                StoreError::unavailable(format!("cannot start the writer: {error}"))
+            })?;
+        Ok(Self { workers })
+    }
+
+    /// Has `work` done in the next group and answers once that is on disk. `work` must check before it changes
+    /// anything: an `Err` is a refusal that leaves what it did in place, but for `Unavailable`, which fails the group.
+    pub(super) async fn write<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Group<'_>) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (sender, outcome) = oneshot::channel();
+        self.workers.submit(Box::new(move |group| {
+            let result = match work(group) {
+                Err(StoreError::Unavailable(cause)) => return Err(StoreError::Unavailable(cause)),
+                result => result,
+            };
+            Ok(Box::new(move || {
+                // The caller may have gone; the write stands all the same.
+                let _ = sender.send(result);
+            }))
+        }))?;
+        outcome.await.unwrap_or_else(|_| Err(StoreError::unavailable("the write was not committed")))
+    }
+
+    /// Commits what waits and ends the thread. Blocks meanwhile.
+    pub(super) fn stop(&self) {
+        self.workers.stop();
+    }
+}
+
+/// Why a connection is no longer written to.
+enum Ended {
+    /// Nobody will write any more.
+    Closed,
+    /// Something went wrong.
+    Failed,
+}
+
+struct WriterThread {
+    database: Database,
+    order: OrderClock,
+    meters: Arc<Meters>,
+    checkpoint_failed: bool,
+    #[cfg(debug_assertions)]
+    plant: Option<Plant>,
+}
+
+impl WriterThread {
+    fn run(mut self, first: Handle, writes: &Receiver<Write>) {
+        let mut handle = first;
+        while let Ended::Failed = self.serve(&handle, writes) {
+            // The failed connection must be gone first: it may still hold the lock for writing.
+            drop(handle);
+            handle = match self.reopen(writes) {
+                Some(handle) => handle,
+                None => return,
+            };
+        }
+    }
+
+    /// Commits group after group.
+    fn serve(&mut self, handle: &Handle, writes: &Receiver<Write>) -> Ended {
+        while let Ok(first) = writes.recv() {
+            let group: Vec<Write> =
+                std::iter::once(first).chain(writes.try_iter()).take(GROUP_WRITES_MAX).collect();
+            let size = group.len();
+            let committed =
+                catch_unwind(AssertUnwindSafe(|| handle.with(|connection| self.commit(connection, group))));
+            let error = match committed {
+                Ok(Ok(answers)) => {
+                    self.meters.commits.fetch_add(1, Relaxed);
+                    self.meters.writes.fetch_add(answers.len() as u64, Relaxed);
+                    answers.into_iter().for_each(|answer| answer());
+                    handle.with(|connection| self.checkpoint_when_due(connection));
+                    continue;
+                }
+                Ok(Err(error)) => error,
+                Err(_) => StoreError::unavailable("a write panicked"),
+            };
+            self.meters.failed_groups.fetch_add(1, Relaxed);
+            tracing::error!(%error, writes = size, "the store cannot write; nothing is acknowledged until it can");
+            return Ended::Failed;
+        }
+        Ended::Closed
+    }
+
+    /// One group: all of it, or nothing.
+    fn commit(&mut self, connection: &Connection, writes: Vec<Write>) -> Result<Vec<Answer>, StoreError> {
+        let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
+        let order_before = self.order.last();
+        let mut answers = Vec::with_capacity(writes.len());
+        for write in writes {
+            let answer = write(&mut Group { connection: &transaction, order: &mut self.order })?;
+            #[cfg(debug_assertions)]
+            if self.plant == Some(Plant::AcknowledgeBeforeCommit) {
+                answer();
+                continue;
+            }
+            answers.push(answer);
+        }
+        if self.order.last() != order_before {
+            self.order.save(&transaction)?;
+        }
+        transaction.commit()?;
+        Ok(answers)
+    }
+
+    /// Copies the log back into the main file once it is long enough. Readers go on meanwhile; writes wait.
+    fn checkpoint_when_due(&mut self, connection: &Connection) {
+        let result = checkpoint(connection, "NOOP").and_then(|pages| {
+            if pages.in_log < WAL_PAGES_MAX || pages.copied == pages.in_log {
+                return Ok(None);
+            }
+            checkpoint(connection, "PASSIVE").map(Some)
+        });
+        match result {
+            Ok(None) => {}
+            Ok(Some(_)) => {
+                self.meters.checkpoints.fetch_add(1, Relaxed);
+                self.checkpoint_failed = false;
+            }
+            // Nothing is lost: what is acknowledged is in the log, which grows until this works again.
+            Err(error) if !self.checkpoint_failed => {
+                self.checkpoint_failed = true;
+                tracing::error!(%error, "the store cannot copy its log into its main file; the log grows");
+            }
+            Err(_) => {}
+        }
+    }
+
+    /// Opens a new connection and commits with it, again and again with growing waits, until that works. Refuses
+    /// writes meanwhile. `None` when nobody will write any more.
+    fn reopen(&mut self, writes: &Receiver<Write>) -> Option<Handle> {
+        let mut backoff = Duration::from_millis(REOPEN_BACKOFF_MS_MIN);
+        loop {
+            match self.open_and_commit() {
+                Ok(handle) => {
+                    self.meters.reopened.fetch_add(1, Relaxed);
+                    tracing::info!("the store can write again");
+                    return Some(handle);
+                }
+                Err(error) => tracing::error!(%error, "the store still cannot write"),
+            }
+            refuse_for(backoff, writes)?;
+            backoff = (backoff * 2).min(Duration::from_millis(REOPEN_BACKOFF_MS_MAX));
+        }
+    }
+
+    fn open_and_commit(&self) -> rusqlite::Result<Handle> {
+        let handle = self.database.writer()?;
+        handle.with(|connection| {
+            let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
+            self.order.save(&transaction)?;
+            transaction.commit()
+        })?;
+        Ok(handle)
+    }
+}
+
+/// Drops every write that comes within `duration`, which tells its caller. `None` when nobody will write any more.
+fn refuse_for(duration: Duration, writes: &Receiver<Write>) -> Option<()> {
+    let end = Instant::now() + duration;
+    loop {
+        match writes.recv_timeout(end.saturating_duration_since(Instant::now())) {
+            Ok(refused) => drop(refused),
+            Err(RecvTimeoutError::Timeout) => return Some(()),
+            Err(RecvTimeoutError::Disconnected) => return None,
+        }
+    }
+}
+
+/// Pages of the write-ahead log.
+struct LogPages {
+    in_log: i64,
+    copied: i64,
+}
+
+fn checkpoint(connection: &Connection, mode: &str) -> rusqlite::Result<LogPages> {
+    let mut statement = connection.prepare_cached(&format!("PRAGMA wal_checkpoint({mode})"))?;
+    statement.query_row([], |row| Ok(LogPages { in_log: row.get(1)?, copied: row.get(2)? }))
+}

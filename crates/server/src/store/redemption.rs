@@ -1,0 +1,268 @@
+//! Which chat tokens have been used: single use, across restarts and `kill -9`.
+//!
+//! Memory decides who is first; a winner is told only after a record of it was handed to the kernel, so it survives
+//! the process however that ends. There is no fsync each: a power cut may forget the last moments.
+//!
+//! Layout: `redemptions/END` holds the tokens that expire in the [`REDEMPTION_BUCKET_SECONDS`] before `END` (seconds
+//! since 1970), as records of 24 bytes: the token's id (16, big-endian) and a checksum of it (8, big-endian). A torn
+//! record at the end, or one that the kernel never wrote, fails its checksum and is passed over. One bucket after its
+//! end a file is dropped whole; a token as old as that is refused whether it was ever seen or not.
+//!
+//! Memory: at most 39 bytes a token (16 of id and 1 of the table's own, in a table that is between 7/16 and 7/8 full),
+//! and half as much again while a table grows.
+
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Read};
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::mpsc::Receiver;
+
+use protocol::limit::store::{REDEMPTION_BUCKET_SECONDS, REDEMPTIONS_PER_WRITE_MAX, REDEMPTIONS_WAITING_MAX};
+use protocol::time::UnixMicros;
+use tokio::sync::oneshot;
+
+use super::worker::{Workers, lock};
+use super::{Clock, Location, StoreError};
+
+const FOLDER_NAME: &str = "redemptions";
+const RECORD_BYTES: usize = 24;
+const MICROS_PER_SECOND: i64 = 1_000_000;
+
+/// The end of a bucket, in seconds since 1970.
+type BucketEnd = i64;
+
+/// The bucket in which a token that expires then is kept.
+fn bucket_of(expires: UnixMicros) -> BucketEnd {
+    let number = expires.div_euclid(REDEMPTION_BUCKET_SECONDS * MICROS_PER_SECOND);
+    number.saturating_add(1).saturating_mul(REDEMPTION_BUCKET_SECONDS)
+}
+
+/// The earliest bucket that is still known.
+fn first_kept(now: UnixMicros) -> BucketEnd {
+    bucket_of(now).saturating_sub(REDEMPTION_BUCKET_SECONDS)
+}
+
+/// The used chat tokens.
+pub(super) struct Redemptions {
+    now: Clock,
+    known: Mutex<Known>,
+    /// `None` in memory.
+    recorder: Option<Workers<Record>>,
+}
+
+/// A winner that waits to be told.
+struct Record {
+    token_id: u128,
+    bucket: BucketEnd,
+    first_kept: BucketEnd,
+    recorded: oneshot::Sender<bool>,
+}
+
+impl Redemptions {
+    /// Loads what is on disk.
+    pub(super) fn open(location: &Location, now: Clock) -> Result<Self, StoreError> {
+        let mut known = Known { first_kept: first_kept(now()), buckets: HashMap::new() };
+        let recorder = match location {
+            Location::Memory => None,
+            Location::Folder(folder) => {
+                let folder = folder.join(FOLDER_NAME);
+                let started = start_recorder(folder.clone(), &mut known);
+                Some(started.map_err(|error| {
+                    StoreError::unavailable(format!("cannot use {}: {error}", folder.display()))
+                })?)
+            }
+        };
+        Ok(Self { now, known: Mutex::new(known), recorder })
+    }
+
+    /// True for the first caller ever. A caller that gets an error has burned the token: nobody else can use it
+    /// either, at least until a restart, and nobody has.
+    pub(super) async fn redeem(&self, token_id: u128, expires: UnixMicros) -> Result<bool, StoreError> {
+        let bucket = bucket_of(expires);
+        let first_kept = {
+            let mut known = lock(&self.known);
+            known.forget((self.now)());
+            if !known.insert(bucket, token_id) {
+                return Ok(false);
+            }
+            known.first_kept
+        };
+        let Some(recorder) = &self.recorder else {
+            return Ok(true);
+        };
+        let (recorded, outcome) = oneshot::channel();
+        recorder.submit(Record { token_id, bucket, first_kept, recorded })?;
+        match outcome.await {
+            Ok(true) => Ok(true),
+            Ok(false) | Err(_) => Err(StoreError::unavailable("a redemption could not be written")),
+        }
+    }
+
+    /// Writes what waits and closes the files. Blocks meanwhile.
+    pub(super) fn stop(&self) {
+        if let Some(recorder) = &self.recorder {
+            recorder.stop();
+        }
+    }
+}
+
+/// What is known in memory.
+struct Known {
+    /// Never goes back, even if the clock does: what was forgotten once stays refused.
+    first_kept: BucketEnd,
+    buckets: HashMap<BucketEnd, HashSet<u128>>,
+}
+
+impl Known {
+    fn forget(&mut self, now: UnixMicros) {
+        let first_kept = first_kept(now);
+        if first_kept > self.first_kept {
+            self.first_kept = first_kept;
+            self.buckets.retain(|&end, _| end >= first_kept);
+        }
+    }
+
+    /// False when the token is known, or so old that it might have been.
+    fn insert(&mut self, bucket: BucketEnd, token_id: u128) -> bool {
+        bucket >= self.first_kept && self.buckets.entry(bucket).or_default().insert(token_id)
+    }
+}
+
+fn start_recorder(folder: PathBuf, known: &mut Known) -> io::Result<Workers<Record>> {
+    DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
+    let mut files = BTreeMap::new();
+    for entry in fs::read_dir(&folder)? {
+        let name = entry?.file_name();
+        // Whatever else somebody has put there is not ours to touch.
+        let Some(end) = name.to_str().and_then(|name| name.parse::<BucketEnd>().ok()) else {
+            continue;
+        };
+        let path = bucket_path(&folder, end);
+        if end < known.first_kept {
+            fs::remove_file(path)?;
+            continue;
+        }
+        let (file, token_ids) = BucketFile::open(&path)?;
+        known.buckets.entry(end).or_default().extend(token_ids);
+        files.insert(end, file);
+    }
+    let mut recorder = Recorder { folder, files };
+    let run = move |records: Receiver<Record>| {
+        while let Ok(first) = records.recv() {
+            let batch = std::iter::once(first).chain(records.try_iter()).take(REDEMPTIONS_PER_WRITE_MAX);
+            recorder.record(batch.collect());
+        }
+    };
+    Workers::start_one("store-redemption", REDEMPTIONS_WAITING_MAX, run)
+}
+
+fn bucket_path(folder: &Path, end: BucketEnd) -> PathBuf {
+    folder.join(end.to_string())
+}
+
+/// Writes records, a batch of each bucket at once. A thread of its own: a write may wait when the disk is behind.
+struct Recorder {
+    folder: PathBuf,
+    files: BTreeMap<BucketEnd, BucketFile>,
+}
+
+impl Recorder {
+    fn record(&mut self, batch: Vec<Record>) {
+        if let Some(first_kept) = batch.iter().map(|record| record.first_kept).max() {
+            self.drop_before(first_kept);
+        }
+        let mut by_bucket: BTreeMap<BucketEnd, Vec<Record>> = BTreeMap::new();
+        for record in batch {
+            by_bucket.entry(record.bucket).or_default().push(record);
+        }
+        for (end, records) in by_bucket {
+            let bytes: Vec<u8> = records.iter().flat_map(|record| encode(record.token_id)).collect();
+            let written = self.file(end).and_then(|file| file.append(&bytes));
+            if let Err(error) = &written {
+                tracing::error!(%error, bucket = end, "cannot write which chat tokens were used; they are refused");
+            }
+            for record in records {
+                // The caller may have gone; the token is used all the same.
+                let _ = record.recorded.send(written.is_ok());
+            }
+        }
+    }
+
+    fn file(&mut self, end: BucketEnd) -> io::Result<&mut BucketFile> {
+        match self.files.entry(end) {
+            Entry::Occupied(file) => Ok(file.into_mut()),
+            Entry::Vacant(vacant) => {
+                let (file, _) = BucketFile::open(&bucket_path(&self.folder, end))?;
+                Ok(vacant.insert(file))
+            }
+        }
+    }
+
+    fn drop_before(&mut self, first_kept: BucketEnd) {
+        while let Some(entry) = self.files.first_entry().filter(|entry| *entry.key() < first_kept) {
+            let path = bucket_path(&self.folder, *entry.key());
+            drop(entry.remove());
+            if let Err(error) = fs::remove_file(&path) {
+                // Harmless: the next start tries again.
+                tracing::warn!(%error, path = %path.display(), "cannot remove a file of used chat tokens");
+            }
+        }
+    }
+}
+
+/// The file of a bucket.
+struct BucketFile {
+    file: File,
+    /// Where the next record goes. A write that failed half-way does not move it, so the next one writes over it.
+    length: u64,
+}
+
+impl BucketFile {
+    /// Opens a file, makes it when it is missing, and reads the tokens in it.
+    fn open(path: &Path) -> io::Result<(Self, Vec<u128>)> {
+        let mut file =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes)?;
+        let (records, torn) = bytes.as_chunks::<RECORD_BYTES>();
+        let token_ids: Vec<u128> = records.iter().filter_map(decode).collect();
+        let lost = records.len() - token_ids.len();
+        if lost > 0 || !torn.is_empty() {
+            tracing::warn!(path = %path.display(), lost, torn_bytes = torn.len(), "passed over torn redemptions");
+        }
+        let length = (bytes.len() - torn.len()) as u64;
+        Ok((Self { file, length }, token_ids))
+    }
+
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.file.write_all_at(bytes, self.length)?;
+        self.length += bytes.len() as u64;
+        Ok(())
+    }
+}
+
+fn encode(token_id: u128) -> [u8; RECORD_BYTES] {
+    let mut record = [0; RECORD_BYTES];
+    let (id, sum) = record.split_at_mut(16);
+    id.copy_from_slice(&token_id.to_be_bytes());
+    sum.copy_from_slice(&checksum(token_id).to_be_bytes());
+    record
+}
+
+/// `None` for a record that was not written whole.
+fn decode(record: &[u8; RECORD_BYTES]) -> Option<u128> {
+    let (id, sum) = record.split_first_chunk::<16>()?;
+    let token_id = u128::from_be_bytes(*id);
+    (sum == checksum(token_id).to_be_bytes()).then_some(token_id)
+}
+
+/// FNV-1a of 64 bits: it tells what was torn, not what was forged (who can write this folder owns the server). Zeros,
+/// which is what a block that was never written reads as, do not have the checksum zero.
+fn checksum(token_id: u128) -> u64 {
+    const OFFSET_BASIS: u64 = 0xcbf2_9ce4_8422_2325;
+    const PRIME: u64 = 0x0000_0100_0000_01b3;
+    token_id.to_be_bytes().iter().fold(OFFSET_BASIS, |sum, &byte| (sum ^ u64::from(byte)).wrapping_mul(PRIME))
+}

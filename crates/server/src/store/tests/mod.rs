@@ -1,0 +1,80 @@
+//! Tests of the store through its operations, on every location it can have.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+
+mod resources;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use protocol::arn::Scope;
+use protocol::id::Id;
+use tempfile::TempDir;
+
+use super::{
+    Destination, Location, NewLoggingConfiguration, NewRoom, OrderKey, Page, RoomFilter, RoomSummary,
+    Settings, Store, StoreError, Tags,
+};
+
+/// A store to be tested, and the folder it is in, if any.
+struct Bench {
+    store: Store,
+    _folder: Option<TempDir>,
+}
+
+/// A fresh store of every location.
+async fn benches() -> Vec<Bench> {
+    let folder = TempDir::new().unwrap();
+    let on_disk = open(folder.path()).await;
+    let in_memory = Store::open_with(&Location::Memory, Settings::default()).await.unwrap();
+    vec![Bench { store: on_disk, _folder: Some(folder) }, Bench { store: in_memory, _folder: None }]
+}
+
+async fn open(folder: &Path) -> Store {
+    Store::open_with(&Location::Folder(folder.to_owned()), Settings::default()).await.unwrap()
+}
+
+fn scope(account_id: &str, region: &str) -> Scope {
+    Scope { account_id: account_id.into(), region: region.into() }
+}
+
+fn home() -> Scope {
+    scope("123456789012", "us-west-2")
+}
+
+fn new_room(name: &str) -> NewRoom {
+    NewRoom { name: name.to_owned(), message_rate_max: 10, message_length_max: 500, ..NewRoom::default() }
+}
+
+fn new_logging_configuration(name: &str) -> NewLoggingConfiguration {
+    let destination = Destination::S3("bucket".to_owned());
+    NewLoggingConfiguration { name: name.to_owned(), destination, tags: Tags::new() }
+}
+
+fn tags<const N: usize>(tags: [(&str, &str); N]) -> Tags {
+    BTreeMap::from(tags.map(|(key, value)| (key.to_owned(), value.to_owned())))
+}
+
+fn an_id() -> Id {
+    Id::parse("abcdefghijkl").unwrap()
+}
+
+/// Every page of a list, checked to be as long as it must be, and to promise another exactly when there is one.
+async fn walk(store: &Store, scope: &Scope, filter: &RoomFilter, page_size: usize) -> Vec<RoomSummary> {
+    let mut rooms = Vec::new();
+    let mut after: Option<OrderKey> = None;
+    loop {
+        let Page { entries, next } = store.list_rooms(scope, filter, after, page_size).await.unwrap();
+        assert!(entries.len() <= page_size);
+        assert!(next.is_none() || entries.len() == page_size, "a page that promises more is full");
+        assert_eq!(next, entries.last().map(|last| last.order_key).filter(|_| next.is_some()));
+        rooms.extend(entries);
+        after = next;
+        if after.is_none() {
+            return rooms;
+        }
+    }
+}
+
+fn is_unavailable<T>(result: &Result<T, StoreError>) -> bool {
+    matches!(result, Err(StoreError::Unavailable(_)))
+}
