@@ -186,7 +186,7 @@ impl Crowd {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
             result => result.map_err(Failure::io("poll"))?,
         }
-        for event in events.iter() {
+        for event in &*events {
             let connection = event.token().0;
             if event.is_writable() && !self.connections[connection].unsent.is_empty() {
                 self.flush(connection)?;

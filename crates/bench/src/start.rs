@@ -1,6 +1,6 @@
 //! How long Grandstand takes from the start of its process to its ready line, and what memory it then holds.
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use crate::failure::Failure;
 use crate::peers::{Peer, Setup};
@@ -11,7 +11,7 @@ use crate::report::{Report, Run};
 ///
 /// # Errors
 /// See [`Peer::start`].
-pub fn run(setup: &Setup, rounds: u64, report_file: &PathBuf) -> Result<(), Failure> {
+pub fn run(setup: &Setup, rounds: u64, report_file: &Path) -> Result<(), Failure> {
     let mut report = Report::default();
     for round in 1..=rounds {
         let running = Peer::Grandstand.start(setup)?;

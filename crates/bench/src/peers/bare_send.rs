@@ -48,7 +48,7 @@ pub fn serve() -> Result<(), Failure> {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             result => result.map_err(Failure::io("poll"))?,
         }
-        for event in events.iter() {
+        for event in &events {
             if event.token() == LISTENER {
                 accept_all(&listener, &poll, &mut connections)?;
             } else {
