@@ -50,7 +50,7 @@ pub enum Failure {
         /// The file.
         path: String,
     },
-    /// The command line asks for something impossible.
+    /// The command line asks for something impossible, or the result is no success.
     Arguments(String),
 }
 
@@ -58,6 +58,12 @@ impl Failure {
     /// For `map_err`: names what was being done.
     pub fn io(doing: &'static str) -> impl FnOnce(io::Error) -> Self {
         move |error| Self::Io { doing, error }
+    }
+
+    /// Whether this says that the server did not deliver as it must, rather than that nothing could be measured.
+    #[must_use]
+    pub fn is_void(&self) -> bool {
+        matches!(self, Self::Void(_) | Self::Closed { .. } | Self::Framing(_))
     }
 }
 

@@ -9,7 +9,7 @@ use crate::client::{Clock, Crowd, Received, events};
 use crate::failure::Failure;
 use crate::peers::{Peer, RunningPeer, Setup};
 use crate::process::{Memory, ProcessorTime};
-use crate::report::{Figures, Report, Run};
+use crate::report::{Figures, Report};
 
 const SECOND_NANOS: u64 = 1_000_000_000;
 /// Descriptors that a process keeps for other things than connections.
@@ -50,7 +50,7 @@ pub fn run(plan: &Plan) -> Result<(), Failure> {
             if figures.is_err() {
                 eprintln!("{} said: {}", peer.name(), running.server.log_tail());
             }
-            report.add(Run { round, peer: peer.name(), figures: figures? });
+            report.add_outcome(round, peer.name(), figures)?;
             running.stop()?;
         }
     }

@@ -20,7 +20,7 @@ pub struct Run {
     pub round: u64,
     /// Which peer.
     pub peer: &'static str,
-    /// What came out.
+    /// What came out; empty when the run was void.
     pub figures: Figures,
 }
 
@@ -71,10 +71,11 @@ impl Surroundings {
     #[must_use]
     pub fn read() -> Self {
         let file = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
-        let model = file("/proc/cpuinfo");
-        let model = model.lines().find(|line| line.starts_with("model name")).unwrap_or_default();
+        let processors = file("/proc/cpuinfo");
+        let model = processors.lines().find(|line| line.starts_with("model name")).unwrap_or_default();
         let model = model.split_once(": ").map_or("unknown", |(_, model)| model);
-        let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
+        // Not `available_parallelism`, which counts only the cores that the load generator is pinned to.
+        let cores = processors.lines().filter(|line| line.starts_with("processor")).count();
         let changed = !output("git", &["status", "--porcelain", "--untracked-files=no"]).is_empty();
         let commit = output("git", &["rev-parse", "--short=12", "HEAD"]);
         let facts = vec![
@@ -111,6 +112,26 @@ pub struct Report {
 }
 
 impl Report {
+    /// Adds the outcome of a run, and says it on standard error. A void run has no figures, but is counted.
+    ///
+    /// # Errors
+    /// Failures that do not mean that the run is void.
+    pub fn add_outcome(
+        &mut self,
+        round: u64,
+        peer: &'static str,
+        outcome: Result<Figures, Failure>,
+    ) -> Result<(), Failure> {
+        match outcome {
+            Err(failure) if failure.is_void() => {
+                eprintln!("round {round} {peer}: {failure}");
+                self.runs.push(Run { round, peer, figures: Figures::new() });
+                Ok(())
+            }
+            outcome => outcome.map(|figures| self.add(Run { round, peer, figures })),
+        }
+    }
+
     /// Adds a run, and says so on standard error.
     pub fn add(&mut self, run: Run) {
         let shown = run.figures.iter().take(4).map(|(name, value)| format!("{name} {value:.2}"));
@@ -126,7 +147,8 @@ impl Report {
         let mut peers: Vec<&str> = self.runs.iter().map(|run| run.peer).collect();
         peers.sort_unstable();
         peers.dedup();
-        let names = self.runs.first().map(|run| &run.figures).into_iter().flatten().map(|(name, _)| *name);
+        let valid = self.runs.iter().find(|run| !run.figures.is_empty());
+        let names = valid.map(|run| &run.figures).into_iter().flatten().map(|(name, _)| *name);
         let mut text = format!("{:<28}", "median [least-most]");
         for peer in &peers {
             text.push_str(&format!("{peer:>30}"));
@@ -140,6 +162,12 @@ impl Report {
             }
             text.push('\n');
         }
+        text.push_str(&format!("{:<28}", "void runs"));
+        for peer in &peers {
+            let (void, all) = self.void_runs(peer);
+            text.push_str(&format!("{:>30}", format!("{void} of {all}")));
+        }
+        text.push('\n');
         for name in ratios {
             for peer in peers.iter().filter(|peer| **peer != base) {
                 if let Some(ratio) = self.ratio(peer, base, name) {
@@ -184,6 +212,13 @@ impl Report {
         self.append(&surroundings, path)
     }
 
+    /// How many runs of a peer were void, and how many there were.
+    #[must_use]
+    pub fn void_runs(&self, peer: &str) -> (usize, usize) {
+        let runs = self.runs.iter().filter(|run| run.peer == peer);
+        (runs.clone().filter(|run| run.figures.is_empty()).count(), runs.count())
+    }
+
     fn values(&self, peer: &str, name: &str) -> Vec<f64> {
         self.runs.iter().filter(|run| run.peer == peer).filter_map(|run| value(run, name)).collect()
     }
@@ -208,6 +243,7 @@ fn value(run: &Run, name: &str) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::{Report, Run, Spread};
+    use crate::failure::Failure;
 
     #[test]
     fn a_spread_is_median_least_and_most() {
@@ -228,5 +264,17 @@ mod tests {
         let text = report.to_text("theirs", &["cpu_us"]);
         assert!(text.contains("cpu_us of ours / theirs: 3.00 [2.00-4.00]"), "{text}");
         assert!(text.contains("8.00 [2.00-30.00]"), "{text}");
+    }
+
+    #[test]
+    fn void_runs_are_counted_and_other_failures_end_the_benchmark() {
+        let mut report = Report::default();
+        let void = Failure::Closed { connection: 1, reason: String::new() };
+        assert!(report.add_outcome(1, "ours", Err(void)).is_ok());
+        assert!(report.add_outcome(2, "ours", Ok(vec![("cpu_us", 2.0)])).is_ok());
+        assert!(report.add_outcome(3, "ours", Err(Failure::Arguments(String::new()))).is_err());
+        assert_eq!(report.void_runs("ours"), (1, 2));
+        let text = report.to_text("", &[]);
+        assert!(text.contains("1 of 2") && text.contains("2.00 [2.00-2.00]"), "{text}");
     }
 }

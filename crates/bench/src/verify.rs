@@ -266,13 +266,13 @@ fn sequence_of(payload: &[u8]) -> Option<u64> {
     })
 }
 
-/// Adds a payload to a running hash: folded multiplication, eight bytes at a time, the length last.
+/// Adds a payload to a running hash, eight bytes at a time, the length last. Each step can be undone (an odd factor, a
+/// shift by half), so two streams that differ in one word never end with the same hash.
 fn mix(hash: u64, payload: &[u8]) -> u64 {
     const ODD: u64 = 0x9E37_79B9_7F4A_7C15;
     let fold = |hash: u64, word: u64| {
-        let product = u128::from((hash ^ word) | 1).wrapping_mul(u128::from(ODD));
-        let [low, high] = [product & u128::from(u64::MAX), product >> 64];
-        u64::try_from(low ^ high).unwrap_or(0).rotate_left(23) ^ word
+        let product = (hash ^ word).wrapping_mul(ODD);
+        product ^ (product >> 32)
     };
     let mut hash = hash;
     let mut chunks = payload.chunks_exact(8);

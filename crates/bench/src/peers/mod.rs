@@ -122,12 +122,15 @@ impl RunningPeer {
         }
     }
 
-    /// Stops it.
+    /// Stops it: Grandstand as its run contract says, a peer without such a contract by killing it.
     ///
     /// # Errors
     /// See [`Server::stop`].
     pub fn stop(self) -> Result<(), Failure> {
-        let stopped = self.server.stop();
+        let stopped = match self.peer {
+            Peer::Grandstand => self.server.stop(),
+            Peer::BareSend => Ok(()),
+        };
         drop(self.data_folder);
         stopped
     }
