@@ -104,6 +104,7 @@ impl Audience {
     pub fn remove(&mut self, place: usize) -> [Option<(u32, usize)>; 2] {
         if self.members[place].blocked_since_ms != 0 {
             self.blocked -= 1;
+            self.release_kept();
         }
         // The last member fills the gap. In the visited part of a pass it must not: it would be passed over. There the
         // last visited one fills the gap, and the last of all takes its place just behind the border.
@@ -157,6 +158,14 @@ impl Audience {
         self.log.release(pass.target, pass.slowest);
         self.pass = None;
         Progress::Done
+    }
+
+    /// Frees what was kept for a blocked member, once none is blocked and no pass is to come that would do it.
+    pub fn release_kept(&mut self) {
+        let head = self.log.head();
+        if self.blocked == 0 && self.pass.is_none() && self.log.flushed() == head {
+            self.log.release(head, head);
+        }
     }
 
     /// Whether a pass is under way.

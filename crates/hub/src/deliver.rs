@@ -70,9 +70,7 @@ impl Hub {
             && due <= now_nanos
         {
             self.waiting.pop();
-            if self.audiences.get(index).is_some_and(|audience| audience.scheduled) {
-                self.ready.push_back(index);
-            }
+            self.ready.push_back(index);
         }
         for _ in 0..self.ready.len() {
             offer.deadline_nanos = clock() + quantum_nanos;
@@ -87,9 +85,7 @@ impl Hub {
         C: Fn() -> u64,
     {
         let Some(index) = self.ready.pop_front() else { return };
-        let Some(audience) = self.audiences.get_mut(index).filter(|audience| audience.scheduled) else {
-            return;
-        };
+        let audience = &mut self.audiences[index];
         if !audience.is_passing() {
             audience.passed_at = Some((offer.clock)());
         }
@@ -97,7 +93,9 @@ impl Hub {
             Progress::Yielded => self.ready.push_back(index),
             Progress::Done => {
                 audience.scheduled = false;
-                if audience.log.head() > audience.log.flushed() {
+                if audience.members.is_empty() {
+                    self.forget_if_empty(index);
+                } else if audience.log.head() > audience.log.flushed() {
                     self.schedule((offer.clock)(), index);
                 }
             }
@@ -135,7 +133,10 @@ impl Hub {
                     member.blocked_since_ms = was_blocked;
                 }
                 audience.blocked += usize::from(member.blocked_since_ms != 0);
-                audience.blocked -= usize::from(was_blocked != 0);
+                if was_blocked != 0 {
+                    audience.blocked -= 1;
+                    audience.release_kept();
+                }
             }
             None => {
                 while session.private.is_some() && write_private(&mut session.private, connection, offer) {}
@@ -182,6 +183,7 @@ where
                 }
             }
         }
+        private.bytes -= bytes.len() as u64;
         private.frames.pop_front();
         private.offset = 0;
     }

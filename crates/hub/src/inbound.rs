@@ -1,7 +1,8 @@
 //! From the bytes of one client to its messages: fragments put together, UTF-8 checked, control frames in between.
 //!
 //! Promises: a connection that is idle between messages costs nothing here (no buffer is kept); what is kept of an
-//! unfinished message never exceeds the limit; text is refused at the first fragment that cannot be UTF-8.
+//! unfinished message never exceeds the limit; text is refused at the first fragment that cannot be UTF-8; a fragment costs
+//! no more work than its own length, however many there are.
 
 use protocol::close::{CloseCode, is_sendable};
 use protocol::limit::edge::MESSAGE_BYTES_MAX;
@@ -29,6 +30,8 @@ pub enum Incoming<'a> {
 pub struct Inbound {
     /// Fragments so far; `None` when the next data frame begins a message.
     message: Option<Vec<u8>>,
+    /// How much of it is known to be UTF-8: all but at most the three bytes of a character cut in two.
+    checked: usize,
 }
 
 impl Inbound {
@@ -79,15 +82,24 @@ impl Inbound {
             (_, None) => self.message = Some(frame.payload.to_vec()),
             (_, Some(message)) => message.extend_from_slice(frame.payload),
         }
-        let message = self.message.as_deref().unwrap_or_default();
-        match (std::str::from_utf8(message), frame.fin) {
-            (Ok(text), true) => {
-                take(Incoming::Text(text));
-                self.message = None;
-            }
-            // A character may be cut in two by a fragment, but not by the end of the message.
-            (Err(error), fin) if fin || error.error_len().is_some() => return Err(CloseCode::InvalidPayload),
-            _ => {}
+        if frame.fin { self.finish(take) } else { self.check_beginning() }
+    }
+
+    fn finish(&mut self, take: impl FnOnce(Incoming<'_>)) -> Result<(), CloseCode> {
+        let message = std::mem::take(self).message.unwrap_or_default();
+        let text = std::str::from_utf8(&message).map_err(|_| CloseCode::InvalidPayload)?;
+        take(Incoming::Text(text));
+        Ok(())
+    }
+
+    /// A character may be cut in two by a fragment, though not by the end of the message.
+    fn check_beginning(&mut self) -> Result<(), CloseCode> {
+        let rest =
+            self.message.as_deref().and_then(|message| message.get(self.checked..)).unwrap_or_default();
+        match std::str::from_utf8(rest) {
+            Ok(text) => self.checked += text.len(),
+            Err(error) if error.error_len().is_some() => return Err(CloseCode::InvalidPayload),
+            Err(error) => self.checked += error.valid_up_to(),
         }
         Ok(())
     }
@@ -166,6 +178,29 @@ mod tests {
         );
         check(&[(false, TEXT, "é".as_bytes().split_at(1).0), (true, MORE, &[0xA9])], Ok(&["text é"]));
         check(&[(true, Opcode::Pong, b"")], Ok(&["pong"]));
+    }
+
+    #[test]
+    fn characters_may_be_cut_anywhere_and_are_checked_as_they_come() {
+        let text = "aé€😀".repeat(3);
+        let bytes: Vec<&[u8]> = text.as_bytes().chunks(1).collect();
+        let mut frames = vec![(false, TEXT, bytes[0])];
+        for byte in &bytes[1..] {
+            frames.push((false, MORE, byte));
+            frames.push((false, MORE, b""));
+        }
+        for cut in [frames.len() - 2, frames.len() - 4] {
+            let mut cut_short = frames[..cut].to_vec();
+            cut_short.push((true, MORE, b""));
+            check(&cut_short, Err(CloseCode::InvalidPayload));
+        }
+        let mut wrong = frames.clone();
+        wrong.push((false, MORE, &[0x80]));
+        check(&wrong, Err(CloseCode::InvalidPayload));
+        frames.push((true, MORE, b"!"));
+        check(&frames, Ok(&[&format!("text {text}!")]));
+        frames.push((true, TEXT, b"next"));
+        check(&frames, Ok(&[&format!("text {text}!"), "text next"]));
     }
 
     #[test]

@@ -37,10 +37,11 @@ mod sweep;
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::hash::{BuildHasherDefault, DefaultHasher};
 
 use protocol::close::CloseCode;
 use protocol::id::Id;
-use protocol::limit::edge::SESSION_END_GRACE_SECONDS;
+use protocol::limit::edge::{LAG_BYTES_MAX, SESSION_END_GRACE_SECONDS};
 use protocol::messaging::{Refusal, encode_error};
 use slab::Slab;
 
@@ -94,8 +95,9 @@ pub struct Counters {
 pub struct Hub {
     settings: Settings,
     random: Random,
-    /// Rooms whose home is this shard.
-    homes: HashMap<RoomKey, Home>,
+    /// Rooms whose home is this shard. They are walked through, so the order must be the same in every run of a
+    /// simulation. Fixed keys of the hash are no risk: room ids are random and the server's own.
+    homes: HashMap<RoomKey, Home, BuildHasherDefault<DefaultHasher>>,
     /// Rooms with members on this shard.
     audiences: Slab<Audience>,
     audience_by_room: HashMap<RoomKey, usize>,
@@ -120,7 +122,7 @@ impl Hub {
         Self {
             random: Random::from_seed(settings.seed),
             settings,
-            homes: HashMap::new(),
+            homes: HashMap::default(),
             audiences: Slab::new(),
             audience_by_room: HashMap::new(),
             sessions: Slab::new(),
@@ -147,7 +149,8 @@ impl Hub {
     }
 
     /// On the shard that was chosen: makes the connection a member of its room. Its index is the one by which sockets
-    /// and effects name it. The greeting goes out with the next [`Hub::flush`].
+    /// and effects name it; since an index is used again, all effects must have been carried out before. The greeting
+    /// goes out with the next [`Hub::flush`].
     pub fn adopt(&mut self, now: Now, join: Join) -> u32 {
         self.generation = self.generation.wrapping_add(1);
         let grant = Grant {
@@ -255,15 +258,23 @@ impl Hub {
         Id::from_random(self.random.next_u128())
     }
 
-    /// Queues a frame for one connection alone: after all frames of the room that came before it, and at once.
+    /// Queues a frame for one connection alone: after all frames of the room that came before it, and at once. A peer
+    /// that makes the server answer and does not read the answers is dropped before they pile up.
     fn send_private(&mut self, connection: u32, frame: Vec<u8>) {
         let Some(session) = self.sessions.get_mut(slot(connection)) else { return };
         if matches!(session.phase, Phase::Closing { .. }) {
             return;
         }
+        if session.private_bytes() + frame.len() as u64 > LAG_BYTES_MAX {
+            self.drop_slow(connection);
+            return;
+        }
+        // If something waits already, a write is due or the socket is full: no need to try once more for each frame.
+        if session.private.is_none() {
+            self.urgent.push(connection);
+        }
         let at = session.seat.map_or(0, |seat| self.audiences[seat.audience].log.head());
         session.push_private(at, frame);
-        self.urgent.push(connection);
     }
 
     /// Ends a session with a Close frame: what its room has sent so far is still written, then the Close, then nothing.
@@ -315,16 +326,23 @@ impl Hub {
             }
         }
         let room = audience.key.clone();
-        if audience.members.is_empty() {
-            self.audience_by_room.remove(&room);
-            self.audiences.remove(seat.audience);
-        }
+        self.forget_if_empty(seat.audience);
         let home = room.home(self.settings.shards);
         if home == self.settings.shard {
             self.left(&room, home);
         } else {
             let shard = self.settings.shard;
             self.effects.push_back(Effect::Send(home, Message::Left { room, shard }));
+        }
+    }
+
+    /// Forgets the audience of a room that everybody has left. While a pass is due it stays: the pass is noted by its
+    /// slot, which another room would get.
+    fn forget_if_empty(&mut self, index: usize) {
+        let audience = &self.audiences[index];
+        if audience.members.is_empty() && !audience.scheduled {
+            self.audience_by_room.remove(&audience.key);
+            self.audiences.remove(index);
         }
     }
 
@@ -349,6 +367,13 @@ const fn slot(connection: u32) -> usize {
 }
 
 impl Hub {
+    /// How much memory the log of a room holds here, in bytes; `None` when the room has no members here.
+    #[must_use]
+    pub fn room_log_bytes(&self, room: &RoomKey) -> Option<usize> {
+        let audience = self.audience_by_room.get(room)?;
+        Some(self.audiences[*audience].log.capacity_bytes())
+    }
+
     /// How many bytes wait to be written to a connection; `None` when there is no such connection.
     #[must_use]
     pub fn lag_bytes(&self, connection: u32) -> Option<u64> {

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use protocol::limit::edge::LAG_BYTES_MAX;
 use protocol::messaging::{Action, RATE_EXCEEDED, Refusal, SESSION_EXPIRED, forbidden, parse_request};
 
 use crate::frame::{Opcode, encode, encode_close};
@@ -50,19 +49,12 @@ impl Hub {
     fn take(&mut self, now: Now, connection: u32, incoming: &Incoming<'_>) {
         match incoming {
             Incoming::Text(text) => self.request(now, connection, text),
-            Incoming::Ping(payload) => self.pong(connection, payload),
+            Incoming::Ping(payload) => self.send_private(connection, encode(Opcode::Pong, payload)),
             Incoming::Pong => {}
             Incoming::Close(code) => {
                 let reply = code.map_or_else(|| encode(Opcode::Close, &[]), |code| encode_close(code, ""));
                 self.close(now, connection, reply);
             }
-        }
-    }
-
-    /// A client that pings and does not read gets no more pongs than fit into its lag.
-    fn pong(&mut self, connection: u32, payload: &[u8]) {
-        if self.lag_bytes(connection).is_some_and(|lag| lag <= LAG_BYTES_MAX) {
-            self.send_private(connection, encode(Opcode::Pong, payload));
         }
     }
 

@@ -106,15 +106,18 @@ impl Session {
 
     /// Queues bytes for this connection alone, to be written once its cursor has reached `at`.
     pub fn push_private(&mut self, at: Position, bytes: Vec<u8>) {
-        self.private.get_or_insert_default().frames.push_back((at, bytes));
+        let private = self.private.get_or_insert_default();
+        private.bytes += bytes.len() as u64;
+        match private.frames.back_mut() {
+            Some((last_at, last)) if *last_at == at => last.extend_from_slice(&bytes),
+            _ => private.frames.push_back((at, bytes)),
+        }
     }
 
     /// Bytes that wait for this connection alone.
     #[must_use]
     pub fn private_bytes(&self) -> u64 {
-        self.private
-            .as_ref()
-            .map_or(0, |private| private.frames.iter().map(|(_, bytes)| bytes.len() as u64).sum())
+        self.private.as_ref().map_or(0, |private| private.bytes)
     }
 
     /// Whether the last bytes have been written and the writing side is to be shut down now; true only once.
@@ -132,8 +135,10 @@ impl Session {
 /// Bytes for one connection alone, each at its place between the frames of the room log.
 #[derive(Debug, Default)]
 pub struct Private {
-    /// Log position at which to write, and what; positions ascend.
+    /// Log position at which to write, and what; positions ascend, frames with the same one are joined.
     pub frames: VecDeque<(Position, Vec<u8>)>,
+    /// How many bytes that is altogether, the written part of the first one included.
+    pub bytes: u64,
     /// How much of the first one has been written.
     pub offset: usize,
 }

@@ -43,7 +43,6 @@ impl Hub {
         for connection in slow {
             self.drop_slow(connection);
         }
-        self.drop_deaf();
         let effects = &mut self.effects;
         self.homes.retain(|room, home| {
             if home.is_unconfirmed() {
@@ -81,18 +80,6 @@ impl Hub {
             }
         }
     }
-
-    /// A connection that makes the server answer and does not read the answers.
-    fn drop_deaf(&mut self) {
-        let sessions = self.sessions.iter();
-        let flooded: Vec<u32> = sessions
-            .filter(|(_, session)| session.private.is_some() && session.private_bytes() > LAG_BYTES_MAX)
-            .map(|(index, _)| u32::try_from(index).unwrap_or(u32::MAX))
-            .collect();
-        for connection in flooded {
-            self.drop_slow(connection);
-        }
-    }
 }
 
 fn due(session: &Session, now: Now, seconds: u64) -> Due {
@@ -108,13 +95,19 @@ fn due(session: &Session, now: Now, seconds: u64) -> Due {
     }
 }
 
+/// How long ago `since_ms` was. A sweep may have read the clock before the flush in which the member was blocked; then
+/// the difference wraps, and is as good as nothing.
+fn blocked_ms(now_ms: u32, since_ms: u32) -> u64 {
+    let elapsed = now_ms.wrapping_sub(since_ms);
+    if elapsed > u32::MAX / 2 { 0 } else { u64::from(elapsed) }
+}
+
 fn slow_members(audience: &Audience, now_ms: u32) -> Vec<u32> {
     let head = audience.log.head();
     let members = audience.members.iter().filter(|member| member.blocked_since_ms != 0);
     members
         .filter(|member| {
-            let blocked_ms = u64::from(now_ms.wrapping_sub(member.blocked_since_ms));
-            head - member.cursor > LAG_BYTES_MAX || blocked_ms > LAG_MS_MAX
+            head - member.cursor > LAG_BYTES_MAX || blocked_ms(now_ms, member.blocked_since_ms) > LAG_MS_MAX
         })
         .map(|member| member.connection)
         .collect()

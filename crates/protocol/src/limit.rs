@@ -64,6 +64,8 @@ pub mod edge {
     pub const MESSAGE_BYTES_MAX: usize = 16 * 1_024;
     /// Longest head of a handshake, in bytes; beyond it 431.
     pub const HANDSHAKE_BYTES_MAX: usize = 16 * 1_024;
+    /// Connections that may wait in the kernel to be accepted; it may allow fewer.
+    pub const LISTEN_BACKLOG: i32 = 4_096;
     /// How long a handshake is held while the store cannot answer, in seconds; beyond it 503. Official SDKs give up
     /// for good after four refused handshakes within milliseconds, so waiting is better than refusing.
     pub const HANDSHAKE_HOLD_SECONDS_MAX: u64 = 60;

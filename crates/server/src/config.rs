@@ -29,7 +29,7 @@ use self::kind::{
     AccessKey, Address, Digits, FilePath, Kind, Networks, OneOf, Optional, Secret, StoreAddress, Text, Whole,
 };
 pub use self::manual::manual;
-pub use self::network::TrustedProxies;
+pub use self::network::{Network, NetworkError, TrustedProxies};
 use self::source::Reader;
 pub use self::source::{ConfigError, Flag, Loaded, Sources, load};
 
@@ -129,7 +129,7 @@ settings! {
         /// a quiet room leaves at once all the same; 0 switches gathering off.
         coalescing_window_ms: u64 = Whole { from: 0, to: 1_000, unit: "milliseconds" }, "40";
         /// How many threads serve connections. Unset: one for each available core.
-        shards: Option<u64> = Optional(Whole { from: 1, to: 256, unit: "threads" }), "";
+        shards: Option<u64> = Optional(Whole { from: 1, to: 64, unit: "threads" }), "";
     }
 }
 

@@ -6,7 +6,6 @@
 //! - A pair that was shown to the user is on disk (fsynced), unless the store itself keeps nothing.
 //! - The file can be read by its owner only; one that others can read is refused rather than used.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -25,24 +24,18 @@ const FILE_NAME: &str = "root-credentials.json";
 /// A file of ours has about 120 bytes; a longer one is none of ours.
 const FILE_BYTES_MAX: u64 = 4_096;
 
-/// All credentials there are.
+/// Who may sign requests: so far the root user only, who may do everything.
 #[derive(Clone, Debug)]
 pub struct Credentials {
-    by_access_key: HashMap<Box<str>, Credential>,
+    /// The root user's pair of keys.
+    pub root: Credential,
 }
 
 impl Credentials {
     /// The credential of an access key.
     #[must_use]
     pub fn find(&self, access_key_id: &str) -> Option<&Credential> {
-        self.by_access_key.get(access_key_id)
-    }
-}
-
-impl FromIterator<Credential> for Credentials {
-    fn from_iter<T: IntoIterator<Item = Credential>>(credentials: T) -> Self {
-        let by_access_key = credentials.into_iter().map(|one| (one.access_key_id.clone(), one)).collect();
-        Self { by_access_key }
+        Some(&self.root).filter(|root| &*root.access_key_id == access_key_id)
     }
 }
 
@@ -96,14 +89,9 @@ impl std::error::Error for CredentialsError {}
 /// # Errors
 /// See [`CredentialsError`].
 pub fn open(config: &Config) -> Result<FirstCredentials, CredentialsError> {
-    let of_pair = |(access_key_id, secret_key)| Credential {
-        access_key_id,
-        secret_key,
-        account_id: config.account_id.clone(),
-    };
     let set = config.root.access_key_id.clone().zip(config.root.secret_access_key.clone());
     let path = config.data_dir.join(FILE_NAME);
-    let (pair, is_new) = match (set, config.store.url) {
+    let ((access_key_id, secret_key), is_new) = match (set, config.store.url) {
         (Some(pair), _) => (pair, false),
         (None, StoreUrl::Memory) => (make_pair()?, true),
         (None, StoreUrl::DataDir) => match read_pair(&path)? {
@@ -116,9 +104,9 @@ pub fn open(config: &Config) -> Result<FirstCredentials, CredentialsError> {
             }
         },
     };
-    let credential = of_pair(pair);
-    let made = is_new.then(|| credential.clone());
-    Ok(FirstCredentials { credentials: [credential].into_iter().collect(), made })
+    let root = Credential { access_key_id, secret_key, account_id: config.account_id.clone() };
+    let made = is_new.then(|| root.clone());
+    Ok(FirstCredentials { credentials: Credentials { root }, made })
 }
 
 type Pair = (Box<str>, SecretKey);
@@ -253,7 +241,6 @@ mod tests {
         let FirstCredentials { credentials, made } = open(&config(folder.path(), &root)).unwrap();
         assert!(made.is_none());
         assert_eq!(credentials.find("AKID").unwrap().secret_key.expose(), "secret");
-        assert_eq!(credentials.by_access_key.len(), 1);
     }
 
     #[test]

@@ -1,2 +1,89 @@
-//! x
-fn main() {}
+//! `grandstand`: read the command line and the settings, start a node, say that it is ready, wait for a signal, drain.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use server::cli::{self, Request};
+use server::config::{self, Config, Flag, Sources};
+use server::node::Node;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+/// A stop takes no longer than this, whatever is under way; supervisors begin to kill after ten seconds.
+const DRAIN_TIME_MAX: Duration = Duration::from_secs(9);
+
+fn main() -> ExitCode {
+    let request = match cli::parse(std::env::args_os()) {
+        Ok(request) => request,
+        Err(error) => error.exit(),
+    };
+    match request {
+        Request::ConfigDocs => {
+            print!("{}", config::manual());
+            ExitCode::SUCCESS
+        }
+        Request::Serve { config_file, flags } => serve(config_file, flags),
+    }
+}
+
+fn serve(config_file: Option<std::path::PathBuf>, flags: Vec<Flag>) -> ExitCode {
+    let sources = Sources { flags, variables: variables(), file: config_file };
+    let loaded = match config::load(&sources) {
+        Ok(loaded) => loaded,
+        Err(error) => return fail(&error),
+    };
+    start_log(&loaded.config);
+    for warning in &loaded.warnings {
+        tracing::warn!("{warning}");
+    }
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&error),
+    };
+    let outcome = runtime.block_on(run(&loaded.config));
+    // What has not ended by now is given up; it has had its time.
+    runtime.shutdown_background();
+    outcome
+}
+
+async fn run(config: &Config) -> ExitCode {
+    let (mut terminate, mut interrupt) =
+        match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
+            (Ok(terminate), Ok(interrupt)) => (terminate, interrupt),
+            (Err(error), _) | (_, Err(error)) => return fail(&error),
+        };
+    let node = match Node::start(config).await {
+        Ok(node) => node,
+        Err(error) => return fail(&error),
+    };
+    println!("{}", node.ready_line());
+    tracing::info!("ready");
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tracing::info!("stopping");
+    if tokio::time::timeout(DRAIN_TIME_MAX, node.drain()).await.is_err() {
+        tracing::warn!("not everything has ended in time; stopping all the same");
+    }
+    ExitCode::SUCCESS
+}
+
+/// Variables that are no text cannot be settings of ours.
+fn variables() -> Vec<(String, String)> {
+    let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
+        Some((name.into_string().ok()?, value.into_string().ok()?))
+    };
+    std::env::vars_os().filter_map(text).collect()
+}
+
+fn start_log(config: &Config) {
+    let filter = EnvFilter::builder().parse_lossy(&config.log.filter);
+    let ansi = std::io::IsTerminal::is_terminal(&std::io::stderr());
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(ansi).with_writer(std::io::stderr).init();
+}
+
+fn fail(error: &dyn std::fmt::Display) -> ExitCode {
+    eprintln!("grandstand: {error}");
+    ExitCode::FAILURE
+}

@@ -1,31 +1,45 @@
 //! Every metric of the server, its labels and its meaning. `GET /metrics` on the admin port shows them in the text
 //! format of Prometheus.
 //!
-//! Labels come from closed sets, so the number of series is bounded.
+//! Labels come from closed sets, so the number of series is bounded. What happens on a shard is counted there
+//! ([`Figures`]) and summed up when somebody asks.
+
+mod figures;
 
 use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::registry::Registry;
+use prometheus_client::registry::{Metric, Registry};
+
+pub use self::figures::Figures;
 
 /// The metrics; share them behind an `Arc`.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
+    shards: Vec<Arc<Figures>>,
     /// `grandstand_api_requests_total{operation,result}`: requests to the control plane that were answered.
     pub api_requests: Family<ApiRequest, Counter>,
-    /// `grandstand_connections`: open chat connections.
-    pub connections: Gauge,
-    /// `grandstand_deliveries_total`: frames that were written to a connection.
-    pub deliveries: Counter,
-    /// `grandstand_slow_readers_dropped_total`: connections that fell too far behind their room.
-    pub slow_readers_dropped: Counter,
     /// `grandstand_handshakes_refused_total{status}`: handshakes of the messaging edge that were refused.
     pub handshakes_refused: Family<HandshakeRefusal, Counter>,
+    /// `grandstand_connections`: open chat connections.
+    connections: Gauge,
+    /// `grandstand_messaging_requests_total{action}`: what clients asked for over their sockets, also in vain.
+    messaging_requests: Family<MessagingRequest, Counter>,
+    /// `grandstand_deliveries_total`: frames times the connections they went to.
+    deliveries: Counter,
+    /// `grandstand_slow_readers_dropped_total`: connections that fell too far behind their room.
+    slow_readers_dropped: Counter,
+    /// `grandstand_dead_peers_dropped_total`: connections of which nothing was heard any more.
+    dead_peers_dropped: Counter,
+    /// `grandstand_review_fallbacks_total`: messages that took their room's fallback result.
+    review_fallbacks: Counter,
 }
 
 /// Labels of [`Metrics::api_requests`].
@@ -44,38 +58,76 @@ pub struct HandshakeRefusal {
     pub status: u16,
 }
 
-impl Default for Metrics {
-    fn default() -> Self {
-        let mut registry = Registry::with_prefix("grandstand");
-        let api_requests = Family::default();
-        registry.register("api_requests", "Control-plane requests answered", api_requests.clone());
-        let connections = Gauge::default();
-        registry.register("connections", "Open chat connections", connections.clone());
-        let deliveries = Counter::default();
-        registry.register("deliveries", "Frames written to a connection", deliveries.clone());
-        let slow_readers_dropped = Counter::default();
-        registry.register(
-            "slow_readers_dropped",
-            "Connections dropped because they fell too far behind their room",
-            slow_readers_dropped.clone(),
-        );
-        let handshakes_refused = Family::default();
-        registry.register("handshakes_refused", "Chat handshakes refused", handshakes_refused.clone());
-        Self { registry, api_requests, connections, deliveries, slow_readers_dropped, handshakes_refused }
-    }
+/// Labels of `grandstand_messaging_requests_total`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct MessagingRequest {
+    /// Name of the action, or `none`.
+    action: &'static str,
 }
 
 impl Metrics {
+    /// The metrics of a server with so many shards.
+    #[must_use]
+    pub fn new(shards: usize) -> Self {
+        let mut registry = Registry::with_prefix("grandstand");
+        Self {
+            shards: (0..shards).map(|_| Arc::default()).collect(),
+            api_requests: register(&mut registry, "api_requests", "Control-plane requests answered"),
+            handshakes_refused: register(&mut registry, "handshakes_refused", "Chat handshakes refused"),
+            connections: register(&mut registry, "connections", "Open chat connections"),
+            messaging_requests: register(&mut registry, "messaging_requests", "Requests of chat clients"),
+            deliveries: register(&mut registry, "deliveries", "Frames times connections they went to"),
+            slow_readers_dropped: register(&mut registry, "slow_readers_dropped", "Connections too far behind"),
+            dead_peers_dropped: register(&mut registry, "dead_peers_dropped", "Connections not heard of any more"),
+            review_fallbacks: register(&mut registry, "review_fallbacks", "Messages not reviewed by a handler"),
+            registry,
+        }
+    }
+
+    /// The figures of a shard, for its own use.
+    #[must_use]
+    pub fn shard(&self, index: usize) -> Arc<Figures> {
+        self.shards.get(index).cloned().unwrap_or_default()
+    }
+
     /// All metrics as text.
     ///
     /// # Errors
     ///
     /// Never, as long as memory lasts.
     pub fn encode(&self) -> Result<String, fmt::Error> {
+        self.sum_up();
         let mut text = String::new();
         encode(&mut text, &self.registry)?;
         Ok(text)
     }
+
+    fn sum_up(&self) {
+        let counters: Vec<hub::Counters> = self.shards.iter().map(|shard| shard.counters()).collect();
+        let sum = |count: fn(&hub::Counters) -> u64| counters.iter().map(count).sum::<u64>();
+        let set = |counter: &Counter, value: u64| counter.inner().store(value, Ordering::Relaxed);
+        let connections = self.shards.iter().map(|shard| shard.connections()).sum::<u64>();
+        self.connections.set(i64::try_from(connections).unwrap_or(i64::MAX));
+        set(&self.deliveries, sum(|shard| shard.deliveries));
+        set(&self.slow_readers_dropped, sum(|shard| shard.slow_readers_dropped));
+        set(&self.dead_peers_dropped, sum(|shard| shard.dead_peers_dropped));
+        set(&self.review_fallbacks, sum(|shard| shard.review_fallbacks));
+        let requests = [
+            ("SEND_MESSAGE", sum(|shard| shard.send_message_requests)),
+            ("DELETE_MESSAGE", sum(|shard| shard.delete_message_requests)),
+            ("DISCONNECT_USER", sum(|shard| shard.disconnect_user_requests)),
+            ("none", sum(|shard| shard.invalid_requests)),
+        ];
+        for (action, count) in requests {
+            set(&self.messaging_requests.get_or_create(&MessagingRequest { action }), count);
+        }
+    }
+}
+
+fn register<M: Metric + Clone + Default>(registry: &mut Registry, name: &str, help: &str) -> M {
+    let metric = M::default();
+    registry.register(name, help, metric.clone());
+    metric
 }
 
 #[cfg(test)]
@@ -84,15 +136,15 @@ mod tests {
 
     #[test]
     fn metrics_are_shown_as_text() {
-        let metrics = Metrics::default();
+        let metrics = Metrics::new(2);
         metrics.api_requests.get_or_create(&ApiRequest { operation: "GetRoom", result: "ok" }).inc();
         metrics.handshakes_refused.get_or_create(&HandshakeRefusal { status: 401 }).inc();
-        metrics.connections.set(2);
         let text = metrics.encode().unwrap_or_default();
         for line in [
             "grandstand_api_requests_total{operation=\"GetRoom\",result=\"ok\"} 1\n",
             "grandstand_handshakes_refused_total{status=\"401\"} 1\n",
-            "grandstand_connections 2\n",
+            "grandstand_connections 0\n",
+            "grandstand_messaging_requests_total{action=\"SEND_MESSAGE\"} 0\n",
             "grandstand_deliveries_total 0\n",
             "grandstand_slow_readers_dropped_total 0\n",
         ] {

@@ -8,7 +8,7 @@ mod inbox;
 use std::sync::Arc;
 
 use hub::message::{Busy, Delivery, Message, Reply, RoomKey, RoomSettings, ShardIndex, ShardSet, Verdict};
-use protocol::arn::Scope;
+use protocol::arn::{Arn, Scope};
 use protocol::id::Id;
 use tokio::sync::oneshot;
 
@@ -52,8 +52,10 @@ impl Bus {
     /// [`PublishError::Busy`] when the room's home shard, or one with members, has too much under way.
     pub async fn publish(&self, room: &Room, publication: Publication) -> Result<Id, PublishError> {
         let (sender, receiver) = oneshot::channel();
-        // The receiver is gone when the caller has given up; then nobody wants the answer.
-        let reply = Reply::new(move |result| drop(sender.send(result)));
+        let reply = Reply::new(move |result| {
+            // The receiver is gone when the caller has given up; then nobody wants the answer.
+            let _ = sender.send(result);
+        });
         let room = room_key(&room.scope, room.id);
         let home = self.home(&room);
         let message = Message::Publish { room, publication: Box::new(publication), reply };
@@ -73,8 +75,10 @@ impl Bus {
     }
 
     /// Tells open connections that their room is gone (they stay open; publishing gets 404 from now on).
-    pub async fn room_deleted(&self, scope: &Scope, id: Id) {
-        let room = room_key(scope, id);
+    pub async fn room_deleted(&self, room: &Arn) {
+        // An id that was never handed out names no room that anybody could be connected to.
+        let Some(id) = room.id() else { return };
+        let room = room_key(room.scope(), id);
         let home = self.home(&room);
         self.inbox(home).push(Message::RoomDeleted { room }).await;
     }

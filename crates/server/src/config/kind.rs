@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use protocol::sigv4::SecretKey;
 use toml::Value;
 
-use super::network::{Network, TrustedProxies};
+use super::network::TrustedProxies;
 
 /// The value of a setting before its kind has looked at it.
 #[derive(Clone, Copy)]
@@ -209,11 +209,9 @@ impl Kind for Networks {
         match raw {
             Raw::Text(text) => {
                 let entries = text.split(',').map(str::trim).filter(|entry| !entry.is_empty());
-                entries.map(Network::parse).collect()
+                entries.map(|entry| entry.parse().ok()).collect()
             }
-            Raw::Toml(value) => {
-                value.as_array()?.iter().map(|entry| Network::parse(entry.as_str()?)).collect()
-            }
+            Raw::Toml(value) => value.as_array()?.iter().map(|entry| entry.as_str()?.parse().ok()).collect(),
         }
     }
 }

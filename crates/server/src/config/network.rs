@@ -1,31 +1,39 @@
 //! IP networks, and whose word about a client's address is taken.
 
 use std::net::IpAddr;
+use std::str::FromStr;
 
 /// An address, or all addresses that begin with the same bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Network {
+pub struct Network {
     address: IpAddr,
     prefix_bits: u32,
 }
 
-impl Network {
+/// The text is no network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NetworkError;
+
+impl FromStr for Network {
+    type Err = NetworkError;
+
     /// Reads `10.1.2.3`, `10.0.0.0/8`, `::1` or `fd00::/8`.
-    pub(super) fn parse(text: &str) -> Option<Self> {
+    fn from_str(text: &str) -> Result<Self, NetworkError> {
         let (address, prefix) = match text.split_once('/') {
             Some((address, prefix)) => (address, Some(prefix)),
             None => (text, None),
         };
-        let address: IpAddr = address.parse().ok()?;
+        let address: IpAddr = address.parse().map_err(|_no_address| NetworkError)?;
         let bits_max = if address.is_ipv4() { 32 } else { 128 };
-        let is_number = |text: &&str| text.bytes().all(|byte| byte.is_ascii_digit());
-        let prefix_bits = match prefix {
-            Some(prefix) => Some(prefix).filter(is_number)?.parse().ok().filter(|bits| *bits <= bits_max)?,
-            None => bits_max,
-        };
-        Some(Self { address, prefix_bits })
+        // Digits only: a number may also be written with a sign.
+        let read =
+            |prefix: &str| prefix.bytes().all(|byte| byte.is_ascii_digit()).then(|| prefix.parse().ok())?;
+        let prefix_bits = prefix.map_or(Some(bits_max), read).filter(|bits| *bits <= bits_max);
+        Ok(Self { address, prefix_bits: prefix_bits.ok_or(NetworkError)? })
     }
+}
 
+impl Network {
     fn contains(&self, address: IpAddr) -> bool {
         match (self.address, address) {
             (IpAddr::V4(own), IpAddr::V4(other)) => {
@@ -69,13 +77,13 @@ impl FromIterator<Network> for TrustedProxies {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
-    use super::{Network, TrustedProxies};
+    use super::{Network, NetworkError, TrustedProxies};
 
     #[test]
     fn a_network_holds_its_addresses() {
         let proxies: TrustedProxies = ["10.0.0.0/8", "192.168.1.7", "fd00::/8", "::1"]
             .into_iter()
-            .map(|text| Network::parse(text).unwrap())
+            .map(|text| text.parse::<Network>().unwrap())
             .collect();
         for (address, expected) in [
             ("10.255.0.1", true),
@@ -90,7 +98,7 @@ mod tests {
         ] {
             assert_eq!(proxies.contain(address.parse().unwrap()), expected, "{address}");
         }
-        assert!(Network::parse("0.0.0.0/0").unwrap().contains("1.2.3.4".parse().unwrap()));
+        assert!("0.0.0.0/0".parse::<Network>().unwrap().contains("1.2.3.4".parse().unwrap()));
     }
 
     #[test]
@@ -98,7 +106,7 @@ mod tests {
         for text in
             ["", "localhost", "10.0.0", "10.0.0.0/33", "10.0.0.0/", "10.0.0.0/+8", "::1/129", "10.0.0.1:80"]
         {
-            assert_eq!(Network::parse(text), None, "{text:?}");
+            assert_eq!(text.parse::<Network>(), Err(NetworkError), "{text:?}");
         }
     }
 }

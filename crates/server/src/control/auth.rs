@@ -8,22 +8,10 @@ use hyper::HeaderMap;
 use protocol::arn::Scope;
 use protocol::error::{ApiError, Code};
 use protocol::operation::{Operation, Route};
-use protocol::sigv4::{self, Credential, Dialect, RequestView};
+use protocol::sigv4::{self, Dialect, RequestView};
 use protocol::time::Timestamp;
 
-/// Who may sign requests. There is one pair of keys: the root's, which may do everything.
-#[derive(Clone, Debug)]
-pub struct Credentials {
-    /// The account's own pair.
-    pub root: Credential,
-}
-
-impl Credentials {
-    /// The credential of an access key.
-    fn find(&self, access_key_id: &str) -> Option<&Credential> {
-        Some(&self.root).filter(|root| &*root.access_key_id == access_key_id)
-    }
-}
+use crate::credentials::Credentials;
 
 /// A request as it came over the wire. Nobody knows who sent it.
 #[derive(Clone)]
@@ -113,7 +101,8 @@ impl AuthenticatedRequest {
     }
 }
 
-/// Root may do everything. Nobody else can have signed a request yet, but if so, they may do nothing.
+/// Root may do everything, and all credentials there are so far are the root's. A key that is not among them (any
+/// more) may do nothing.
 fn is_allowed(access_key_id: &str, _operation: Operation, credentials: &Credentials) -> bool {
-    access_key_id == &*credentials.root.access_key_id
+    credentials.find(access_key_id).is_some()
 }

@@ -33,7 +33,7 @@ pub(super) async fn create(
 pub(super) async fn get(
     control: &ControlPlane,
     scope: &Scope,
-    request: LoggingConfigurationIdentifierRequest,
+    request: &LoggingConfigurationIdentifierRequest,
 ) -> Result<LoggingConfigurationResponse, ApiError> {
     let id = own_id(scope, &request.identifier)?;
     let found = control.store.get_logging_configuration(scope, id).await;
@@ -55,7 +55,7 @@ pub(super) async fn update(
 pub(super) async fn delete(
     control: &ControlPlane,
     scope: &Scope,
-    request: LoggingConfigurationIdentifierRequest,
+    request: &LoggingConfigurationIdentifierRequest,
 ) -> Result<(), ApiError> {
     let id = own_id(scope, &request.identifier)?;
     let deleted = control.store.delete_logging_configuration(scope, id).await;

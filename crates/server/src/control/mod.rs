@@ -16,8 +16,11 @@ mod message;
 mod receive;
 mod room;
 mod tag;
+#[cfg(test)]
+mod tests;
 mod token;
 
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -48,10 +51,11 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use self::auth::{AuthorizedRequest, Credentials, RawRequest};
+use self::auth::{AuthorizedRequest, RawRequest};
 use self::receive::Refusal;
 use crate::bus::Bus;
 use crate::clock;
+use crate::credentials::Credentials;
 use crate::health::Readiness;
 use crate::http::{self, Answer};
 use crate::keys::KeyRing;
@@ -136,10 +140,7 @@ async fn answer(control: Arc<ControlPlane>, requests: TaskTracker, request: Requ
     let (operation, outcome) = match receive::receive(request).await {
         Err(refusal) => (None, Err(refusal)),
         Ok(request) => {
-            let work = requests.spawn(process(Arc::clone(&control), request));
-            let (operation, outcome) = work.await.unwrap_or_else(|panic| {
-                (None, Err(ApiError::internal(format!("a request ended early: {panic}"))))
-            });
+            let (operation, outcome) = carry_through(&requests, process(Arc::clone(&control), request)).await;
             (operation, outcome.map_err(Refusal::from))
         }
     };
@@ -153,11 +154,22 @@ async fn answer(control: Arc<ControlPlane>, requests: TaskTracker, request: Requ
     }
 }
 
-/// From a raw request to its outcome. The operation is told as well, as soon as the sender is known.
-async fn process(
-    control: Arc<ControlPlane>,
-    request: RawRequest,
-) -> (Option<Operation>, Result<Success, ApiError>) {
+/// What became of a request, and which operation it was once that is known.
+type Processed = (Option<Operation>, Result<Success, ApiError>);
+
+/// Runs `work` in a task of its own: it ends even when the client goes away, and if it panics, that is its answer.
+async fn carry_through(
+    requests: &TaskTracker,
+    work: impl Future<Output = Processed> + Send + 'static,
+) -> Processed {
+    requests
+        .spawn(work)
+        .await
+        .unwrap_or_else(|panic| (None, Err(ApiError::internal(format!("a request ended early: {panic}")))))
+}
+
+/// From a raw request to its outcome.
+async fn process(control: Arc<ControlPlane>, request: RawRequest) -> Processed {
     let authenticated = match request.authenticate(&control.credentials, clock::now()) {
         Ok(request) => request,
         Err(error) => return (None, Err(error)),
@@ -180,11 +192,11 @@ async fn handle(control: &ControlPlane, request: &AuthorizedRequest) -> Result<V
     let arn = route.resource_arn.as_deref().unwrap_or_default();
     match route.operation {
         Operation::CreateRoom => encode(room::create(control, scope, CreateRoomRequest::parse(body)?).await?),
-        Operation::GetRoom => encode(room::get(control, scope, RoomIdentifierRequest::parse(body)?).await?),
+        Operation::GetRoom => encode(room::get(control, scope, &RoomIdentifierRequest::parse(body)?).await?),
         Operation::ListRooms => encode(room::list(control, scope, ListRoomsRequest::parse(body)?).await?),
         Operation::UpdateRoom => encode(room::update(control, scope, UpdateRoomRequest::parse(body)?).await?),
         Operation::DeleteRoom => {
-            room::delete(control, scope, RoomIdentifierRequest::parse(body)?).await?;
+            room::delete(control, scope, &RoomIdentifierRequest::parse(body)?).await?;
             Ok(Vec::new())
         }
         Operation::CreateLoggingConfiguration => {
@@ -193,7 +205,7 @@ async fn handle(control: &ControlPlane, request: &AuthorizedRequest) -> Result<V
         }
         Operation::GetLoggingConfiguration => {
             let request = LoggingConfigurationIdentifierRequest::parse(body)?;
-            encode(logging_configuration::get(control, scope, request).await?)
+            encode(logging_configuration::get(control, scope, &request).await?)
         }
         Operation::ListLoggingConfigurations => {
             let request = ListLoggingConfigurationsRequest::parse(body)?;
@@ -205,7 +217,7 @@ async fn handle(control: &ControlPlane, request: &AuthorizedRequest) -> Result<V
         }
         Operation::DeleteLoggingConfiguration => {
             let request = LoggingConfigurationIdentifierRequest::parse(body)?;
-            logging_configuration::delete(control, scope, request).await?;
+            logging_configuration::delete(control, scope, &request).await?;
             Ok(Vec::new())
         }
         Operation::CreateChatToken => {
@@ -227,7 +239,7 @@ async fn handle(control: &ControlPlane, request: &AuthorizedRequest) -> Result<V
             encode(tag::untag(control, scope, UntagResourceRequest::parse(arn, query)?).await?)
         }
         Operation::ListTagsForResource => {
-            encode(tag::list(control, scope, ListTagsForResourceRequest::parse(arn)?).await?)
+            encode(tag::list(control, scope, &ListTagsForResourceRequest::parse(arn)?).await?)
         }
     }
 }
@@ -250,6 +262,7 @@ fn store_error(error: StoreError, scope: &Scope) -> ApiError {
         StoreError::LoggingConfigurationNotFound(id) => {
             ApiError::not_found(&arn(ResourceKind::LoggingConfiguration, id))
         }
+        StoreError::ResourceNotFound(arn) => ApiError::not_found(&arn),
         StoreError::LoggingConfigurationInUse(id) => {
             let arn = arn(ResourceKind::LoggingConfiguration, id);
             ApiError::conflict(&arn, format!("Resource: {arn} is in use by a room"))

@@ -36,10 +36,7 @@ pub(super) async fn receive(request: Request<Incoming>) -> Result<RawRequest, Re
     if head_bytes(&head) > HEAD_BYTES_MAX {
         return Err(closing(ApiError::head_too_large()));
     }
-    let body =
-        timeout(Duration::from_secs(REQUEST_SECONDS_MAX), receive_body(body)).await.map_err(|_| {
-            closing(ApiError::plain(Code::RequestTimeout, "The request body took too long to arrive"))
-        })??;
+    let body = receive_body_within(Duration::from_secs(REQUEST_SECONDS_MAX), body).await?;
     Ok(RawRequest {
         method: head.method.as_str().to_owned(),
         path: head.uri.path().to_owned(),
@@ -55,6 +52,14 @@ fn head_bytes(head: &Parts) -> usize {
     let request_line = head.method.as_str().len() + target + " HTTP/1.1\r\n".len() + 1;
     let headers = head.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + ": \r\n".len());
     request_line + headers.sum::<usize>() + "\r\n".len()
+}
+
+async fn receive_body_within<B>(time_max: Duration, body: B) -> Result<Bytes, Refusal>
+where
+    B: Body<Data = Bytes> + Unpin,
+{
+    let too_slow = ApiError::plain(Code::RequestTimeout, "The request body took too long to arrive");
+    timeout(time_max, receive_body(body)).await.unwrap_or_else(|_elapsed| Err(closing(too_slow)))
 }
 
 /// Reads a body. One that is too large is read on for a while and thrown away: a client that is still sending would
@@ -82,4 +87,64 @@ where
         }
     }
     if discarded > 0 { Err(ApiError::body_too_large().into()) } else { Ok(kept.freeze()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
+    use std::time::Duration;
+
+    use bytes::Bytes;
+    use http_body_util::Full;
+    use hyper::body::{Body, Frame};
+
+    use super::{BODY_BYTES_MAX, BODY_DISCARD_BYTES_MAX, receive_body_within};
+
+    /// A body that goes on with equal pieces: so many of them, and then silence.
+    struct Pieces(Bytes, usize);
+
+    impl Body for Pieces {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            match self.1.checked_sub(1) {
+                Some(rest) => {
+                    self.1 = rest;
+                    Poll::Ready(Some(Ok(Frame::data(self.0.clone()))))
+                }
+                None => Poll::Pending,
+            }
+        }
+    }
+
+    /// Status of the error and whether it closes the connection; `None` when the body is taken.
+    async fn outcome(body: impl Body<Data = Bytes> + Unpin) -> Option<(u16, bool)> {
+        let refusal = receive_body_within(Duration::from_millis(10), body).await.err()?;
+        Some((refusal.error.encode().status, refusal.closes_connection))
+    }
+
+    #[tokio::test]
+    async fn a_body_has_its_limits() {
+        let of_length = |length: usize| Full::new(Bytes::from(vec![b' '; length]));
+        assert_eq!(outcome(of_length(0)).await, None);
+        assert_eq!(outcome(of_length(BODY_BYTES_MAX)).await, None);
+        // Read to its end: the connection goes on.
+        assert_eq!(outcome(of_length(BODY_BYTES_MAX + 1)).await, Some((413, false)));
+        let too_much = usize::try_from(BODY_DISCARD_BYTES_MAX).unwrap_or(usize::MAX) + 1;
+        assert_eq!(outcome(of_length(too_much)).await, Some((413, true)));
+        // Of unknown length and without an end.
+        let piece = Bytes::from(vec![b' '; BODY_BYTES_MAX]);
+        assert_eq!(outcome(Pieces(piece, usize::MAX)).await, Some((413, true)));
+    }
+
+    #[tokio::test]
+    async fn a_body_that_does_not_arrive_is_given_up() {
+        assert_eq!(outcome(Pieces(Bytes::from_static(b"{"), 1)).await, Some((408, true)));
+    }
 }

@@ -33,15 +33,15 @@ pub(super) async fn create(
         tags: request.tags,
     };
     let room = control.store.create_room(scope, room).await.map_err(|error| store_error(error, scope))?;
-    Ok(response(room))
+    Ok(response(&room))
 }
 
 pub(super) async fn get(
     control: &ControlPlane,
     scope: &Scope,
-    request: RoomIdentifierRequest,
+    request: &RoomIdentifierRequest,
 ) -> Result<RoomResponse, ApiError> {
-    find(control, scope, &request.identifier).await.map(response)
+    find(control, scope, &request.identifier).await.map(|room| response(&room))
 }
 
 /// The room of an ARN, if it is the caller's own.
@@ -69,17 +69,17 @@ pub(super) async fn update(
         control.store.update_room(scope, id, change).await.map_err(|error| store_error(error, scope))?;
     // Before the answer, so that whoever has it can count on the new settings.
     control.bus.room_changed(&room).await;
-    Ok(response(room))
+    Ok(response(&room))
 }
 
 pub(super) async fn delete(
     control: &ControlPlane,
     scope: &Scope,
-    request: RoomIdentifierRequest,
+    request: &RoomIdentifierRequest,
 ) -> Result<(), ApiError> {
     let id = own_id(scope, &request.identifier)?;
     control.store.delete_room(scope, id).await.map_err(|error| store_error(error, scope))?;
-    control.bus.room_deleted(&request.identifier).await;
+    control.bus.room_deleted(scope, id).await;
     Ok(())
 }
 
@@ -149,23 +149,11 @@ fn fallback_result(fallback: Fallback) -> FallbackResult {
     }
 }
 
-fn response(room: store::Room) -> RoomResponse {
-    let scope = room.scope;
+fn response(room: &store::Room) -> RoomResponse {
     RoomResponse {
+        summary: summary(&room.scope, room.summary()),
         maximum_message_rate_per_second: room.message_rate_max,
         maximum_message_length: room.message_length_max,
-        summary: summary(
-            &scope,
-            store::RoomSummary {
-                id: room.id,
-                name: room.name,
-                create_time: room.create_time,
-                order_key: room.order_key,
-                review_handler: room.review_handler,
-                logging_configurations: room.logging_configurations,
-                tags: room.tags,
-            },
-        ),
     }
 }
 

@@ -32,7 +32,7 @@ pub(super) async fn untag(
 pub(super) async fn list(
     control: &ControlPlane,
     scope: &Scope,
-    request: ListTagsForResourceRequest,
+    request: &ListTagsForResourceRequest,
 ) -> Result<ListTagsForResourceResponse, ApiError> {
     own_id(scope, &request.resource)?;
     let tags = control.store.tags(&request.resource).await.map_err(|error| store_error(error, scope))?;

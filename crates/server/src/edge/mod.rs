@@ -5,7 +5,6 @@
 
 mod acceptor;
 mod arrival;
-mod figures;
 mod handshake;
 mod proxy;
 mod shard;
@@ -30,7 +29,6 @@ use tokio_util::sync::CancellationToken;
 
 use self::acceptor::{Acceptor, Unfinished};
 use self::arrival::{ArrivalReader, arrivals};
-pub use self::figures::Figures;
 use self::handshake::Door;
 use self::shard::{Parts, Shard, WAKE};
 use crate::bus::{Bus, Inbox, InboxReader, inbox, room_settings};
@@ -67,7 +65,7 @@ pub struct Surroundings {
     pub token_keys: KeyRing,
     /// For `/health` on the edge's own port.
     pub readiness: Readiness,
-    /// Refused handshakes are counted there.
+    /// Everything is counted there.
     pub metrics: Arc<Metrics>,
 }
 
@@ -82,7 +80,6 @@ pub struct Shards {
 pub struct Edge {
     threads: Vec<JoinHandle<io::Result<()>>>,
     inboxes: Vec<Inbox>,
-    figures: Vec<Arc<Figures>>,
     draining: Arc<AtomicBool>,
     stop_accepting: CancellationToken,
 }
@@ -127,7 +124,6 @@ impl Shards {
         let origin = Instant::now();
         let (room_loads, loads) = mpsc::channel(ROOM_LOADS_MAX);
         let mut threads = Vec::new();
-        let mut figures = Vec::new();
         let mut inboxes = Vec::new();
         for (index, (poll, inbox, arrivals)) in (0..).zip(self.parts) {
             let parts = Parts {
@@ -138,11 +134,10 @@ impl Shards {
                 others: Arc::clone(&self.arrivals),
                 bus: self.bus.clone(),
                 room_loads: room_loads.clone(),
-                figures: Arc::new(Figures::default()),
+                figures: surroundings.metrics.shard(usize::from(index)),
                 draining: Arc::clone(&draining),
                 origin,
             };
-            figures.push(Arc::clone(&parts.figures));
             inboxes.push(self.bus.inbox(index).clone());
             let thread = std::thread::Builder::new().name(format!("shard-{index}"));
             threads.push(thread.spawn(move || run_shard(Shard::new(parts)))?);
@@ -163,17 +158,11 @@ impl Shards {
             unfinished: Unfinished::new(settings.descriptors),
         };
         tokio::spawn(acceptor.run(listener, stop_accepting.clone()));
-        Ok(Edge { threads, inboxes, figures, draining, stop_accepting })
+        Ok(Edge { threads, inboxes, draining, stop_accepting })
     }
 }
 
 impl Edge {
-    /// The figures of each shard.
-    #[must_use]
-    pub fn figures(&self) -> &[Arc<Figures>] {
-        &self.figures
-    }
-
     /// Lets nobody in any more and closes all connections, a few at a time and without Close frames, so that clients
     /// come back to whoever serves them next. Returns when all shards have ended.
     pub async fn drain(self) {
@@ -212,7 +201,7 @@ fn run_shard(shard: Shard) -> io::Result<()> {
 
 fn hub_settings(settings: &EdgeSettings, shard: ShardIndex) -> io::Result<Settings> {
     let mut seed = [0; 32];
-    getrandom::fill(&mut seed).map_err(io::Error::other)?;
+    getrandom::fill(&mut seed).map_err(|error| io::Error::other(error.to_string()))?;
     Ok(Settings {
         shard,
         shards: settings.shards,

@@ -22,9 +22,9 @@ use protocol::time::Timestamp;
 use tokio::sync::mpsc;
 
 use super::arrival::{Arrival, ArrivalReader, ArrivalSender};
-use super::figures::Figures;
 use super::transport::{Received, Scratch, Transport};
 use crate::bus::{Bus, InboxReader};
+use crate::metrics::Figures;
 
 /// The poll's token for "somebody has put something into the inbox".
 pub(super) const WAKE: Token = Token(usize::MAX);
@@ -257,6 +257,8 @@ impl Shard {
 
     fn adopt(&mut self, now: Now, arrival: Arrival) {
         let Arrival { join, mut transport, mut early, .. } = arrival;
+        // The hub may give this connection the index of one that it has just ended: that socket must be closed first.
+        self.carry_out_effects();
         let connection = self.hub.adopt(now, join);
         let interest = Interest::READABLE | Interest::WRITABLE;
         let token = Token(connection as usize);

@@ -16,6 +16,8 @@ mod reader;
 mod rooms;
 mod schema;
 mod scopes;
+#[cfg(test)]
+mod tests;
 mod values;
 mod writer;
 

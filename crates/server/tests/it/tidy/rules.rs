@@ -2,11 +2,15 @@
 
 /// The modules of the server: each may use those before it, and none after it.
 pub(super) const MODULE_ORDER: &[&str] = &[
+    "clock",
     "config",
-    "tls",
+    "health",
+    "http",
     "metrics",
+    "tls",
     "credentials",
     "store",
+    "keys",
     "bus",
     "chatlog",
     "chat",

@@ -21,7 +21,7 @@ pub struct Figures {
 
 impl Figures {
     /// Writes down how the hub stands.
-    pub(super) fn publish(&self, hub: &Hub) {
+    pub fn publish(&self, hub: &Hub) {
         let counters = hub.counters();
         let values = [
             (&self.connections, hub.connections() as u64),

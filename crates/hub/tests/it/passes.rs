@@ -1,0 +1,219 @@
+//! Proves that a pass over many members yields after its quantum, and that members who come, go or block between its
+//! parts make it neither skip nor serve anybody twice: against an oracle that knows every byte.
+
+use std::cell::Cell;
+use std::collections::BTreeMap;
+
+use hub::audience::{Audience, Offer, Progress};
+use hub::message::Written;
+use proptest::prelude::{Just, Strategy, any, prop_oneof};
+use proptest::{prop_assert, prop_assert_eq, proptest};
+
+use crate::harness::{Guest, Node, room};
+
+#[derive(Clone, Debug)]
+enum Step {
+    Append(u8),
+    Join(u8),
+    Leave(u16),
+    Block(u16),
+    Unblock(u16),
+    /// So many bursts of visits, then the time is up.
+    Run(u8),
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        3 => (1..40_u8).prop_map(Step::Append),
+        2 => (1..30_u8).prop_map(Step::Join),
+        3 => any::<u16>().prop_map(Step::Leave),
+        1 => any::<u16>().prop_map(Step::Block),
+        1 => any::<u16>().prop_map(Step::Unblock),
+        4 => (1..4_u8).prop_map(Step::Run),
+        1 => Just(Step::Run(255)),
+    ];
+    proptest::collection::vec(step, 1..120)
+}
+
+/// What the oracle knows of one member.
+struct Expected {
+    place: usize,
+    start: usize,
+    got: Vec<u8>,
+    blocked: bool,
+    served_in_pass: bool,
+}
+
+/// The audience under test, and all that ever happened to it.
+struct Trial {
+    audience: Audience,
+    history: Vec<u8>,
+    flushed: usize,
+    /// The head when the pass under way began.
+    pass_began_at: Option<usize>,
+    members: BTreeMap<u32, Expected>,
+    next_connection: u32,
+}
+
+impl Trial {
+    fn new() -> Self {
+        Self {
+            audience: Audience::new(room(1)),
+            history: Vec::new(),
+            flushed: 0,
+            pass_began_at: None,
+            members: BTreeMap::new(),
+            next_connection: 0,
+        }
+    }
+
+    fn pick(&self, choice: u16) -> Option<u32> {
+        self.members.keys().nth(usize::from(choice) % self.members.len().max(1)).copied()
+    }
+
+    fn step(&mut self, step: &Step) {
+        match step {
+            Step::Append(bytes) => {
+                let frame: Vec<u8> = (0..*bytes)
+                    .map(|byte| byte.wrapping_mul(31).wrapping_add(self.history.len() as u8))
+                    .collect();
+                self.audience.log.append(&frame);
+                self.history.extend_from_slice(&frame);
+            }
+            Step::Join(count) => (0..*count).for_each(|_| self.join()),
+            Step::Leave(choice) => self.leave(*choice),
+            Step::Block(choice) => {
+                if let Some(connection) = self.pick(*choice) {
+                    self.members.get_mut(&connection).unwrap().blocked = true;
+                }
+            }
+            Step::Unblock(choice) => self.unblock(*choice),
+            Step::Run(bursts) => self.run(*bursts),
+        }
+    }
+
+    fn join(&mut self) {
+        let connection = self.next_connection;
+        self.next_connection += 1;
+        let place = self.audience.add(connection);
+        let member =
+            Expected { place, start: self.flushed, got: Vec::new(), blocked: false, served_in_pass: false };
+        self.members.insert(connection, member);
+    }
+
+    fn leave(&mut self, choice: u16) {
+        let Some(connection) = self.pick(choice) else { return };
+        let gone = self.members.remove(&connection).unwrap();
+        for (moved, place) in self.audience.remove(gone.place).into_iter().flatten() {
+            self.members.get_mut(&moved).expect("only members move").place = place;
+        }
+    }
+
+    /// What a hub does when a socket takes bytes again, but for the writing: the next pass does that.
+    fn unblock(&mut self, choice: u16) {
+        let Some(connection) = self.pick(choice) else { return };
+        let expected = self.members.get_mut(&connection).unwrap();
+        expected.blocked = false;
+        let member = &mut self.audience.members[expected.place];
+        // During a pass a hub writes to the member before the pass goes on; here it waits for the end of the pass.
+        if member.blocked_since_ms != 0 && self.pass_began_at.is_none() {
+            member.blocked_since_ms = 0;
+            self.audience.blocked -= 1;
+        }
+    }
+
+    fn run(&mut self, bursts: u8) {
+        self.pass_began_at.get_or_insert(self.history.len());
+        let time = Cell::new(0);
+        let clock = || {
+            time.set(time.get() + 1);
+            time.get()
+        };
+        let members = &mut self.members;
+        let mut write = |connection: u32, bytes: &[u8]| {
+            let member = members.get_mut(&connection).expect("only to members");
+            if member.blocked {
+                return Written::Blocked;
+            }
+            assert!(!member.served_in_pass, "{connection} is served twice in one pass");
+            member.served_in_pass = true;
+            member.got.extend_from_slice(bytes);
+            Written::Bytes(bytes.len())
+        };
+        let mut offer = Offer {
+            write: &mut write,
+            clock: &clock,
+            deadline_nanos: u64::from(bursts),
+            failed: &mut Vec::new(),
+            lagging: &mut Vec::new(),
+        };
+        if self.audience.run_pass(&mut offer) == Progress::Done {
+            let began_at = self.pass_began_at.take().unwrap();
+            for (connection, member) in members {
+                let reached = member.start + member.got.len();
+                let stuck = self.audience.members[member.place].blocked_since_ms != 0;
+                assert!(stuck || reached >= began_at, "{connection} was passed over");
+                member.served_in_pass = false;
+            }
+            self.flushed = began_at;
+        }
+    }
+
+    /// Whether everything agrees.
+    fn check(&self) -> Result<(), proptest::test_runner::TestCaseError> {
+        prop_assert_eq!(self.audience.members.len(), self.members.len());
+        for (connection, expected) in &self.members {
+            let member = &self.audience.members[expected.place];
+            prop_assert_eq!(member.connection, *connection);
+            let end = expected.start + expected.got.len();
+            prop_assert_eq!(member.cursor, end as u64);
+            prop_assert_eq!(&expected.got[..], &self.history[expected.start..end]);
+        }
+        let blocked = self.audience.members.iter().filter(|member| member.blocked_since_ms != 0).count();
+        prop_assert_eq!(self.audience.blocked, blocked);
+        prop_assert_eq!(self.audience.is_passing(), self.pass_began_at.is_some());
+        let slowest = self.members.values().map(|member| member.start + member.got.len()).min();
+        let needed = self.history.len() - slowest.unwrap_or(0).min(self.flushed);
+        prop_assert!(self.audience.log.capacity_bytes() <= 4 * needed.max(self.history.len() / 4).max(4_096));
+        Ok(())
+    }
+}
+
+proptest! {
+    #[test]
+    fn nobody_is_skipped_or_served_twice(steps in steps()) {
+        let mut trial = Trial::new();
+        for step in &steps {
+            trial.step(step);
+            trial.check()?;
+        }
+        trial.run(255);
+        trial.check()?;
+    }
+}
+
+#[test]
+fn a_pass_yields_after_its_quantum_and_serves_other_rooms_in_between() {
+    let mut node = Node::new(1);
+    let (big, small) = (room(1), room(2));
+    let members: Vec<_> =
+        (0..1_000).map(|number| node.join(&Guest::new(&big, &format!("{number}")))).collect();
+    let quick = node.join(&Guest::new(&small, "quick"));
+    node.write_nanos = 10_000; // 1,000 writes take 10 ms, a quantum is 1 ms
+    node.send_quietly(members[0], "to all");
+    node.take_inbox(0);
+    node.flush(0);
+    let began = node.now().nanos;
+    let served = |node: &mut Node| members.iter().map(|member| node.heard(*member).len()).sum::<usize>();
+    let first = served(&mut node);
+    assert!((100..=116).contains(&first), "{first} in the first millisecond");
+    node.send_quietly(quick, "to me");
+    node.take_inbox(0);
+    node.flush(0);
+    node.flush(0);
+    assert_eq!(node.heard(quick).len(), 1, "after {} ns", node.now().nanos - began);
+    assert!(served(&mut node) < 900);
+    node.settle();
+    let total = members.iter().map(|member| node.writes(*member).len()).sum::<usize>();
+    assert_eq!(total, 2 * 1_000, "a greeting and a frame each");
+}

@@ -1,0 +1,94 @@
+//! Proves that a room's settings take hold on open connections, that stale ones never win, that settings are asked for
+//! until they come, and that a deleted room answers 404 while its connections stay open.
+
+use hub::message::{Message, RoomSettings, Verdict};
+
+use crate::harness::{Guest, Node, room, settings};
+
+#[test]
+fn changes_take_hold_at_once_and_stale_ones_never() {
+    let mut node = Node::new(2);
+    let room = room(1);
+    let home = node.home(&room);
+    let ann = node.join_on(1 - home, &Guest::new(&room, "ann"));
+    let change = |node: &mut Node, version, message_length_max| {
+        let settings = RoomSettings { message_length_max, ..settings(version) };
+        node.tell(home, Message::RoomChanged { room: room.clone(), settings });
+    };
+    let fits = |node: &mut Node, length: usize| {
+        node.send_message(ann, &"x".repeat(length), "r");
+        node.advance_ms(200);
+        node.heard(ann)[0].text().contains("MESSAGE")
+    };
+    assert!(fits(&mut node, 500));
+    change(&mut node, 10, 5);
+    assert!(fits(&mut node, 5) && !fits(&mut node, 6));
+    change(&mut node, 9, 500);
+    assert!(!fits(&mut node, 6), "what is older does not win");
+    change(&mut node, 10, 6);
+    assert!(fits(&mut node, 6), "read again, the same version is as good");
+    change(&mut node, 11, 7);
+    assert!(fits(&mut node, 7));
+}
+
+#[test]
+fn settings_are_asked_for_until_they_come() {
+    let mut node = Node::new(1);
+    let room = room(1);
+    node.join(&Guest::new(&room, "ann"));
+    assert_eq!(
+        node.loads,
+        std::slice::from_ref(&room),
+        "they may have changed since the handshake read them"
+    );
+    node.join(&Guest::new(&room, "bob"));
+    assert_eq!(node.loads.len(), 1);
+    node.advance_seconds(2);
+    assert_eq!(node.loads.len(), 3, "once a second until an answer comes");
+    node.tell(0, Message::RoomChanged { room, settings: settings(1) });
+    node.advance_seconds(2);
+    assert_eq!(node.loads.len(), 3);
+}
+
+#[test]
+fn a_deleted_room_answers_404_and_its_connections_stay() {
+    let mut node = Node::new(2);
+    let room = room(1);
+    let home = node.home(&room);
+    let members = [0, 1].map(|shard| node.join_on(shard, &Guest::new(&room, "ann")));
+    node.tell(home, Message::RoomDeleted { room: room.clone() });
+    node.tell(home, Message::RoomChanged { room, settings: settings(99) });
+    for member in members {
+        node.send_message(member, "hello?", "r1");
+        node.say(member, r#"{"Action":"DELETE_MESSAGE","Id":"M2YcHkgffEvU","RequestId":"r2"}"#);
+        node.say(member, r#"{"Action":"DISCONNECT_USER","UserId":"ann","RequestId":"r3"}"#);
+        let heard = node.heard(member);
+        assert_eq!(heard.len(), 3);
+        for (frame, request_id) in heard.iter().zip(["r1", "r2", "r3"]) {
+            let expected = format!(r#""RequestId":"{request_id}","ErrorCode":404,"#);
+            assert!(frame.text().contains(&expected), "{frame:?}");
+        }
+    }
+    node.advance_seconds(20);
+    assert!(members.iter().all(|member| !node.is_closed(*member)));
+}
+
+#[test]
+fn what_no_handler_reviews_takes_the_fallback_result() {
+    for (fallback, delivered) in [(Verdict::Deny, false), (Verdict::Allow, true)] {
+        let mut node = Node::new(1);
+        let room = room(1);
+        let ann = node.join(&Guest::new(&room, "ann"));
+        let reviewed = RoomSettings { review_fallback: Some(fallback), ..settings(1) };
+        node.tell(0, Message::RoomChanged { room: room.clone(), settings: reviewed });
+        node.send_message(ann, "hi", "r");
+        let heard = node.heard(ann);
+        assert_eq!(heard[0].text().contains("MESSAGE"), delivered);
+        assert_eq!(heard[0].text().contains(r#""RequestId":"r","ErrorCode":406,"#), !delivered);
+        node.say(ann, r#"{"Action":"DELETE_MESSAGE","Id":"M2YcHkgffEvU","RequestId":"d"}"#);
+        node.event(&room, "only messages are reviewed").expect("not busy");
+        node.advance_ms(40);
+        assert_eq!(node.heard(ann).len(), 2);
+        assert_eq!(node.hub(0).counters().review_fallbacks, 1);
+    }
+}

@@ -1,0 +1,232 @@
+//! A node: all parts of the server, built in order, started, and drained in reverse.
+//!
+//! Sockets are bound first, so that a port that is taken is told at once; traffic starts last, when everything behind
+//! it works. [`Node::drain`] lets nobody new in, answers what is under way, closes the chat connections and then the
+//! store.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread::available_parallelism;
+
+use hub::message::{SHARDS_MAX, ShardIndex};
+use protocol::limit::Profile;
+use protocol::limit::edge::LISTEN_BACKLOG;
+use rustls::ServerConfig;
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::admin::Admin;
+use crate::config::{Config, StoreUrl};
+use crate::control::ControlPlane;
+use crate::credentials::{self, CredentialsError};
+use crate::edge::{Edge, EdgeSettings, Shards, Surroundings};
+use crate::health::{Phase, Readiness};
+use crate::keys::KeyRing;
+use crate::metrics::Metrics;
+use crate::store::{KeyPurpose, Location, Store, StoreError};
+use crate::tls::{self, TlsError};
+
+/// Descriptors to count with when the system does not say how many there may be.
+const DESCRIPTORS_DEFAULT: u64 = 1_024;
+
+/// A running server.
+pub struct Node {
+    addresses: Addresses,
+    has_tls: bool,
+    readiness: Readiness,
+    edge: Edge,
+    /// Control plane and background work.
+    tasks: TaskTracker,
+    stop: CancellationToken,
+    /// The admin port stays open until the very end: somebody may be watching the drain.
+    admin_stop: CancellationToken,
+    store: Store,
+}
+
+/// Where a node listens, with real port numbers.
+#[derive(Clone, Copy, Debug)]
+struct Addresses {
+    api: SocketAddr,
+    edge: SocketAddr,
+    admin: SocketAddr,
+}
+
+/// Why a node could not start.
+#[derive(Debug)]
+pub enum StartError {
+    /// An address cannot be listened on: setting and reason.
+    Listen(&'static str, SocketAddr, std::io::Error),
+    /// See [`TlsError`].
+    Tls(TlsError),
+    /// See [`CredentialsError`].
+    Credentials(CredentialsError),
+    /// The store cannot be opened.
+    Store(StoreError),
+    /// The system gives no more threads, polls or random numbers.
+    System(std::io::Error),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Listen(setting, address, error) => {
+                write!(formatter, "cannot listen on {address} (`{setting}`): {error}")
+            }
+            Self::Tls(error) => error.fmt(formatter),
+            Self::Credentials(error) => error.fmt(formatter),
+            Self::Store(error) => error.fmt(formatter),
+            Self::System(error) => write!(formatter, "the system does not give what is needed: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+impl Node {
+    /// Builds and starts everything. When it returns, the server is ready.
+    ///
+    /// # Errors
+    /// See [`StartError`]; nothing is left running.
+    pub async fn start(config: &Config) -> Result<Self, StartError> {
+        let api = listen("api_addr", config.api_addr)?;
+        let edge = listen("edge_addr", config.edge_addr)?;
+        let admin = listen("admin_addr", config.admin_addr)?;
+        let addresses = Addresses {
+            api: address_of("api_addr", config.api_addr, &api)?,
+            edge: address_of("edge_addr", config.edge_addr, &edge)?,
+            admin: address_of("admin_addr", config.admin_addr, &admin)?,
+        };
+        let tls = load_tls(config)?;
+        let store = Store::open(&location(config)).await.map_err(StartError::Store)?;
+        let first = credentials::open(config).map_err(StartError::Credentials)?;
+        let chat_token_keys = load_keys(&store, KeyPurpose::ChatToken).await?;
+        let page_token_keys = load_keys(&store, KeyPurpose::PageToken).await?;
+        let readiness = Readiness::default();
+        let settings = edge_settings(config, tls.clone());
+        let metrics = Arc::new(Metrics::new(usize::from(settings.shards)));
+        let shards = Shards::new(settings.shards).map_err(StartError::System)?;
+        let (stop, admin_stop) = (CancellationToken::new(), CancellationToken::new());
+        let tasks = TaskTracker::new();
+        for keys in [&chat_token_keys, &page_token_keys] {
+            tasks.spawn(keys.clone().rotate_until(store.clone(), stop.clone()));
+        }
+        let acceptor = tls.clone().map(TlsAcceptor::from);
+        let control = ControlPlane {
+            store: store.clone(),
+            bus: shards.bus().clone(),
+            credentials: first.credentials,
+            chat_token_keys: chat_token_keys.clone(),
+            page_token_keys,
+            metrics: Arc::clone(&metrics),
+            readiness: readiness.clone(),
+        };
+        let surroundings = Surroundings {
+            store: store.clone(),
+            token_keys: chat_token_keys,
+            readiness: readiness.clone(),
+            metrics: Arc::clone(&metrics),
+        };
+        let edge = shards.start(settings, surroundings, edge).map_err(StartError::System)?;
+        tasks.spawn(control.serve(api, acceptor.clone(), stop.clone()));
+        let watched = Admin { metrics, readiness: readiness.clone() };
+        tokio::spawn(watched.serve(admin, acceptor, admin_stop.clone()));
+        readiness.enter(Phase::Ready);
+        let has_tls = tls.is_some();
+        let node = Self { addresses, has_tls, readiness, edge, tasks, stop, admin_stop, store };
+        if let Some(made) = first.made {
+            eprintln!("{}", credentials::welcome(&made, &node.api_url()));
+        }
+        Ok(node)
+    }
+
+    /// The line that tells other programs that the server is ready, and where.
+    #[must_use]
+    pub fn ready_line(&self) -> String {
+        let (http, socket) = if self.has_tls { ("https", "wss") } else { ("http", "ws") };
+        let Addresses { api, edge, admin } = self.addresses;
+        // Addresses need no escapes, and the order of the members is part of the promise.
+        format!(
+            "{{\"event\":\"ready\",\"api\":\"{http}://{api}\",\"edge\":\"{socket}://{edge}\",\
+             \"admin\":\"{http}://{admin}\"}}"
+        )
+    }
+
+    /// Stops: lets nobody new in, answers what is under way, closes the chat connections, then the store.
+    pub async fn drain(self) {
+        self.readiness.enter(Phase::Draining);
+        self.stop.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+        self.edge.drain().await;
+        self.store.close().await;
+        self.admin_stop.cancel();
+    }
+
+    fn api_url(&self) -> String {
+        let http = if self.has_tls { "https" } else { "http" };
+        format!("{http}://{}", self.addresses.api)
+    }
+}
+
+fn edge_settings(config: &Config, tls: Option<Arc<ServerConfig>>) -> EdgeSettings {
+    if config.limits.profile == Profile::Aws {
+        tracing::warn!("the profile `aws` does not yet enforce quotas of accounts, only AWS's sizes and rates");
+    }
+    // One descriptor per connection: take all that the system lets this process have.
+    let descriptors = rlimit::increase_nofile_limit(u64::MAX).unwrap_or(DESCRIPTORS_DEFAULT);
+    EdgeSettings {
+        shards: shard_count(config),
+        coalescing_window_ms: config.edge.coalescing_window_ms,
+        rates_lifted: config.limits.profile == Profile::Unlimited,
+        trusted_proxies: config.trusted_proxies.clone(),
+        descriptors,
+        tls,
+    }
+}
+
+fn shard_count(config: &Config) -> ShardIndex {
+    let cores = available_parallelism().map_or(1, std::num::NonZero::get);
+    let wanted = config.edge.shards.and_then(|shards| usize::try_from(shards).ok()).unwrap_or(cores);
+    ShardIndex::try_from(wanted.clamp(1, SHARDS_MAX)).unwrap_or(1)
+}
+
+fn location(config: &Config) -> Location {
+    match config.store.url {
+        StoreUrl::Memory => Location::Memory,
+        StoreUrl::DataDir => Location::Folder(config.data_dir.clone()),
+    }
+}
+
+fn load_tls(config: &Config) -> Result<Option<Arc<ServerConfig>>, StartError> {
+    let files = config.tls.cert_file.as_deref().zip(config.tls.key_file.as_deref());
+    files.map(|(cert_file, key_file)| tls::load(cert_file, key_file).map_err(StartError::Tls)).transpose()
+}
+
+async fn load_keys(store: &Store, purpose: KeyPurpose) -> Result<KeyRing, StartError> {
+    KeyRing::load(store, purpose).await.map_err(StartError::Store)
+}
+
+fn listen(setting: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
+    let bind = || -> std::io::Result<TcpListener> {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        // A restarted server must get its port back while old connections still linger in the kernel.
+        socket.set_reuse_address(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(LISTEN_BACKLOG)?;
+        socket.set_nonblocking(true)?;
+        TcpListener::from_std(socket.into())
+    };
+    bind().map_err(|error| StartError::Listen(setting, address, error))
+}
+
+fn address_of(
+    setting: &'static str,
+    wanted: SocketAddr,
+    listener: &TcpListener,
+) -> Result<SocketAddr, StartError> {
+    listener.local_addr().map_err(|error| StartError::Listen(setting, wanted, error))
+}
