@@ -32,6 +32,12 @@ pub fn command() -> Command {
                 .arg(number("seconds", "60", "how long they are watched")),
         )
         .subcommand(with_common(Command::new("start").about("From process start to ready"), "20"))
+        .subcommand(
+            Command::new("spike")
+                .about("Experiments that the structure of the edge rests on")
+                .arg(number("rounds", "7", "how often everything is measured"))
+                .arg(report()),
+        )
         .subcommand(Command::new(peers::bare_send::SUBCOMMAND).hide(true))
 }
 
@@ -62,13 +68,15 @@ fn with_common(command: Command, rounds: &'static str) -> Command {
         )
         .arg(text("server-cores", "0", "cores of the servers, as in 0,1"))
         .arg(text("client-cores", "1", "cores of the load generator"))
-        .arg(
-            Arg::new("report")
-                .long("report")
-                .default_value("target/bench.jsonl")
-                .value_parser(value_parser!(PathBuf))
-                .help("file that gets the results as lines of JSON"),
-        )
+        .arg(report())
+}
+
+fn report() -> Arg {
+    Arg::new("report")
+        .long("report")
+        .default_value("target/bench.jsonl")
+        .value_parser(value_parser!(PathBuf))
+        .help("file that gets the results as lines of JSON")
 }
 
 /// `fanout`'s plan.

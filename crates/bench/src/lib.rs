@@ -2,7 +2,7 @@
 //!
 //! | module | room for |
 //! | --- | --- |
-//! | [`fanout`], [`idle`], [`start`] | the benchmarks, one each |
+//! | [`fanout`], [`idle`], [`start`], [`spike`] | the benchmarks, one each |
 //! | [`client`], [`frames`] | the crowd of WebSocket clients, on one thread |
 //! | [`verify`] | was everything delivered, once, in one order |
 //! | [`peers`], [`server`], [`control`] | the servers under test: start, let the crowd in, stop |
@@ -27,5 +27,6 @@ pub mod peers;
 pub mod process;
 pub mod report;
 pub mod server;
+pub mod spike;
 pub mod start;
 pub mod verify;

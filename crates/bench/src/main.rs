@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use bench::failure::Failure;
-use bench::{arguments, fanout, idle, os, peers, start};
+use bench::{arguments, fanout, idle, os, peers, spike, start};
 
 fn main() -> ExitCode {
     match run() {
@@ -26,6 +26,7 @@ fn run() -> Result<(), Failure> {
             let setup = arguments::setup(matches, "standard")?;
             start::run(&setup, arguments::rounds(matches), &arguments::report_file(matches))
         }
+        Some(("spike", matches)) => spike::run(arguments::rounds(matches), &arguments::report_file(matches)),
         Some((peers::bare_send::SUBCOMMAND, _)) => peers::bare_send::serve(),
         _ => Ok(()),
     }

@@ -96,3 +96,18 @@ pub fn data_segments_received(socket: &impl AsRawFd) -> u64 {
 pub fn data_segments_received(_socket: &impl AsRawFd) -> u64 {
     0
 }
+
+/// Processor time that the calling thread has used so far, in nanoseconds.
+///
+/// # Errors
+/// The system's.
+pub fn thread_processor_nanos() -> io::Result<u64> {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the pointer is to a local value of the right type.
+    let result = unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
+    let (seconds, nanos) = (u64::try_from(time.tv_sec), u64::try_from(time.tv_nsec));
+    match (result, seconds, nanos) {
+        (0, Ok(seconds), Ok(nanos)) => Ok(seconds * 1_000_000_000 + nanos),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
