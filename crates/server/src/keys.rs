@@ -114,7 +114,9 @@ mod tests {
     use protocol::time::{Timestamp, UnixMicros};
     use zeroize::Zeroizing;
 
-    use super::{StoredKey, forget_before};
+    use super::{KeyRing, StoredKey, forget_before};
+    use crate::clock;
+    use crate::store::{KeyPurpose, Location, Store};
 
     const HOUR: u64 = 3_600;
 
@@ -137,5 +139,26 @@ mod tests {
         // The successor is an hour old: what the older key sealed may still be alive.
         check(&[10, 99], 100, 10);
         check(&[10, 98], 100, 98);
+    }
+
+    #[tokio::test]
+    #[allow(clippy::expect_used, reason = "tests")]
+    async fn a_ring_rotates_when_its_newest_key_is_a_day_old() {
+        let store = Store::open(&Location::Memory).await.expect("a store in memory");
+        let ring = KeyRing::load(&store, KeyPurpose::ChatToken).await.expect("keys");
+        let ids = |ring: &KeyRing| ring.keys().iter().map(|key| key.id).collect::<Vec<u32>>();
+        let first = ids(&ring);
+        assert_eq!(first.len(), 1);
+        let now = clock::now();
+        ring.rotate_if_due(&store, now.plus_seconds(23 * HOUR)).await.expect("rotation");
+        assert_eq!(ids(&ring), first);
+        // What the first key has sealed still opens, and every clone of the ring knows the second.
+        let clone = ring.clone();
+        ring.rotate_if_due(&store, now.plus_seconds(25 * HOUR)).await.expect("rotation");
+        assert_eq!((ids(&clone).len(), ids(&clone).first()), (2, first.first()));
+        assert_eq!(clone.token_keys().len(), 2);
+        let loaded = KeyRing::load(&store, KeyPurpose::ChatToken).await.expect("keys");
+        assert_eq!(ids(&loaded), ids(&ring));
+        assert!(!format!("{ring:?}").contains("secret"));
     }
 }

@@ -48,7 +48,7 @@ fn without_a_window_every_frame_leaves_at_once() {
 fn each_room_has_its_own_window() {
     let mut node = Node::new(1);
     let rooms = [room(1), room(2)];
-    let members = rooms.clone().map(|room| node.join(&Guest::new(&room, "ann")));
+    let members = rooms.map(|room| node.join(&Guest::new(&room, "ann")));
     node.send_message(members[0], "first", "r");
     node.advance_ms(10);
     node.send_message(members[1], "first", "r");

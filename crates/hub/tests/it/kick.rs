@@ -73,6 +73,7 @@ fn a_blocked_victim_gets_all_up_to_the_close_once_it_reads() {
         node.send_message(ann, "one", "r");
         node.say(eve, "an error");
         node.send_message(ann, "two", "r");
+        node.say(eve, "another error");
         node.say(ann, &kick("eve", "out"));
         assert!(!node.is_shut_down(eve));
         node.advance_ms(40);
@@ -80,8 +81,8 @@ fn a_blocked_victim_gets_all_up_to_the_close_once_it_reads() {
         node.resume(eve, 100);
         node.resume(eve, usize::MAX);
         let heard = node.heard(eve);
-        assert_eq!(heard.len(), 5, "{heard:?}");
-        assert!(heard[1].text().contains("ERROR"));
+        assert_eq!(heard.len(), 6, "{heard:?}");
+        assert!(heard[1].text().contains("ERROR") && heard[3].text().contains("ERROR"));
         assert_eq!(after_event(&heard), [Heard::Close(1000, "out".to_owned())]);
         assert!(node.is_shut_down(eve));
     }

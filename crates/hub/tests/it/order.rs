@@ -40,7 +40,7 @@ fn one_order_on_all_shards() {
 fn rooms_are_apart() {
     let mut node = Node::new(2);
     let rooms = [room(1), room(2)];
-    let members = rooms.clone().map(|room| node.join(&Guest::new(&room, "ann")));
+    let members = rooms.map(|room| node.join(&Guest::new(&room, "ann")));
     node.send_message(members[0], "one", "r");
     node.send_message(members[1], "two", "r");
     assert_eq!(members.map(|member| contents(&node.heard(member))), [["one"], ["two"]]);

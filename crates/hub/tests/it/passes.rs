@@ -73,12 +73,11 @@ impl Trial {
 
     fn step(&mut self, step: &Step) {
         match step {
-            Step::Append(bytes) => {
-                let frame: Vec<u8> = (0..*bytes)
-                    .map(|byte| byte.wrapping_mul(31).wrapping_add(self.history.len() as u8))
-                    .collect();
-                self.audience.log.append(&frame);
-                self.history.extend_from_slice(&frame);
+            Step::Append(length) => {
+                let begin = self.history.len();
+                self.history
+                    .extend((begin..begin + usize::from(*length)).map(|at| at.to_le_bytes()[0] ^ 0x5A));
+                self.audience.log.append(&self.history[begin..]);
             }
             Step::Join(count) => (0..*count).for_each(|_| self.join()),
             Step::Leave(choice) => self.leave(*choice),

@@ -74,7 +74,7 @@ mod tests {
 
     #[test]
     fn health_and_metrics_are_shown_and_nothing_else() {
-        let admin = Admin { metrics: Arc::new(Metrics::default()), readiness: Readiness::default() };
+        let admin = Admin { metrics: Arc::new(Metrics::new(1)), readiness: Readiness::default() };
         for (method, path, status) in [
             ("GET", "/health/live", 200),
             ("GET", "/health/ready", 503),

@@ -8,7 +8,7 @@ mod inbox;
 use std::sync::Arc;
 
 use hub::message::{Busy, Delivery, Message, Reply, RoomKey, RoomSettings, ShardIndex, ShardSet, Verdict};
-use protocol::arn::{Arn, Scope};
+use protocol::arn::Scope;
 use protocol::id::Id;
 use tokio::sync::oneshot;
 
@@ -75,10 +75,8 @@ impl Bus {
     }
 
     /// Tells open connections that their room is gone (they stay open; publishing gets 404 from now on).
-    pub async fn room_deleted(&self, room: &Arn) {
-        // An id that was never handed out names no room that anybody could be connected to.
-        let Some(id) = room.id() else { return };
-        let room = room_key(room.scope(), id);
+    pub async fn room_deleted(&self, scope: &Scope, id: Id) {
+        let room = room_key(scope, id);
         let home = self.home(&room);
         self.inbox(home).push(Message::RoomDeleted { room }).await;
     }

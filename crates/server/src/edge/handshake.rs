@@ -31,6 +31,8 @@ use crate::store::{Room, Store, StoreError};
 /// How long to wait before the store is asked again.
 const STORE_RETRY: Duration = Duration::from_millis(100);
 
+const STORE_AWAY: &str = "the store does not answer; try again";
+
 /// What all handshakes share.
 pub(super) struct Door {
     pub(super) store: Store,
@@ -126,9 +128,11 @@ impl Door {
         let room = held(|| self.store.get_room(&claims.scope, claims.room_id)).await?;
         let Some(room) = room else { return Err(Refusal::new(403, "the chat token's room does not exist any more")) };
         let expiry = claims.token_expiry.as_micros();
-        match held(|| self.store.redeem(claims.token_id, expiry)).await? {
-            Some(true) => Ok(join(upgrade, claims, &room)),
-            _ => Err(Refusal::new(403, "the chat token has been used already")),
+        // Not held: an attempt that failed has used the token up, so the client needs another one in any case.
+        match self.store.redeem(claims.token_id, expiry).await {
+            Ok(true) => Ok(join(upgrade, claims, &room)),
+            Ok(false) => Err(Refusal::new(403, "the chat token has been used already")),
+            Err(_) => Err(Refusal::new(503, STORE_AWAY)),
         }
     }
 }
@@ -144,7 +148,7 @@ where
         match ask().await {
             Ok(answer) => return Ok(Some(answer)),
             Err(StoreError::Unavailable(_)) if Instant::now() < deadline => sleep(STORE_RETRY).await,
-            Err(StoreError::Unavailable(_)) => return Err(Refusal::new(503, "the store does not answer; try again")),
+            Err(StoreError::Unavailable(_)) => return Err(Refusal::new(503, STORE_AWAY)),
             Err(_) => return Ok(None),
         }
     }

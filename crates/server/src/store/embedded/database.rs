@@ -4,7 +4,7 @@
 //! commits. In memory there is no such log, so all share one connection behind a lock; a read may then wait for a
 //! group of writes, which takes microseconds when no disk is involved.
 
-use std::fs::{DirBuilder, File, OpenOptions, Permissions, TryLockError};
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -20,6 +20,9 @@ use super::schema;
 
 /// The database in a data folder.
 const FILE_NAME: &str = "grandstand.db";
+
+/// A database that is being made.
+const UNFINISHED_FILE_NAME: &str = "grandstand.db.new";
 
 /// Locked by the server that uses a data folder; holds its process id.
 const LOCK_FILE_NAME: &str = "lock";
@@ -54,26 +57,40 @@ impl Handle {
 }
 
 impl Database {
-    /// Opens the database, makes it when it is missing, and brings it to the newest schema.
-    pub(super) fn open(location: &Location) -> Result<Self, StoreError> {
-        match location {
+    /// Opens the database, makes it when it is missing, and brings it to the newest schema. Also answers the first
+    /// connection that may write.
+    pub(super) fn open(location: &Location) -> Result<(Self, Handle), StoreError> {
+        let database = match location {
             Location::Memory => {
                 let connection = Connection::open_in_memory()?;
                 configure(&connection, WRITER_CACHE_KIB)?;
-                schema::migrate(&connection, Path::new("the store in memory"))?;
-                Ok(Self::Memory(Arc::new(Mutex::new(connection))))
+                Self::Memory(Arc::new(Mutex::new(connection)))
             }
             Location::Folder(folder) => {
                 let path = folder.join(FILE_NAME);
-                create_file(&path).map_err(|error| cannot("create", &path, &error))?;
-                let connection = open_writer(&path)?;
-                schema::migrate(&connection, &path)?;
-                // What a log holds that an earlier process left behind may be in the kernel's cache only (its last
-                // fsync may have failed, and Linux then forgets that the pages were dirty). Copying it all over into
-                // the main file writes and syncs it anew, before anything is built upon it.
-                connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
-                Ok(Self::File(path))
+                if !path.exists() {
+                    create(folder, &path)?;
+                }
+                Self::File(path)
             }
+        };
+        let writer = database.writer()?;
+        writer.with(|connection| {
+            schema::migrate(connection, &database.name())?;
+            // What a log holds that an earlier process left behind may be in the kernel's cache only (its last fsync
+            // may have failed, and Linux then forgets that the pages were dirty). Copying it all over into the main
+            // file writes and syncs it anew, before anything is built upon it.
+            connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+            Ok::<_, StoreError>(())
+        })?;
+        Ok((database, writer))
+    }
+
+    /// What to call it in a message.
+    fn name(&self) -> String {
+        match self {
+            Self::File(path) => path.display().to_string(),
+            Self::Memory(_) => "the store in memory".to_owned(),
         }
     }
 
@@ -129,16 +146,22 @@ fn configure(connection: &Connection, cache_kib: i64) -> rusqlite::Result<()> {
     connection.pragma_update(None, "trusted_schema", false)
 }
 
-/// Makes an empty file that only its owner may read. SQLite gives the same mode to the files it adds beside it.
-fn create_file(path: &Path) -> io::Result<()> {
-    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
-        Ok(file) => {
-            file.sync_all()?;
-            path.parent().map_or(Ok(()), sync_folder)
-        }
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        Err(error) => Err(error),
-    }
+/// Makes an empty database under another name, syncs it once and gives it its name, so that there is either a whole
+/// one or none. (SQLite's own way would sync a dozen times.)
+fn create(folder: &Path, path: &Path) -> Result<(), StoreError> {
+    let unfinished = folder.join(UNFINISHED_FILE_NAME);
+    let cannot_create = |error: io::Error| cannot("create", path, &error);
+    // SQLite gives the mode of this file to those that it adds beside it.
+    let opened = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&unfinished);
+    let file = opened.map_err(cannot_create)?;
+    let connection = Connection::open_with_flags(&unfinished, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    connection.pragma_update(None, "synchronous", "OFF")?;
+    schema::migrate(&connection, &path.display().to_string())?;
+    connection.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?;
+    connection.close().map_err(|(_, error)| error)?;
+    file.sync_all().map_err(cannot_create)?;
+    fs::rename(&unfinished, path).map_err(cannot_create)?;
+    sync_folder(folder).map_err(cannot_create)
 }
 
 /// Makes new entries of a folder survive a power cut.

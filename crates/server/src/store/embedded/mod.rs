@@ -69,13 +69,13 @@ impl Embedded {
             Location::Folder(path) => Some(ClaimedFolder::claim(path)?),
             Location::Memory => None,
         };
-        let database = Database::open(location)?;
+        let (database, connection) = Database::open(location)?;
         let redemptions = Redemptions::open(location, Arc::clone(&settings.now))?;
         let meters = Arc::new(Meters::default());
         // The readers' connections live from before the writer's first commit until after its last, so that a writer
         // that is reopened finds the log's index as it was (see `writer`).
         let readers = Readers::start(&database, Arc::clone(&meters))?;
-        let writer = Writer::start(database, settings, Arc::clone(&meters))?;
+        let writer = Writer::start(database, connection, settings, Arc::clone(&meters))?;
         Ok(Self { readers, writer, redemptions, meters, folder: Mutex::new(folder) })
     }
 

@@ -3,8 +3,6 @@
 //! Migrations are numbered and only go forward. The version is kept in SQLite's own `user_version`, and
 //! `application_id` tells our files from others, so `file` and `sqlite3` can name both.
 
-use std::path::Path;
-
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use super::super::StoreError;
@@ -18,9 +16,10 @@ const MIGRATIONS: [&str; 1] = [include_str!("migrations/0001.sql")];
 /// The version that this server writes.
 pub(super) const VERSION: usize = MIGRATIONS.len();
 
-/// Brings a file to the newest schema, each step in a transaction of its own. Refuses what is not ours or newer than we are.
-pub(super) fn migrate(connection: &Connection, path: &Path) -> Result<(), StoreError> {
-    let version = version(connection, path)?;
+/// Brings a file to the newest schema, each step in a transaction of its own. Refuses what is not ours, and what is
+/// newer than we are; messages call it `file`.
+pub(super) fn migrate(connection: &Connection, file: &str) -> Result<(), StoreError> {
+    let version = version(connection, file)?;
     for (number, migration) in (1..).zip(MIGRATIONS).skip(version) {
         let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
         transaction.execute_batch(migration)?;
@@ -35,18 +34,17 @@ pub(super) fn migrate(connection: &Connection, path: &Path) -> Result<(), StoreE
 }
 
 /// The schema version of a file; zero when it is empty.
-fn version(connection: &Connection, path: &Path) -> Result<usize, StoreError> {
+fn version(connection: &Connection, file: &str) -> Result<usize, StoreError> {
     let pragma = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, i32>(0));
     let (application_id, version) = (pragma("application_id")?, pragma("user_version")?);
     let objects: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
-    let path = path.display();
     if application_id != APPLICATION_ID && (application_id, version, objects) != (0, 0, 0) {
-        return Err(StoreError::unavailable(format!("{path} is an SQLite file of another application")));
+        return Err(StoreError::unavailable(format!("{file} is an SQLite file of another application")));
     }
     match usize::try_from(version) {
         Ok(version) if version <= VERSION => Ok(version),
         Ok(_) | Err(_) => Err(StoreError::unavailable(format!(
-            "{path} has schema version {version}, but this server knows versions up to {VERSION}: \
+            "{file} has schema version {version}, but this server knows versions up to {VERSION}: \
              it was written by a newer server; start that one"
         ))),
     }

@@ -49,13 +49,13 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// Starts the thread.
+    /// Starts the thread, which begins with the connection `handle`.
     pub(super) fn start(
         database: Database,
+        handle: Handle,
         settings: &Settings,
         meters: Arc<Meters>,
     ) -> Result<Self, StoreError> {
-        let handle = database.writer()?;
         #[cfg(debug_assertions)]
         handle.with(|connection| settings.plant.map_or(Ok(()), |plant| plant.configure(connection)))?;
         let order = handle.with(|connection| OrderClock::load(connection, Arc::clone(&settings.now)))?;

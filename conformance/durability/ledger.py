@@ -1,0 +1,224 @@
+"""Writers that keep a ledger of what the server acknowledged, and the check of the server against it.
+
+Each writer owns its rooms and has at most one request under way, so after a crash a room is either as it was last
+acknowledged or, if a request was under way, as that request would have left it. Anything else was lost or invented.
+"""
+
+import http.client
+import json
+import random
+import threading
+from dataclasses import dataclass, field
+from urllib.parse import quote, urlsplit
+
+from server import address
+from signing import Answer, sign
+
+
+class LedgerBroken(AssertionError):
+    """The server does not hold what it acknowledged."""
+
+
+class Gone(Exception):
+    """The server went away before it answered."""
+
+
+class Line:
+    """A kept-alive connection to the control plane."""
+
+    def __init__(self, server):
+        self.host = urlsplit(server.api).netloc
+        self.connection = http.client.HTTPConnection(*address(server.api), timeout=20)
+
+    def send(self, method, target, members=None):
+        """One signed request; raises `Gone` when there is no whole answer."""
+        body = b"" if members is None else json.dumps(members).encode()
+        headers = sign(method, target, self.host, body)
+        try:
+            self.connection.request(method, target, body, headers)
+            response = self.connection.getresponse()
+            return Answer(response.status, response.msg, response.read())
+        except (OSError, http.client.HTTPException) as error:
+            raise Gone from error
+
+    def call(self, operation, members):
+        """One operation of the POST kind."""
+        return self.send("POST", f"/{operation}", members)
+
+    def close(self):
+        """Hangs up."""
+        self.connection.close()
+
+
+@dataclass
+class Pending:
+    """A request whose answer has not come: what it would do to a room."""
+
+    kind: str
+    arn: str | None = None
+    change: dict = field(default_factory=dict)
+
+
+class Progress:
+    """Counts acknowledgements of all writers; waiting for a number of them is waiting for an event."""
+
+    def __init__(self):
+        self.condition = threading.Condition()
+        self.count = 0
+
+    def acknowledge(self):
+        """One more."""
+        with self.condition:
+            self.count += 1
+            self.condition.notify_all()
+
+    def wait_for(self, count, seconds=30):
+        """Returns once that many have come."""
+        with self.condition:
+            done = self.condition.wait_for(lambda: self.count >= count, seconds)
+        assert done, f"only {self.count} of {count} acknowledgements within {seconds} s"
+
+
+class Writer:
+    """Creates, changes, tags and deletes rooms of its own for as long as the server is there."""
+
+    def __init__(self, number, seed):
+        self.number = number
+        self.random = random.Random(seed)
+        self.rooms = {}
+        self.deleted = set()
+        self.pending = None
+        self.made = 0
+
+    def run(self, server, progress):
+        """Writes until the server goes away."""
+        line = Line(server)
+        try:
+            while True:
+                self._write(line)
+                progress.acknowledge()
+        except Gone:
+            pass
+        finally:
+            line.close()
+
+    def _write(self, line):
+        chance = self.random.random()
+        if len(self.rooms) < 3 or chance < 0.25:
+            self._create(line)
+        elif chance < 0.65:
+            self._update(line)
+        elif chance < 0.9 or len(self.rooms) < 6:
+            self._tag(line)
+        else:
+            self._delete(line)
+
+    def _accepted(self, answer, status=200):
+        if answer.status != status:
+            raise AssertionError(f"writer {self.number}: {answer.status} {answer.body!r} for {self.pending}")
+        self.pending = None
+        return answer.json
+
+    def _create(self, line):
+        self.made += 1
+        change = {
+            "name": f"w{self.number}-{self.made}",
+            "maximumMessageLength": self.random.randint(1, 500),
+            "maximumMessageRatePerSecond": self.random.randint(1, 100),
+            "tags": {"writer": str(self.number)},
+        }
+        self.pending = Pending("create", None, change)
+        room = self._accepted(line.call("CreateRoom", change))
+        self.rooms[room["arn"]] = room
+
+    def _update(self, line):
+        arn = self.random.choice(list(self.rooms))
+        change = {"maximumMessageLength": self.random.randint(1, 500)}
+        if self.random.random() < 0.3:
+            self.made += 1
+            change["name"] = f"w{self.number}-{self.made}"
+        self.pending = Pending("update", arn, change)
+        self.rooms[arn] = self._accepted(line.call("UpdateRoom", {"identifier": arn, **change}))
+
+    def _tag(self, line):
+        arn = self.random.choice(list(self.rooms))
+        tags = {f"k{self.random.randint(0, 9)}": str(self.random.random())}
+        self.pending = Pending("tag", arn, tags)
+        self._accepted(line.send("POST", "/tags/" + quote(arn, safe=""), {"tags": tags}))
+        self.rooms[arn]["tags"] |= tags
+
+    def _delete(self, line):
+        arn = self.random.choice(list(self.rooms))
+        self.pending = Pending("delete", arn)
+        self._accepted(line.call("DeleteRoom", {"identifier": arn}), 204)
+        del self.rooms[arn]
+        self.deleted.add(arn)
+
+    # --- after a restart ---
+
+    def check(self, line):
+        """Compares the server with the ledger, field by field, and settles what was under way."""
+        pending, self.pending = self.pending, None
+        if pending and pending.kind == "create":
+            self._settle_creation(line, pending)
+        for arn in list(self.rooms):
+            answer = line.call("GetRoom", {"identifier": arn})
+            if pending and pending.arn == arn:
+                self._settle(arn, answer, pending)
+            elif answer.status != 200 or answer.json != self.rooms[arn]:
+                raise LedgerBroken(f"acknowledged {self.rooms[arn]}, found {answer.status} {answer.body!r}")
+        for arn in self.deleted:
+            if line.call("GetRoom", {"identifier": arn}).status != 404:
+                raise LedgerBroken(f"the deletion of {arn} was acknowledged, and it is back")
+        self.deleted.clear()
+
+    def _settle_creation(self, line, pending):
+        name = pending.change["name"]
+        known = {room["arn"] for room in self.rooms.values()}
+        found = [room for room in line.call("ListRooms", {"name": name}).json["rooms"] if room["arn"] not in known]
+        if len(found) > 1:
+            raise LedgerBroken(f"one CreateRoom of {name} made {found}")
+        for summary in found:
+            room = line.call("GetRoom", {"identifier": summary["arn"]}).json
+            if any(room[name] != value for name, value in pending.change.items()):
+                raise LedgerBroken(f"half a room: asked for {pending.change}, found {room}")
+            self.rooms[room["arn"]] = room
+
+    def _settle(self, arn, answer, pending):
+        before = self.rooms[arn]
+        if pending.kind == "delete":
+            if answer.status == 404:
+                del self.rooms[arn]
+            elif answer.status != 200 or answer.json != before:
+                raise LedgerBroken(f"a deletion was under way: was {before}, found {answer.status} {answer.body!r}")
+            return
+        if answer.status != 200:
+            raise LedgerBroken(f"acknowledged {before}, found {answer.status} {answer.body!r}")
+        room = answer.json
+        change = {"tags": before["tags"] | pending.change} if pending.kind == "tag" else pending.change
+        moved = {"updateTime": room["updateTime"]} if pending.kind == "update" else {}
+        if room != before and room != before | change | moved:
+            raise LedgerBroken(f"was {before}, {change} was under way, found {room}")
+        self.rooms[arn] = room
+
+
+def check_list(line, writers):
+    """ListRooms holds every acknowledged room exactly once, as acknowledged, newest first."""
+    listed, token = [], None
+    while True:
+        page = line.call("ListRooms", {"nextToken": token} if token else {}).json
+        listed += page["rooms"]
+        token = page.get("nextToken")
+        if not token:
+            break
+    times = [room["updateTime"] for room in listed]
+    if times != sorted(times, reverse=True):
+        raise LedgerBroken("ListRooms is out of order")
+    hidden = ("maximumMessageLength", "maximumMessageRatePerSecond")
+    expected = {
+        arn: {name: value for name, value in room.items() if name not in hidden}
+        for writer in writers
+        for arn, room in writer.rooms.items()
+    }
+    if len(listed) != len(expected) or {room["arn"]: room for room in listed} != expected:
+        raise LedgerBroken(f"ListRooms shows {len(listed)} rooms, {len(expected)} were acknowledged, or they differ")

@@ -1,0 +1,108 @@
+"""TLS on all three ports: boto3 over HTTPS, Python `websockets` over WSS, health over HTTPS, and bytes that are no TLS."""
+
+import json
+import socket
+import ssl
+import subprocess
+import urllib.request
+
+import boto3
+import pytest
+from websockets.sync.client import connect
+
+from server import ACCESS_KEY_ID, REGION, SECRET_ACCESS_KEY, Server, address
+
+DEADLINE_SECONDS = 10
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory):
+    """A self-signed certificate for 127.0.0.1: the paths of certificate and key."""
+    folder = tmp_path_factory.mktemp("tls")
+    cert, key = folder / "cert.pem", folder / "key.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
+         "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", cert],
+        check=True, capture_output=True, timeout=60,
+    )  # fmt: skip
+    return cert, key
+
+
+@pytest.fixture(scope="module")
+def tls_server(certificate, tmp_path_factory):
+    """A server with TLS."""
+    cert, key = certificate
+    environment = {"GRANDSTAND_TLS_CERT_FILE": str(cert), "GRANDSTAND_TLS_KEY_FILE": str(key)}
+    server = Server(tmp_path_factory.mktemp("server") / "data", environment=environment).start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def tls_chat(tls_server, certificate):
+    """A boto3 client that trusts the certificate."""
+    return boto3.client(
+        "ivschat",
+        endpoint_url=tls_server.api,
+        region_name=REGION,
+        aws_access_key_id=ACCESS_KEY_ID,
+        aws_secret_access_key=SECRET_ACCESS_KEY,
+        verify=str(certificate[0]),
+    )
+
+
+@pytest.fixture
+def join(tls_server, tls_chat, certificate):
+    """Opens a secure connection for a user of a room."""
+    context = ssl.create_default_context(cafile=certificate[0])
+
+    def join(room, user):
+        capabilities = ["SEND_MESSAGE", "DISCONNECT_USER"]
+        token = tls_chat.create_chat_token(roomIdentifier=room, userId=user, capabilities=capabilities)["token"]
+        return connect(tls_server.edge, subprotocols=[token], ssl=context, open_timeout=DEADLINE_SECONDS)
+
+    return join
+
+
+def receive(connection):
+    """The next frame as JSON."""
+    return json.loads(connection.recv(timeout=DEADLINE_SECONDS))
+
+
+def test_all_ports_announce_and_speak_tls(tls_server, certificate):
+    assert tls_server.edge.startswith("wss://")
+    context = ssl.create_default_context(cafile=certificate[0])
+    for url in (tls_server.api, tls_server.admin, tls_server.edge.replace("wss:", "https:")):
+        assert url.startswith("https://")
+        with urllib.request.urlopen(f"{url}/health/ready", context=context, timeout=DEADLINE_SECONDS) as response:
+            assert response.status == 200
+
+
+@pytest.mark.covers("CreateRoom", "CreateChatToken", "SEND_MESSAGE", "DISCONNECT_USER", "frame:MESSAGE", "frame:EVENT")
+def test_a_chat_over_wss_keeps_every_message_in_order(tls_chat, join):
+    room = tls_chat.create_room(maximumMessageRatePerSecond=100)["arn"]
+    with join(room, "alice") as alice, join(room, "bob") as bob:
+        contents = [f"{number} " + "é" * 490 for number in range(10)]
+        for content in contents:
+            alice.send(json.dumps({"Action": "SEND_MESSAGE", "Content": content}))
+        assert [receive(bob)["Content"] for _ in contents] == contents
+        assert [receive(alice)["Content"] for _ in contents] == contents
+        bob.send(json.dumps({"Action": "DISCONNECT_USER", "UserId": "alice", "Reason": "enough"}))
+        assert receive(alice)["EventName"] == "aws:DISCONNECT_USER"
+        with pytest.raises(Exception, match="1000.*enough"):
+            receive(alice)
+
+
+def test_a_message_in_many_tls_records_is_one_message(tls_chat, join):
+    room = tls_chat.create_room()["arn"]
+    with join(room, "alice") as alice:
+        alice.send(iter(['{"Action":"SEND_MESSAGE",', '"Content":"in ', 'pieces"}']))
+        assert receive(alice)["Content"] == "in pieces"
+
+
+def test_a_client_that_speaks_no_tls_is_dropped_and_others_are_served(tls_server, tls_chat):
+    with socket.create_connection(address(tls_server.edge), DEADLINE_SECONDS) as stranger:
+        stranger.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" + bytes(64))
+        while stranger.recv(4096):
+            pass
+    assert "rooms" in tls_chat.list_rooms()

@@ -1,0 +1,110 @@
+"""A chat token opens one connection, ever: 200 tokens, 50 sockets each, all at once, and across a kill -9."""
+
+import asyncio
+from collections import Counter
+from urllib.parse import urlsplit
+
+import pytest
+
+import clients
+from edge import handshake_bytes, parse_head
+from server import address
+
+TOKENS = 200
+SOCKETS = 50
+# 20 tokens at a time keep client and server far below the usual limits on open files.
+TOKENS_AT_ONCE = 20
+ATTEMPT_SECONDS_MAX = 60
+
+
+async def attempt(url, token):
+    """One handshake: its status, or `None` when the server went away under it. The socket is kept open if it joined."""
+    host, port = address(url)
+    request, _ = handshake_bytes(urlsplit(url).netloc, token)
+    try:
+        reader, writer = await asyncio.open_connection(host, port)
+        writer.write(request)
+        head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), ATTEMPT_SECONDS_MAX)
+    except (OSError, asyncio.IncompleteReadError):
+        return None, None
+    status, _ = parse_head(head[:-4])
+    if status == 101:
+        return status, writer
+    writer.close()
+    return status, None
+
+
+async def race(url, tokens, sockets=SOCKETS):
+    """Tries each token on many sockets at once; the statuses by token."""
+    statuses = {token: Counter() for token in tokens}
+    for start in range(0, len(tokens), TOKENS_AT_ONCE):
+        batch = [token for token in tokens[start : start + TOKENS_AT_ONCE] for _ in range(sockets)]
+        results = await asyncio.gather(*(attempt(url, token) for token in batch))
+        for token, (status, writer) in zip(batch, results):
+            statuses[token][status] += 1
+            if writer:
+                writer.close()
+    return statuses
+
+
+def make_tokens(chat, count=TOKENS):
+    """Tokens for as many users of rooms that live on different shards."""
+    rooms = [chat.create_room()["arn"] for _ in range(8)]
+    return [
+        chat.create_chat_token(roomIdentifier=rooms[number % len(rooms)], userId=f"user-{number}")["token"]
+        for number in range(count)
+    ]
+
+
+@pytest.mark.covers("CreateChatToken")
+def test_200_tokens_on_50_sockets_each_make_200_joins(server, chat):
+    tokens = make_tokens(chat)
+    statuses = asyncio.run(race(server.edge, tokens))
+    joins = [counts[101] for counts in statuses.values()]
+    assert joins == [1] * TOKENS
+    for counts in statuses.values():
+        assert set(counts) <= {101, 401, 403} and sum(counts.values()) == SOCKETS
+
+
+@pytest.mark.covers("CreateChatToken")
+def test_a_kill_in_the_middle_of_the_race_opens_no_token_twice(fresh_server):
+    tokens = make_tokens(clients.ivschat(fresh_server))
+    settled = tokens[: TOKENS // 2]
+    joined = Counter()
+
+    def count(statuses):
+        for token, counts in statuses.items():
+            joined[token] += counts[101]
+
+    count(asyncio.run(race(fresh_server.edge, settled)))
+    assert all(joined[token] == 1 for token in settled)
+
+    async def killed_race():
+        url = fresh_server.edge
+        caught = tokens[TOKENS // 2 : TOKENS // 2 + TOKENS_AT_ONCE]
+        tries = [asyncio.ensure_future(attempt(url, token)) for token in caught for _ in range(SOCKETS)]
+        # The kill falls between the first answers and the last.
+        await asyncio.wait(tries, return_when=asyncio.FIRST_COMPLETED)
+        fresh_server.kill9()
+        results = await asyncio.gather(*tries)
+        statuses = {token: Counter() for token in caught}
+        for token, (status, writer) in zip([token for token in caught for _ in range(SOCKETS)], results):
+            statuses[token][status] += 1
+            if writer:
+                writer.close()
+        return statuses
+
+    interrupted = asyncio.run(killed_race())
+    assert any(counts[None] for counts in interrupted.values()), "the kill came after the race"
+    count(interrupted)
+    fresh_server.restart()
+    again = asyncio.run(race(fresh_server.edge, tokens))
+    for token in settled:
+        assert again[token][101] == 0, "a token that was redeemed before the kill worked after it"
+    count(again)
+    for token, joins in joined.items():
+        # A redemption that was on disk while its answer was lost with the process costs its token: never the reverse.
+        lost = token in interrupted and interrupted[token][101] == 0
+        assert joins == 1 or (lost and joins == 0), joins
+    untouched = tokens[TOKENS // 2 + TOKENS_AT_ONCE :]
+    assert all(joined[token] == 1 for token in untouched)

@@ -1,0 +1,164 @@
+"""The real binary, started on free ports of the loopback interface.
+
+Promises: `start` returns once the server has announced itself (the one line of JSON on stdout), `stop` asks politely
+and insists on exit code 0 within ten seconds, `kill9` does not ask. Nothing here sleeps: every wait is for a line, an
+exit or a deadline.
+"""
+
+import http.client
+import json
+import os
+import queue
+import re
+import signal
+import subprocess
+import threading
+import time
+from pathlib import Path
+from urllib.parse import urlsplit
+
+ROOT = Path(__file__).resolve().parent.parent
+BINARY = Path(os.environ.get("GRANDSTAND_BIN", ROOT / "target" / "debug" / "grandstand"))
+
+ACCOUNT = "123456789012"
+REGION = "us-west-2"
+ACCESS_KEY_ID = "AKIDCONFORMANCE00000"
+SECRET_ACCESS_KEY = "conformance/secret+key0123456789abcdefgh"
+
+READY_SECONDS_MAX = 20
+STOP_SECONDS_MAX = 10
+
+
+class Server:
+    """One server process and its data folder; may be started again after it stopped or was killed."""
+
+    def __init__(self, data_dir, *, environment=None, wrapper=()):
+        self.data_dir = Path(data_dir)
+        self.environment = environment or {}
+        self.wrapper = list(wrapper)
+        self.process = None
+        self.ready = None
+        self.ready_after_seconds = None
+        self.log_path = self.data_dir.parent / f"{self.data_dir.name}.log"
+
+    def start(self):
+        """Starts the binary and waits for the line that says where it listens."""
+        command = [
+            *self.wrapper, str(BINARY), "serve",
+            "--api-addr", "127.0.0.1:0", "--edge-addr", "127.0.0.1:0", "--admin-addr", "127.0.0.1:0",
+            "--data-dir", str(self.data_dir),
+        ]  # fmt: skip
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(("GRANDSTAND_", "AWS_"))}
+        environment = inherited | {
+            "GRANDSTAND_ROOT_ACCESS_KEY_ID": ACCESS_KEY_ID,
+            "GRANDSTAND_ROOT_SECRET_ACCESS_KEY": SECRET_ACCESS_KEY,
+        }
+        started = time.monotonic()
+        with self.log_path.open("ab") as log:
+            self.process = subprocess.Popen(
+                command, stdout=subprocess.PIPE, stderr=log, stdin=subprocess.DEVNULL, env=environment | self.environment
+            )
+        self.ready = self._wait_until_ready(self.process.stdout)
+        self.ready_after_seconds = time.monotonic() - started
+        return self
+
+    def _wait_until_ready(self, stdout):
+        lines = queue.Queue()
+
+        def read():
+            # Reads to the end, so that a server which prints more than the tests want never blocks on a full pipe.
+            for line in stdout:
+                lines.put(line)
+            lines.put(None)
+
+        threading.Thread(target=read, daemon=True).start()
+        deadline = time.monotonic() + READY_SECONDS_MAX
+        while True:
+            try:
+                line = lines.get(timeout=max(0.0, deadline - time.monotonic()))
+            except queue.Empty:
+                self.kill9()
+                raise AssertionError(f"not ready within {READY_SECONDS_MAX} s\n{self.log_tail()}") from None
+            if line is None:
+                raise AssertionError(f"exited with {self.process.wait()} before it was ready\n{self.log_tail()}")
+            try:
+                announcement = json.loads(line)
+            except ValueError:
+                continue
+            if isinstance(announcement, dict) and announcement.get("event") == "ready":
+                return announcement
+
+    def stop(self):
+        """SIGTERM drains: exit code 0 within ten seconds."""
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            code = self.process.wait(STOP_SECONDS_MAX)
+        except subprocess.TimeoutExpired:
+            self.kill9()
+            raise AssertionError(f"still running {STOP_SECONDS_MAX} s after SIGTERM\n{self.log_tail()}") from None
+        assert code == 0, f"exit code {code} after SIGTERM\n{self.log_tail()}"
+
+    def kill9(self):
+        """SIGKILL, and waits until the process is gone."""
+        self.process.kill()
+        self.process.wait()
+
+    def restart(self):
+        """Starts again on the same data folder (on new ports)."""
+        assert self.process.poll() is not None, "restart is for a server that is down"
+        return self.start()
+
+    def is_running(self):
+        """Whether the process is alive."""
+        return self.process is not None and self.process.poll() is None
+
+    def log_tail(self, characters=4000):
+        """The end of what the server wrote to stderr."""
+        return self.log_path.read_text(errors="replace")[-characters:]
+
+    @property
+    def api(self):
+        """URL of the control plane."""
+        return self.ready["api"]
+
+    @property
+    def edge(self):
+        """URL of the messaging edge (`ws://…`)."""
+        return self.ready["edge"]
+
+    @property
+    def admin(self):
+        """URL of the admin port."""
+        return self.ready["admin"]
+
+
+def address(url):
+    """Host and port of a URL."""
+    parts = urlsplit(url)
+    return parts.hostname, parts.port
+
+
+def get(url, path, timeout=10):
+    """A plain unsigned GET: status, headers, text."""
+    connection = http.client.HTTPConnection(*address(url), timeout=timeout)
+    try:
+        connection.request("GET", path)
+        response = connection.getresponse()
+        return response.status, dict(response.getheaders()), response.read().decode()
+    finally:
+        connection.close()
+
+
+ID = re.compile(r"[a-zA-Z0-9]{12}\Z")
+MILLIS_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z\Z")
+NANOS_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{0,8}[1-9])?Z\Z")
+
+
+def room_arn(room_id, region=REGION, account=ACCOUNT):
+    """The ARN of a room."""
+    return f"arn:aws:ivschat:{region}:{account}:room/{room_id}"
+
+
+def logging_configuration_arn(configuration_id, region=REGION, account=ACCOUNT):
+    """The ARN of a logging configuration."""
+    return f"arn:aws:ivschat:{region}:{account}:logging-configuration/{configuration_id}"

@@ -1,0 +1,251 @@
+//! The control plane as its clients see it: real HTTP over a real socket, signed by hand, with a store in memory.
+//! Behind the bus there is a shard that notes what it is told.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+
+mod operations;
+mod transport;
+
+use std::net::SocketAddr;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use hub::message::{Busy, Message, Publication};
+use mio::{Events, Poll, Token, Waker};
+use protocol::id::Id;
+use protocol::operation::Operation;
+use protocol::sigv4::{Credential, Dialect, RequestView, SecretKey, sign};
+use protocol::time::Timestamp;
+use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::ControlPlane;
+use crate::bus::{Bus, InboxReader, inbox};
+use crate::clock;
+use crate::credentials::Credentials;
+use crate::health::{Phase, Readiness};
+use crate::keys::KeyRing;
+use crate::metrics::Metrics;
+use crate::store::{KeyPurpose, Location, Store};
+
+const REGION: &str = "us-west-2";
+const ACCOUNT: &str = "123456789012";
+/// The id of whatever the shard publishes.
+const EVENT_ID: &str = "IxTh2Ad9fZIr";
+
+/// A control plane that runs, and what a test needs of it.
+struct Server {
+    address: SocketAddr,
+    chat_token_keys: KeyRing,
+    metrics: Arc<Metrics>,
+    readiness: Readiness,
+    stop: CancellationToken,
+    running: JoinHandle<()>,
+    /// What the shard was told, as text.
+    told: Mutex<Receiver<String>>,
+}
+
+impl Server {
+    async fn start() -> Self {
+        let store = Store::open(&Location::Memory).await.expect("a store in memory");
+        let chat_token_keys = KeyRing::load(&store, KeyPurpose::ChatToken).await.expect("keys");
+        let page_token_keys = KeyRing::load(&store, KeyPurpose::PageToken).await.expect("keys");
+        let (bus, told) = bus();
+        let metrics = Arc::new(Metrics::new(1));
+        let readiness = Readiness::default();
+        readiness.enter(Phase::Ready);
+        let control = ControlPlane {
+            store,
+            bus,
+            credentials: Credentials { root: root() },
+            chat_token_keys: chat_token_keys.clone(),
+            page_token_keys,
+            metrics: Arc::clone(&metrics),
+            readiness: readiness.clone(),
+        };
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("an address");
+        let stop = CancellationToken::new();
+        let running = tokio::spawn(control.serve(listener, None, stop.clone()));
+        Self { address, chat_token_keys, metrics, readiness, stop, running, told: Mutex::new(told) }
+    }
+
+    /// What the shard was told since the last call.
+    fn told(&self) -> Vec<String> {
+        self.told.lock().expect("no panic").try_iter().collect()
+    }
+
+    /// Sends an operation with its members, signed.
+    async fn call(&self, operation: Operation, members: Value) -> Answer {
+        Call::new("POST", &format!("/{}", operation.name())).body(members.to_string()).send(self).await
+    }
+
+    /// Sends an operation that has to succeed; the members of its answer.
+    async fn done(&self, operation: Operation, members: Value) -> Value {
+        let answer = self.call(operation, members).await;
+        assert_eq!(answer.status, operation.success_status(), "{operation:?}: {}", answer.body);
+        answer.json()
+    }
+
+    /// Writes bytes to a new connection and reads until it ends.
+    async fn exchange(&self, request: &[u8]) -> Answer {
+        let mut socket = TcpStream::connect(self.address).await.expect("a connection");
+        socket.write_all(request).await.expect("the request is taken in whole");
+        let mut answer = Vec::new();
+        socket.read_to_end(&mut answer).await.expect("the answer arrives before the connection ends");
+        Answer::parse(&String::from_utf8(answer).expect("text"))
+    }
+}
+
+fn root() -> Credential {
+    Credential {
+        access_key_id: "AKIDEXAMPLE".into(),
+        secret_key: SecretKey::new("a secret of tests"),
+        account_id: ACCOUNT.into(),
+    }
+}
+
+/// A request, to be signed with the root's key for [`REGION`] now, unless told otherwise.
+struct Call {
+    method: &'static str,
+    target: String,
+    body: String,
+    headers: String,
+    region: &'static str,
+    credential: Credential,
+    time: Timestamp,
+}
+
+impl Call {
+    fn new(method: &'static str, target: &str) -> Self {
+        Self {
+            method,
+            target: target.to_owned(),
+            body: String::new(),
+            headers: String::new(),
+            region: REGION,
+            credential: root(),
+            time: clock::now(),
+        }
+    }
+
+    fn body(self, body: impl Into<String>) -> Self {
+        Self { body: body.into(), ..self }
+    }
+
+    /// Lines that are sent, but not signed.
+    fn headers(self, headers: impl Into<String>) -> Self {
+        Self { headers: headers.into(), ..self }
+    }
+
+    fn region(self, region: &'static str) -> Self {
+        Self { region, ..self }
+    }
+
+    fn encode(&self) -> String {
+        let (path, query) = self.target.split_once('?').unwrap_or((&self.target, ""));
+        let view = RequestView {
+            method: self.method,
+            path,
+            query,
+            headers: &[("host", b"test")],
+            body: self.body.as_bytes(),
+        };
+        let signature = sign(&view, Dialect::IVSCHAT, self.region, &self.credential, self.time);
+        format!(
+            "{} {} HTTP/1.1\r\nhost: test\r\nconnection: close\r\ncontent-length: {}\r\nx-amz-date: {}\r\n\
+             authorization: {}\r\n{}\r\n{}",
+            self.method,
+            self.target,
+            self.body.len(),
+            signature.date,
+            signature.authorization,
+            self.headers,
+            self.body
+        )
+    }
+
+    async fn send(&self, server: &Server) -> Answer {
+        server.exchange(self.encode().as_bytes()).await
+    }
+}
+
+/// What came back.
+struct Answer {
+    status: u16,
+    head: String,
+    body: String,
+}
+
+impl Answer {
+    fn parse(text: &str) -> Self {
+        let (head, body) = text.split_once("\r\n\r\n").expect("a head");
+        let status = head.get(9..12).and_then(|status| status.parse().ok()).expect("a status");
+        Self { status, head: head.to_owned(), body: body.to_owned() }
+    }
+
+    fn header(&self, name: &str) -> Option<&str> {
+        let lines = self.head.split("\r\n").skip(1).filter_map(|line| line.split_once(": "));
+        lines.into_iter().find(|(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+    }
+
+    /// The members of the body; none when there is no body.
+    fn json(&self) -> Value {
+        if self.body.is_empty() {
+            return Value::Null;
+        }
+        serde_json::from_str(&self.body).expect("JSON")
+    }
+
+    /// Status and name of an error.
+    fn error(&self) -> (u16, &str) {
+        (self.status, self.header("x-amzn-errortype").unwrap_or_default())
+    }
+}
+
+/// A bus with one shard on a thread of its own, which ends with the process. An event of the name `busy` is refused,
+/// and one of the name `closed` never answered.
+fn bus() -> (Bus, Receiver<String>) {
+    let poll = Poll::new().expect("a poll");
+    let waker = Waker::new(poll.registry(), Token(0)).expect("a waker");
+    let (sender, reader) = inbox(waker);
+    let (tell, told) = channel();
+    thread::spawn(move || run_shard(poll, &reader, &tell));
+    (Bus::local(vec![sender]), told)
+}
+
+fn run_shard(mut poll: Poll, reader: &InboxReader, tell: &Sender<String>) {
+    let mut events = Events::with_capacity(1);
+    loop {
+        while let Some(message) = reader.next() {
+            // A test that has ended listens no more.
+            let _ = tell.send(take(message));
+        }
+        reader.announce_sleep();
+        if reader.is_empty() {
+            poll.poll(&mut events, None).expect("the poll works");
+        }
+        reader.announce_wake();
+    }
+}
+
+fn take(message: Message) -> String {
+    match message {
+        Message::Publish { room, publication, reply } => {
+            match &*publication {
+                Publication::Event { name, .. } if name == "busy" => reply.send(Err(Busy)),
+                Publication::Event { name, .. } if name == "closed" => drop(reply),
+                _ => reply.send(Ok(Id::parse(EVENT_ID).expect("an id"))),
+            }
+            format!("publish in {}: {publication:?}", room.id)
+        }
+        Message::RoomChanged { room, settings } => {
+            format!("changed {}: length {}", room.id, settings.message_length_max)
+        }
+        Message::RoomDeleted { room } => format!("deleted {}", room.id),
+        other => format!("{other:?}"),
+    }
+}
