@@ -5,12 +5,13 @@
 //! awaited per connection, so that the load generator's own cost stays small beside the server's.
 
 use std::io::{self, Read, Write};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use hub::frame::{Opcode, encode_masked};
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
+use socket2::{Domain, Socket, Type};
 
 use crate::failure::Failure;
 use crate::frames::{ServerFrame, read_frame};
@@ -24,6 +25,7 @@ pub const HANDSHAKE_ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 const SCRATCH_BYTES: usize = 256 * 1_024;
 /// Few, so that a turn is short and the publishing schedule is looked at often.
 const EVENTS_PER_TURN: usize = 64;
+const CONNECTIONS_PER_ADDRESS: usize = 10_000;
 /// Handshakes under way at once while a crowd joins.
 const JOINING_MAX: usize = 64;
 /// A crowd that makes no progress for so long while joining has failed.
@@ -163,8 +165,7 @@ impl Crowd {
     }
 
     fn connect(&mut self, edge: SocketAddr, ticket: &Ticket) -> Result<(), Failure> {
-        let mut stream = TcpStream::connect(edge).map_err(Failure::io("connect"))?;
-        stream.set_nodelay(true).map_err(Failure::io("set TCP_NODELAY"))?;
+        let mut stream = connect(edge, self.connections.len()).map_err(Failure::io("connect"))?;
         let token = Token(self.connections.len());
         let interest = Interest::READABLE | Interest::WRITABLE;
         self.poll.registry().register(&mut stream, token, interest).map_err(Failure::io("register"))?;
@@ -324,6 +325,24 @@ impl Crowd {
             .get(connection)
             .map_or(0, |connection| os::data_segments_received(&connection.stream))
     }
+}
+
+/// Begins to connect. Every ten thousand connections take the next address of the loopback network as their own: with
+/// most ports of one address taken, Linux searches long for a free one, and that would be measured as the server's.
+fn connect(edge: SocketAddr, index: usize) -> io::Result<TcpStream> {
+    let socket = Socket::new(Domain::for_address(edge), Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    socket.set_tcp_nodelay(true)?;
+    if let Ok(block @ 1..) = u8::try_from(index / CONNECTIONS_PER_ADDRESS)
+        && edge.ip() == Ipv4Addr::LOCALHOST
+    {
+        socket.bind(&SocketAddr::from((Ipv4Addr::new(127, 0, 0, 1 + block), 0)).into())?;
+    }
+    match socket.connect(&edge.into()) {
+        Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => {}
+        result => result?,
+    }
+    Ok(TcpStream::from_std(socket.into()))
 }
 
 /// An event buffer of the right size for [`Crowd::turn`].
