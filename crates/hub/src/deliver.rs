@@ -46,7 +46,9 @@ impl Hub {
         if !self.ready.is_empty() || !self.urgent.is_empty() {
             return Some(0);
         }
-        self.waiting.peek().map(|Reverse((due, _))| *due)
+        let pass_due = self.waiting.peek().map(|Reverse((due, _))| *due);
+        let held_until = self.held.front().map(|(until, _)| *until);
+        pass_due.into_iter().chain(held_until).min()
     }
 
     /// Writes what is due: first to single connections, then room by room, each for at most `quantum_nanos` in turn.
@@ -59,6 +61,7 @@ impl Hub {
         C: Fn() -> u64,
     {
         let now_nanos = clock();
+        self.let_go(now_nanos);
         let mut failed = Vec::new();
         let mut lagging = Vec::new();
         let mut offer =

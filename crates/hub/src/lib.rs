@@ -33,6 +33,7 @@ pub mod session;
 mod deliver;
 mod publish;
 mod receive;
+mod renew;
 mod sweep;
 
 use std::cmp::Reverse;
@@ -109,6 +110,8 @@ pub struct Hub {
     ready: VecDeque<usize>,
     /// Connections to be written to now, on their own.
     urgent: Vec<u32>,
+    /// Connections whose greeting is held, and until when. All are held equally long, so the first is due first.
+    held: VecDeque<(u64, ConnectionId)>,
     /// Shards whose inbox takes no more deliveries.
     pressed: ShardSet,
     effects: VecDeque<Effect>,
@@ -130,6 +133,7 @@ impl Hub {
             waiting: BinaryHeap::new(),
             ready: VecDeque::new(),
             urgent: Vec::new(),
+            held: VecDeque::new(),
             pressed: ShardSet::default(),
             effects: VecDeque::new(),
             counters: Counters::default(),
@@ -169,12 +173,17 @@ impl Hub {
                 audience
             }
         };
+        let held = self.is_renewal(audience, &self.sessions[slot].user_id);
         let member = self.audiences[audience].add(connection);
         let start = self.audiences[audience].members[member].cursor;
         let session = &mut self.sessions[slot];
         session.seat = Some(Seat { audience, member });
         session.push_private(start, join.greeting);
-        self.urgent.push(connection);
+        if held {
+            self.hold(now, connection);
+        } else {
+            self.urgent.push(connection);
+        }
         connection
     }
 
@@ -201,7 +210,9 @@ impl Hub {
 
     /// The socket of `connection` takes bytes again.
     pub fn writable(&mut self, connection: u32) {
-        self.urgent.push(connection);
+        if self.sessions.get(slot(connection)).is_some_and(|session| !session.held) {
+            self.urgent.push(connection);
+        }
     }
 
     /// The socket of `connection` has been closed by its peer, or is broken.
@@ -367,11 +378,9 @@ const fn slot(connection: u32) -> usize {
 }
 
 impl Hub {
-    /// How much memory the log of a room holds here, in bytes; `None` when the room has no members here.
-    #[must_use]
-    pub fn room_log_bytes(&self, room: &RoomKey) -> Option<usize> {
-        let audience = self.audience_by_room.get(room)?;
-        Some(self.audiences[*audience].log.capacity_bytes())
+    /// How much memory the log of each room holds here, in bytes, in no order.
+    pub fn room_log_bytes(&self) -> impl Iterator<Item = (&RoomKey, usize)> {
+        self.audiences.iter().map(|(_, audience)| (&audience.key, audience.log.capacity_bytes()))
     }
 
     /// How many bytes wait to be written to a connection; `None` when there is no such connection.

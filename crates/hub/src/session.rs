@@ -58,6 +58,8 @@ pub struct Session {
     pub phase: Phase,
     /// When the peer was last heard of, in seconds of the monotonic clock.
     pub heard_at: u64,
+    /// The answer to the handshake is held back; see [`protocol::limit::edge::RENEWAL_HOLD_MS`].
+    pub held: bool,
     /// A ping was sent since the peer was last heard of.
     pub pinged: bool,
     /// An unfinished message of the peer.
@@ -92,6 +94,7 @@ impl Session {
             session_end: grant.session_end,
             phase: Phase::Open,
             heard_at: now_seconds,
+            held: false,
             pinged: false,
             inbound: None,
             private: None,

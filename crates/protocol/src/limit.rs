@@ -86,6 +86,11 @@ pub mod edge {
     pub const DEAD_AFTER_SECONDS: u64 = 75;
     /// Seconds between ERROR 401 and Close at the end of a session.
     pub const SESSION_END_GRACE_SECONDS: u64 = 5;
+    /// How long the answer to a handshake (101) is held while the user has another connection to the room, in
+    /// milliseconds. Official SDKs renew a token by opening a new connection, and stop listening to the old one as soon
+    /// as the new one is open: frames that were still on their way to the old one would be lost. Nobody waits for a
+    /// renewal, so this can be longer than frames usually take. Ours.
+    pub const RENEWAL_HOLD_MS: u64 = 250;
     /// The coalescing window, in milliseconds: after a frame has left at once, a room's frames gather this long.
     pub const COALESCING_WINDOW_MS: u64 = 40;
     /// A pass over a big room yields to the shard's other work after about this many microseconds.

@@ -8,7 +8,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use protocol::capability::{Capabilities, Capability};
 
 use crate::ClientKey;
+use crate::clock::MILLISECOND;
 use crate::frames::member;
+
+/// How old a frame may be that a shard has not offered to its members yet: it was busy, and on its way, and gathered.
+const UNFLUSHED_NANOS_MAX: u64 = 300 * MILLISECOND;
 
 /// A frame as the room's home published it.
 #[derive(Debug)]
@@ -162,10 +166,19 @@ impl Auditor {
         self.clients.get_mut(&client)?.asks.get_mut(request_id)
     }
 
-    /// Bytes of its room's frames that a client has not read yet.
+    /// Bytes of its room's frames that may wait for a client: all behind the last one it has read. One who has read none
+    /// may also wait for what its shard had not flushed yet when it joined.
     #[must_use]
     pub fn unread_bytes(&self, client: &ClientBook) -> u64 {
-        self.rooms[client.room].frames.iter().skip(client.owed_from).map(|frame| frame.bytes).sum()
+        let frames = &self.rooms[client.room].frames;
+        let first = client.heard.last().map_or_else(
+            || {
+                let joined_at = frames.get(client.joined_at_frame).map_or(0, |frame| frame.at);
+                frames.partition_point(|frame| frame.at + UNFLUSHED_NANOS_MAX < joined_at)
+            },
+            |last| last + 1,
+        );
+        frames.iter().skip(first).map(|frame| frame.bytes).sum()
     }
 
     /// The clients that have neither hung up nor been closed.

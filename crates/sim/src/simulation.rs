@@ -235,9 +235,8 @@ impl Simulation {
             book.may_be_closed |= now >= book.session_end;
         }
         for shard in 0..self.node.shards() {
-            for (number, room) in self.rooms.iter().enumerate() {
-                let log_bytes = self.node.hub(shard).room_log_bytes(room).unwrap_or(0);
-                checkers::on_log(shard, number, log_bytes)?;
+            for (room, log_bytes) in self.node.hub(shard).room_log_bytes() {
+                checkers::on_log(shard, room, log_bytes)?;
             }
         }
         checkers::on_tick(&self.auditor, &self.node, &self.network, now)

@@ -100,7 +100,7 @@ const SLOW_READER: Scenario = Scenario {
     event_bytes: 4_000,
     stall: 2,
     stall_ms_max: 16_000,
-    buffer_bytes: 8 * 1_024,
+    buffer_bytes: 2 * 1_024,
     short_sessions: 0,
     ..CHAT
 };

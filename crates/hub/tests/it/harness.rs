@@ -16,7 +16,7 @@ use hub::{Hub, Settings};
 use protocol::arn::Scope;
 use protocol::capability::{Capabilities, Capability};
 use protocol::id::Id;
-use protocol::limit::edge::{COALESCING_WINDOW_MS, PASS_QUANTUM_MICROS};
+use protocol::limit::edge::{COALESCING_WINDOW_MS, PASS_QUANTUM_MICROS, RENEWAL_HOLD_MS};
 use protocol::messaging::{Attributes, encode_sender};
 use protocol::time::Timestamp;
 
@@ -157,6 +157,15 @@ impl Node {
         self.adopt(usize::from(shard), guest)
     }
 
+    /// Joins on the shard the room's home chooses, and does not wait for the greeting.
+    pub(crate) fn join_without_waiting(&mut self, guest: &Guest) -> ClientKey {
+        let home = self.home(&guest.room);
+        let shard = self.hubs[home].place(&guest.room, settings(0));
+        let key = self.adopt_without_settling(usize::from(shard), guest);
+        self.settle();
+        key
+    }
+
     /// Joins on a given shard: the home is made to believe that its own is full.
     pub(crate) fn join_on(&mut self, shard: usize, guest: &Guest) -> ClientKey {
         let home = self.home(&guest.room);
@@ -175,11 +184,19 @@ impl Node {
         self.adopt(shard, guest)
     }
 
-    /// Takes over a placed connection on `shard`.
+    /// Takes over a placed connection on `shard`, and waits until it is greeted.
     pub(crate) fn adopt(&mut self, shard: usize, guest: &Guest) -> ClientKey {
         let key = self.adopt_without_settling(shard, guest);
         self.settle();
+        if !self.is_greeted(key) {
+            self.advance_ms(RENEWAL_HOLD_MS);
+        }
         key
+    }
+
+    /// Whether anything at all has been written to the client.
+    pub(crate) fn is_greeted(&self, client: ClientKey) -> bool {
+        !self.clients[client].writes.is_empty()
     }
 
     /// The same, and nothing else happens yet.
@@ -276,7 +293,7 @@ impl Node {
 
     /// The control plane publishes.
     pub(crate) fn publish(&mut self, room: &RoomKey, publication: Publication) -> Result<Id, Busy> {
-        let (sender, receiver) = mpsc::channel();
+        let (sender, receiver) = mpsc::sync_channel(1);
         let reply = Reply::new(move |result| sender.send(result).expect("the test waits"));
         let home = self.home(room);
         self.tell(home, Message::Publish { room: room.clone(), publication: Box::new(publication), reply });
@@ -425,6 +442,11 @@ impl Node {
     /// Whether the server has closed its writing side.
     pub(crate) fn is_shut_down(&self, client: ClientKey) -> bool {
         self.clients[client].shut_down
+    }
+
+    /// How much memory a room's log holds on a shard; `None` when there is none.
+    pub(crate) fn log_bytes(&self, shard: usize, room: &RoomKey) -> Option<usize> {
+        self.hubs[shard].room_log_bytes().find(|(key, _)| *key == room).map(|(_, bytes)| bytes)
     }
 
     /// Where the client's connection is.
