@@ -94,13 +94,15 @@ pub struct Auditor {
     pub rooms: Vec<RoomBook>,
     /// By client.
     pub clients: BTreeMap<ClientKey, ClientBook>,
+    /// Those whose connection is no more; what they asked for may still be published.
+    pub former_clients: BTreeMap<ClientKey, ClientBook>,
 }
 
 impl Auditor {
     /// Books for so many rooms.
     #[must_use]
     pub fn new(rooms: usize) -> Self {
-        Self { rooms: (0..rooms).map(|_| RoomBook::default()).collect(), clients: BTreeMap::new() }
+        Self { rooms: (0..rooms).map(|_| RoomBook::default()).collect(), ..Self::default() }
     }
 
     /// Books a frame that a room's home publishes.
@@ -160,10 +162,26 @@ impl Auditor {
         }
     }
 
-    /// A request by its id, which names the client that sent it.
-    pub fn ask_mut(&mut self, request_id: &str) -> Option<&mut Ask> {
+    /// Puts the book of a client away whose connection is no more and who expects nothing more.
+    pub fn book_over(&mut self, client: ClientKey) {
+        if let Some(book) = self.clients.remove(&client) {
+            let over = matches!(book.standing, Standing::Gone | Standing::Closed);
+            let books = if over { &mut self.former_clients } else { &mut self.clients };
+            books.insert(client, book);
+        }
+    }
+
+    /// The client that a RequestId names, whether it is still there or not.
+    #[must_use]
+    pub fn author(&self, request_id: &str) -> Option<&ClientBook> {
         let client = author(request_id)?;
-        self.clients.get_mut(&client)?.asks.get_mut(request_id)
+        self.clients.get(&client).or_else(|| self.former_clients.get(&client))
+    }
+
+    fn ask_mut(&mut self, request_id: &str) -> Option<&mut Ask> {
+        let client = author(request_id)?;
+        let book = self.clients.get_mut(&client).or_else(|| self.former_clients.get_mut(&client))?;
+        book.asks.get_mut(request_id)
     }
 
     /// Bytes of its room's frames that may wait for a client: all behind the last one it has read. One who has read none

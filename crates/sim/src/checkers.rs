@@ -80,8 +80,7 @@ pub fn on_published(
 ) -> Result<(), Violation> {
     let request_id = member(json, "RequestId");
     if let Some(client) = author(request_id) {
-        let book = auditor.clients.get(&client);
-        let ask = book.and_then(|book| Some((book, book.asks.get(request_id)?)));
+        let ask = auditor.author(request_id).and_then(|book| Some((book, book.asks.get(request_id)?)));
         let allowed = ask.is_some_and(|(book, ask)| {
             let capability = ask.capability.is_some_and(|needed| book.capabilities.contains(needed));
             let in_time = ask.at < book.session_end + SWEEP_SLACK_NANOS;
@@ -188,11 +187,16 @@ pub fn on_closed(
     ensure(its_own || too_long || too_much, Checker::Ending, || {
         format!("client {client} is dropped, blocked since {blocked_since:?} of {now}")
     })?;
-    if let Some(book) = auditor.clients.get_mut(&client)
-        && book.standing == Standing::Open
-    {
-        book.standing = Standing::Gone;
+    let has_all = blocked_since.is_none();
+    if let Some(book) = auditor.clients.get_mut(&client) {
+        match book.standing {
+            Standing::Open => book.standing = Standing::Gone,
+            // It did not take its Close in time.
+            Standing::Kicked(_) if !has_all => book.standing = Standing::Gone,
+            _ => {}
+        }
     }
+    auditor.book_over(client);
     Ok(())
 }
 

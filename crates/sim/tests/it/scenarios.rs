@@ -4,7 +4,7 @@
 use sim::simulation::run;
 use sim::workload::Scenario;
 
-const SEEDS: u64 = 8;
+const SEEDS: u64 = 6;
 
 fn check(name: &str) -> u64 {
     let scenario = Scenario::named(name).unwrap_or_else(|| panic!("no scenario {name}"));
