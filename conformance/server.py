@@ -24,20 +24,47 @@ ACCOUNT = "123456789012"
 REGION = "us-west-2"
 ACCESS_KEY_ID = "AKIDCONFORMANCE00000"
 SECRET_ACCESS_KEY = "conformance/secret+key0123456789abcdefgh"
+ROOT_ENVIRONMENT = {
+    "GRANDSTAND_ROOT_ACCESS_KEY_ID": ACCESS_KEY_ID,
+    "GRANDSTAND_ROOT_SECRET_ACCESS_KEY": SECRET_ACCESS_KEY,
+}
 
 READY_SECONDS_MAX = 20
 STOP_SECONDS_MAX = 10
 
 
+class Lines:
+    """The lines of a process, read by a thread so that each can be waited for with a deadline. Everything is read to the
+    end: a process that prints more than a test wants never blocks on a full pipe.
+    """
+
+    def __init__(self, stream):
+        self.queue = queue.Queue()
+        threading.Thread(target=self._read, args=(stream,), daemon=True).start()
+
+    def _read(self, stream):
+        for line in stream:
+            self.queue.put(line)
+        self.queue.put(None)
+
+    def next(self, seconds):
+        """The next line, or `None` at the end; `queue.Empty` when the time is up."""
+        return self.queue.get(timeout=max(0.0, seconds))
+
+
 class Server:
     """One server process and its data folder; may be started again after it stopped or was killed."""
 
-    def __init__(self, data_dir, *, environment=None, wrapper=()):
+    def __init__(self, data_dir, *, environment=None, arguments=(), wrapper=(), with_root=True):
         self.data_dir = Path(data_dir)
         self.environment = environment or {}
+        if with_root:
+            self.environment = ROOT_ENVIRONMENT | self.environment
+        self.arguments = list(arguments)
         self.wrapper = list(wrapper)
         self.process = None
         self.ready = None
+        self.first_line = None
         self.ready_after_seconds = None
         self.log_path = self.data_dir.parent / f"{self.data_dir.name}.log"
 
@@ -46,47 +73,31 @@ class Server:
         command = [
             *self.wrapper, str(BINARY), "serve",
             "--api-addr", "127.0.0.1:0", "--edge-addr", "127.0.0.1:0", "--admin-addr", "127.0.0.1:0",
-            "--data-dir", str(self.data_dir),
+            "--data-dir", str(self.data_dir), *self.arguments,
         ]  # fmt: skip
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(("GRANDSTAND_", "AWS_"))}
-        environment = inherited | {
-            "GRANDSTAND_ROOT_ACCESS_KEY_ID": ACCESS_KEY_ID,
-            "GRANDSTAND_ROOT_SECRET_ACCESS_KEY": SECRET_ACCESS_KEY,
-        }
         started = time.monotonic()
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
-                command, stdout=subprocess.PIPE, stderr=log, stdin=subprocess.DEVNULL, env=environment | self.environment
+                command, stdout=subprocess.PIPE, stderr=log, stdin=subprocess.DEVNULL, env=inherited | self.environment
             )
         self.ready = self._wait_until_ready(self.process.stdout)
         self.ready_after_seconds = time.monotonic() - started
         return self
 
     def _wait_until_ready(self, stdout):
-        lines = queue.Queue()
-
-        def read():
-            # Reads to the end, so that a server which prints more than the tests want never blocks on a full pipe.
-            for line in stdout:
-                lines.put(line)
-            lines.put(None)
-
-        threading.Thread(target=read, daemon=True).start()
+        lines = Lines(stdout)
         deadline = time.monotonic() + READY_SECONDS_MAX
-        while True:
-            try:
-                line = lines.get(timeout=max(0.0, deadline - time.monotonic()))
-            except queue.Empty:
-                self.kill9()
-                raise AssertionError(f"not ready within {READY_SECONDS_MAX} s\n{self.log_tail()}") from None
-            if line is None:
-                raise AssertionError(f"exited with {self.process.wait()} before it was ready\n{self.log_tail()}")
-            try:
-                announcement = json.loads(line)
-            except ValueError:
-                continue
-            if isinstance(announcement, dict) and announcement.get("event") == "ready":
-                return announcement
+        try:
+            self.first_line = lines.next(deadline - time.monotonic())
+        except queue.Empty:
+            self.kill9()
+            raise AssertionError(f"not ready within {READY_SECONDS_MAX} s\n{self.log_tail()}") from None
+        if self.first_line is None:
+            raise AssertionError(f"exited with {self.process.wait()} before it was ready\n{self.log_tail()}")
+        announcement = json.loads(self.first_line)
+        assert announcement["event"] == "ready", announcement
+        return announcement
 
     def stop(self):
         """SIGTERM drains: exit code 0 within ten seconds."""

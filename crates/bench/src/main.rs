@@ -1,2 +1,33 @@
-//! x
-fn main() {}
+//! `bench`: see the library's documentation, and `bench --help`.
+
+use std::process::ExitCode;
+
+use bench::failure::Failure;
+use bench::{arguments, fanout, idle, os, peers, spike, start};
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("bench: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<(), Failure> {
+    let matches = arguments::command().get_matches();
+    // Servers under test inherit it.
+    let descriptors = os::raise_descriptor_limit().map_err(Failure::io("raise the limit of descriptors"))?;
+    match matches.subcommand() {
+        Some(("fanout", matches)) => fanout::run(&arguments::fanout_plan(matches)?),
+        Some(("idle", matches)) => idle::run(&arguments::idle_plan(matches, descriptors)?),
+        Some(("start", matches)) => {
+            let setup = arguments::setup(matches, "standard")?;
+            start::run(&setup, arguments::rounds(matches), &arguments::report_file(matches))
+        }
+        Some(("spike", matches)) => spike::run(arguments::rounds(matches), &arguments::report_file(matches)),
+        Some((peers::bare_send::SUBCOMMAND, _)) => peers::bare_send::serve(),
+        _ => Ok(()),
+    }
+}

@@ -378,11 +378,9 @@ const fn slot(connection: u32) -> usize {
 }
 
 impl Hub {
-    /// How much memory the log of a room holds here, in bytes; `None` when the room has no members here.
-    #[must_use]
-    pub fn room_log_bytes(&self, room: &RoomKey) -> Option<usize> {
-        let audience = self.audience_by_room.get(room)?;
-        Some(self.audiences[*audience].log.capacity_bytes())
+    /// How much memory the log of each room holds here, in bytes, in no order.
+    pub fn room_log_bytes(&self) -> impl Iterator<Item = (&RoomKey, usize)> {
+        self.audiences.iter().map(|(_, audience)| (&audience.key, audience.log.capacity_bytes()))
     }
 
     /// How many bytes wait to be written to a connection; `None` when there is no such connection.

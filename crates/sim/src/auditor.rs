@@ -8,7 +8,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use protocol::capability::{Capabilities, Capability};
 
 use crate::ClientKey;
+use crate::clock::MILLISECOND;
 use crate::frames::member;
+
+/// How old a frame may be that a shard has not offered to its members yet: it was busy, and on its way, and gathered.
+const UNFLUSHED_NANOS_MAX: u64 = 300 * MILLISECOND;
 
 /// A frame as the room's home published it.
 #[derive(Debug)]
@@ -90,13 +94,15 @@ pub struct Auditor {
     pub rooms: Vec<RoomBook>,
     /// By client.
     pub clients: BTreeMap<ClientKey, ClientBook>,
+    /// Those whose connection is no more; what they asked for may still be published.
+    pub former_clients: BTreeMap<ClientKey, ClientBook>,
 }
 
 impl Auditor {
     /// Books for so many rooms.
     #[must_use]
     pub fn new(rooms: usize) -> Self {
-        Self { rooms: (0..rooms).map(|_| RoomBook::default()).collect(), clients: BTreeMap::new() }
+        Self { rooms: (0..rooms).map(|_| RoomBook::default()).collect(), ..Self::default() }
     }
 
     /// Books a frame that a room's home publishes.
@@ -156,16 +162,41 @@ impl Auditor {
         }
     }
 
-    /// A request by its id, which names the client that sent it.
-    pub fn ask_mut(&mut self, request_id: &str) -> Option<&mut Ask> {
-        let client = author(request_id)?;
-        self.clients.get_mut(&client)?.asks.get_mut(request_id)
+    /// Puts the book of a client away whose connection is no more and who expects nothing more.
+    pub fn book_over(&mut self, client: ClientKey) {
+        if let Some(book) = self.clients.remove(&client) {
+            let over = matches!(book.standing, Standing::Gone | Standing::Closed);
+            let books = if over { &mut self.former_clients } else { &mut self.clients };
+            books.insert(client, book);
+        }
     }
 
-    /// Bytes of its room's frames that a client has not read yet.
+    /// The client that a RequestId names, whether it is still there or not.
+    #[must_use]
+    pub fn author(&self, request_id: &str) -> Option<&ClientBook> {
+        let client = author(request_id)?;
+        self.clients.get(&client).or_else(|| self.former_clients.get(&client))
+    }
+
+    fn ask_mut(&mut self, request_id: &str) -> Option<&mut Ask> {
+        let client = author(request_id)?;
+        let book = self.clients.get_mut(&client).or_else(|| self.former_clients.get_mut(&client))?;
+        book.asks.get_mut(request_id)
+    }
+
+    /// Bytes of its room's frames that may wait for a client: all behind the last one it has read. One who has read none
+    /// may also wait for what its shard had not flushed yet when it joined.
     #[must_use]
     pub fn unread_bytes(&self, client: &ClientBook) -> u64 {
-        self.rooms[client.room].frames.iter().skip(client.owed_from).map(|frame| frame.bytes).sum()
+        let frames = &self.rooms[client.room].frames;
+        let first = client.heard.last().map_or_else(
+            || {
+                let joined_at = frames.get(client.joined_at_frame).map_or(0, |frame| frame.at);
+                frames.partition_point(|frame| frame.at + UNFLUSHED_NANOS_MAX < joined_at)
+            },
+            |last| last + 1,
+        );
+        frames.iter().skip(first).map(|frame| frame.bytes).sum()
     }
 
     /// The clients that have neither hung up nor been closed.

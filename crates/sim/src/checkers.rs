@@ -3,6 +3,7 @@
 
 use std::fmt;
 
+use hub::message::RoomKey;
 use protocol::limit::edge::{LAG_BYTES_MAX, LAG_MS_MAX};
 
 use crate::ClientKey;
@@ -16,11 +17,13 @@ use crate::node::{INBOX_MAX, Node};
 pub const OVERDUE_NANOS: u64 = 3 * SECOND;
 /// The longest wait between two sweeps, and the way of a request: what a limit that is kept by sweeps may be exceeded by.
 const SWEEP_SLACK_NANOS: u64 = 2 * SECOND;
-/// Most memory of a room log: what the slowest member may lag behind, as much again since freeing is put off until it
-/// pays, and twice that since a vector grows by doubling.
-const LOG_BYTES_MAX: u64 = 4 * LAG_BYTES_MAX;
+/// Most that the loudest room publishes while its shard is busy and while frames gather.
+const BATCH_BYTES_MAX: u64 = 128 * 1_024;
+/// Most memory of a room log: what the slowest member may lag behind and what came since the last pass, as much again
+/// since freeing is put off until it pays, and twice that since a vector grows by doubling.
+const LOG_BYTES_MAX: u64 = 4 * (LAG_BYTES_MAX + BATCH_BYTES_MAX);
 /// Most that waits for one connection: its lag behind the room, its own frames, and what came since the last pass.
-const CONNECTION_BYTES_MAX: u64 = 2 * LAG_BYTES_MAX + 64 * 1_024;
+const CONNECTION_BYTES_MAX: u64 = 2 * LAG_BYTES_MAX + BATCH_BYTES_MAX;
 
 /// The rules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,8 +80,7 @@ pub fn on_published(
 ) -> Result<(), Violation> {
     let request_id = member(json, "RequestId");
     if let Some(client) = author(request_id) {
-        let book = auditor.clients.get(&client);
-        let ask = book.and_then(|book| Some((book, book.asks.get(request_id)?)));
+        let ask = auditor.author(request_id).and_then(|book| Some((book, book.asks.get(request_id)?)));
         let allowed = ask.is_some_and(|(book, ask)| {
             let capability = ask.capability.is_some_and(|needed| book.capabilities.contains(needed));
             let in_time = ask.at < book.session_end + SWEEP_SLACK_NANOS;
@@ -101,7 +103,9 @@ pub fn on_heard(auditor: &mut Auditor, client: ClientKey, heard: &Heard) -> Resu
     match (&book.standing, heard) {
         (Standing::Gone, _) => return Ok(()),
         (Standing::Closed, _) => {
-            ensure(false, Checker::Ending, || format!("client {client} reads {heard:?} after its Close"))?
+            return ensure(false, Checker::Ending, || {
+                format!("client {client} reads {heard:?} after its Close")
+            });
         }
         (Standing::Kicked(reason), heard) => {
             let right = matches!(heard, Heard::Close(code, text) if is_normal(*code) && text == reason);
@@ -183,11 +187,16 @@ pub fn on_closed(
     ensure(its_own || too_long || too_much, Checker::Ending, || {
         format!("client {client} is dropped, blocked since {blocked_since:?} of {now}")
     })?;
-    if let Some(book) = auditor.clients.get_mut(&client)
-        && book.standing == Standing::Open
-    {
-        book.standing = Standing::Gone;
+    let has_all = blocked_since.is_none();
+    if let Some(book) = auditor.clients.get_mut(&client) {
+        match book.standing {
+            Standing::Open => book.standing = Standing::Gone,
+            // It did not take its Close in time.
+            Standing::Kicked(_) if !has_all => book.standing = Standing::Gone,
+            _ => {}
+        }
     }
+    auditor.book_over(client);
     Ok(())
 }
 
@@ -240,9 +249,9 @@ fn nothing_is_overdue(
 ///
 /// # Errors
 /// The rule that is broken.
-pub fn on_log(shard: usize, room: usize, log_bytes: usize) -> Result<(), Violation> {
+pub fn on_log(shard: usize, room: &RoomKey, log_bytes: usize) -> Result<(), Violation> {
     ensure(log_bytes as u64 <= LOG_BYTES_MAX, Checker::Limits, || {
-        format!("the log of room {room} on shard {shard} holds {log_bytes} bytes")
+        format!("the log of room {} on shard {shard} holds {log_bytes} bytes", room.id)
     })
 }
 

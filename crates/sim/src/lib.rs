@@ -12,7 +12,7 @@
 //! | [`node`] | hubs, their inboxes and the bus between them |
 //! | [`auditor`], [`checkers`] | what happened, and what must hold |
 //! | [`bug`] | mistakes to be planted, so that the checkers are believed |
-//! | [`simulation`] | all of it, tick by tick |
+//! | [`simulation`], [`outcome`] | all of it, tick by tick, and how it ends |
 
 pub mod auditor;
 pub mod bug;
@@ -22,6 +22,7 @@ pub mod dice;
 pub mod frames;
 pub mod network;
 pub mod node;
+pub mod outcome;
 pub mod simulation;
 pub mod trace;
 pub mod workload;

@@ -126,6 +126,7 @@ impl Network {
 
     /// A shard writes.
     pub fn write(&mut self, now: u64, shard: usize, connection: u32, bytes: &[u8]) -> Written {
+        assert!(!bytes.is_empty(), "a hub writes nothing to connection {connection} of shard {shard}");
         let Some(client) = self.client(shard, connection) else { return Written::Failed };
         let Some(socket) = self.sockets.get_mut(&client) else { return Written::Failed };
         self.touched.push(client);

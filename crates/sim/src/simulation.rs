@@ -1,7 +1,6 @@
 //! One run: a scenario, a seed, perhaps a planted bug.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::Arc;
 
 use hub::frame::{Opcode, encode_masked, encode_text};
@@ -20,6 +19,7 @@ use crate::dice::Dice;
 use crate::frames::{Heard, take_frame, text_of};
 use crate::network::{Arrival, DELAY_MS_MAX, Network};
 use crate::node::{Node, Notice};
+use crate::outcome::{Failure, Outcome, TellsSeed};
 use crate::trace::Trace;
 use crate::workload::{Request, Scenario, Step, Workload};
 
@@ -29,41 +29,6 @@ const SHARDS: ShardIndex = 3;
 const GREETING: &[u8] = b"101\n";
 /// An id that a DELETE_MESSAGE may name: whether it exists is not looked at.
 const SOME_MESSAGE: &str = "M2YcHkgffEvU";
-
-/// What a run without a violation was like.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Outcome {
-    /// See [`Trace`].
-    pub trace: u64,
-    /// Things that happened.
-    pub events: u64,
-    /// Clients that joined.
-    pub clients: usize,
-    /// Frames that rooms published.
-    pub published: usize,
-    /// Frames that clients read.
-    pub heard: usize,
-    /// Slow readers that were dropped.
-    pub dropped: u64,
-}
-
-/// A run that broke a rule. Its text says how to see it again.
-#[derive(Clone, Debug)]
-pub struct Failure {
-    /// The scenario's name.
-    pub scenario: &'static str,
-    /// The seed.
-    pub seed: u64,
-    /// The rule.
-    pub violation: Violation,
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { scenario, seed, violation } = self;
-        write!(formatter, "{violation}\nto see it again: --scenario {scenario} --seed {seed}")
-    }
-}
 
 /// A client's own end.
 #[derive(Debug, Default)]
@@ -112,6 +77,7 @@ struct Simulation {
 /// # Errors
 /// The first rule that is broken, if any is.
 pub fn run(scenario: Scenario, seed: u64, bug: Option<Bug>) -> Result<Outcome, Failure> {
+    let _tells_seed = TellsSeed { scenario: scenario.name, seed };
     let mut simulation = Simulation::new(scenario, seed, bug);
     match simulation.run() {
         Ok(()) => Ok(simulation.outcome()),
@@ -235,9 +201,8 @@ impl Simulation {
             book.may_be_closed |= now >= book.session_end;
         }
         for shard in 0..self.node.shards() {
-            for (number, room) in self.rooms.iter().enumerate() {
-                let log_bytes = self.node.hub(shard).room_log_bytes(room).unwrap_or(0);
-                checkers::on_log(shard, number, log_bytes)?;
+            for (room, log_bytes) in self.node.hub(shard).room_log_bytes() {
+                checkers::on_log(shard, room, log_bytes)?;
             }
         }
         checkers::on_tick(&self.auditor, &self.node, &self.network, now)
@@ -536,12 +501,13 @@ impl Simulation {
 
     fn outcome(&self) -> Outcome {
         let counters = (0..self.node.shards()).map(|shard| self.node.hub(shard).counters());
+        let books = self.auditor.clients.values().chain(self.auditor.former_clients.values());
         Outcome {
             trace: self.trace.hash(),
             events: self.trace.events(),
             clients: self.peers.len(),
             published: self.published(),
-            heard: self.auditor.clients.values().map(|book| book.heard.len()).sum(),
+            heard: books.map(|book| book.heard.len()).sum(),
             dropped: counters.map(|counters| counters.slow_readers_dropped).sum(),
         }
     }

@@ -72,11 +72,14 @@ const CHAT: Scenario = Scenario {
     buffer_bytes: 16 * 1_024,
 };
 
-/// Moderators at work: users with several connections, some of which do not read, are thrown out and come back.
+/// Moderators at work: users with several connections, some of which do not read, are thrown out and come back. Rooms are
+/// full enough for a pass to yield, so that members leave while it is under way.
 const KICK: Scenario = Scenario {
     name: "kick",
-    users: 8,
-    join: 60,
+    rooms: 2,
+    clients_max: 90,
+    users: 30,
+    join: 250,
     message: 60,
     delete: 5,
     kick: 15,
@@ -100,7 +103,7 @@ const SLOW_READER: Scenario = Scenario {
     event_bytes: 4_000,
     stall: 2,
     stall_ms_max: 16_000,
-    buffer_bytes: 8 * 1_024,
+    buffer_bytes: 2 * 1_024,
     short_sessions: 0,
     ..CHAT
 };

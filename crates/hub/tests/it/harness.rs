@@ -444,6 +444,11 @@ impl Node {
         self.clients[client].shut_down
     }
 
+    /// How much memory a room's log holds on a shard; `None` when there is none.
+    pub(crate) fn log_bytes(&self, shard: usize, room: &RoomKey) -> Option<usize> {
+        self.hubs[shard].room_log_bytes().find(|(key, _)| *key == room).map(|(_, bytes)| bytes)
+    }
+
     /// Where the client's connection is.
     pub(crate) fn connection(&self, client: ClientKey) -> (usize, u32) {
         (self.clients[client].shard, self.clients[client].connection)

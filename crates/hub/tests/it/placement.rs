@@ -67,7 +67,7 @@ fn a_room_that_everybody_left_leaves_nothing_behind() {
         node.say(members[3], r#"{"Action":"DISCONNECT_USER","UserId":"ann","RequestId":"r"}"#);
         node.advance_seconds(6);
         assert_eq!([0, 1].map(|shard| node.hub(shard).connections()), [0, 0]);
-        assert_eq!([0, 1].map(|shard| node.hub(shard).room_log_bytes(&room)), [None, None]);
+        assert_eq!([0, 1].map(|shard| node.log_bytes(shard, &room)), [None, None]);
         assert!(node.event(&room, "to nobody").is_ok());
         assert!(node.left >= 4);
     }

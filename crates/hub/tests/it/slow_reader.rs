@@ -158,20 +158,17 @@ fn the_log_is_freed_behind_the_slowest() {
         }
     };
     fill(&mut node);
-    assert!(node.hub(0).room_log_bytes(&room) <= Some(16 * 1_024), "all have all");
+    assert!(node.log_bytes(0, &room) <= Some(16 * 1_024), "all have all");
     for leave in [false, true] {
         node.stall(ann, 0);
         fill(&mut node);
-        assert!(node.hub(0).room_log_bytes(&room) >= Some(200_000), "kept for the slow one");
+        assert!(node.log_bytes(0, &room) >= Some(200_000), "kept for the slow one");
         if leave {
             node.hang_up(ann);
         } else {
             node.resume(ann, usize::MAX);
         }
-        assert!(
-            node.hub(0).room_log_bytes(&room) <= Some(16 * 1_024),
-            "freed although the room is quiet now"
-        );
+        assert!(node.log_bytes(0, &room) <= Some(16 * 1_024), "freed although the room is quiet now");
     }
     assert_eq!(node.heard(bob).len(), 150);
 }

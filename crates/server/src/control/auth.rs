@@ -37,14 +37,10 @@ pub struct AuthenticatedRequest {
 
 /// An authenticated request whose operation is known and whose sender may do that.
 pub struct AuthorizedRequest {
-    /// What is asked for.
-    pub route: Route,
-    /// The sender's account and the region of the credential scope: everything the request can reach.
-    pub scope: Scope,
-    /// Still percent-encoded.
-    pub query: String,
-    /// Not looked into yet.
-    pub body: Bytes,
+    route: Route,
+    scope: Scope,
+    query: String,
+    body: Bytes,
 }
 
 impl RawRequest {
@@ -98,6 +94,32 @@ impl AuthenticatedRequest {
         }
         let RawRequest { query, body, .. } = self.request;
         Ok(AuthorizedRequest { route, scope: self.scope, query, body })
+    }
+}
+
+impl AuthorizedRequest {
+    /// What is asked for.
+    #[must_use]
+    pub fn route(&self) -> &Route {
+        &self.route
+    }
+
+    /// The sender's account and the region of the credential scope: everything the request can reach.
+    #[must_use]
+    pub fn scope(&self) -> &Scope {
+        &self.scope
+    }
+
+    /// Still percent-encoded.
+    #[must_use]
+    pub fn query(&self) -> &str {
+        &self.query
+    }
+
+    /// Not looked into yet.
+    #[must_use]
+    pub fn body(&self) -> &[u8] {
+        &self.body
     }
 }
 

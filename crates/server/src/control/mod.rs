@@ -188,7 +188,7 @@ async fn process(control: Arc<ControlPlane>, request: RawRequest) -> Processed {
 
 /// The table of the 17 operations: reads the request, calls its handler, encodes the answer.
 async fn handle(control: &ControlPlane, request: &AuthorizedRequest) -> Result<Vec<u8>, ApiError> {
-    let AuthorizedRequest { route, scope, query, body } = request;
+    let (route, scope, query, body) = (request.route(), request.scope(), request.query(), request.body());
     let arn = route.resource_arn.as_deref().unwrap_or_default();
     match route.operation {
         Operation::CreateRoom => encode(room::create(control, scope, CreateRoomRequest::parse(body)?).await?),

@@ -33,7 +33,6 @@ pub(super) async fn create(
         tags: request.tags,
     };
     let room = control.store.create_room(scope, room).await.map_err(|error| store_error(error, scope))?;
-    warn_of_handler(&room);
     Ok(response(&room))
 }
 
@@ -57,7 +56,6 @@ pub(super) async fn update(
     request: UpdateRoomRequest,
 ) -> Result<RoomResponse, ApiError> {
     let id = own_id(scope, &request.identifier)?;
-    let handler_changes = request.message_review_handler.is_some();
     let logging_configurations =
         request.logging_configurations.as_deref().map(|arns| own_ids(scope, arns)).transpose()?;
     let change = RoomChange {
@@ -71,9 +69,6 @@ pub(super) async fn update(
         control.store.update_room(scope, id, change).await.map_err(|error| store_error(error, scope))?;
     // Before the answer, so that whoever has it can count on the new settings.
     control.bus.room_changed(&room).await;
-    if handler_changes {
-        warn_of_handler(&room);
-    }
     Ok(response(&room))
 }
 
@@ -121,14 +116,6 @@ pub(super) async fn list(
         rooms: page.entries.into_iter().map(|room| summary(scope, room)).collect(),
         next_token: page.next.map(|after| control.seal_page_token(&list, after)).transpose()?,
     })
-}
-
-/// Whoever relies on a handler must not find out from its messages that nobody asked it.
-fn warn_of_handler(room: &store::Room) {
-    if let Some(handler) = &room.review_handler {
-        let (room, uri, fallback) = (room.id, &handler.uri, handler.fallback);
-        tracing::warn!(%room, uri, ?fallback, "message review handlers are not invoked yet; the fallback result decides");
-    }
 }
 
 fn own_ids(scope: &Scope, arns: &[Arn]) -> Result<Vec<Id>, ApiError> {

@@ -111,8 +111,10 @@ pub struct RoomFilter {
     pub name: Option<String>,
     /// Exact and non-empty.
     pub review_handler_uri: Option<String>,
-    /// One of the room's logging configurations. The store answers [`StoreError::LoggingConfigurationNotFound`] when
-    /// there is none of this id in the scope.
+    /// One of the room's logging configurations. The store answers [`LoggingConfigurationNotFound`] when there is none
+    /// of this id in the scope.
+    ///
+    /// [`LoggingConfigurationNotFound`]: super::StoreError::LoggingConfigurationNotFound
     pub logging_configuration: Option<Id>,
 }
 

@@ -1,0 +1,189 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Arg, ArgMatches, Command, value_parser};
+
+use crate::failure::Failure;
+use crate::peers::{self, Peer, Setup};
+use crate::server::{Cores, Grandstand};
+use crate::{fanout, idle};
+
+/// All subcommands and their flags.
+#[must_use]
+pub fn command() -> Command {
+    Command::new("bench")
+        .about("Measures Grandstand beside other servers; every delivery is verified")
+        .subcommand_required(true)
+        .subcommand(
+            with_common(
+                Command::new("fanout").about("One room, many viewers, a steady stream of messages"),
+                "5",
+            )
+            .arg(number("viewers", "1000", "connections that only watch"))
+            .arg(number("rate", "100", "messages per second; above 100 the server's rates are lifted"))
+            .arg(number("seconds", "10", "how long is measured"))
+            .arg(number("warm-up", "2", "seconds of the same load before"))
+            .arg(number("content", "30", "characters of a message's content")),
+        )
+        .subcommand(
+            with_common(Command::new("idle").about("Many connections that say nothing"), "5")
+                .arg(number("connections", "10000", "how many"))
+                .arg(number("seconds", "60", "how long they are watched")),
+        )
+        .subcommand(with_common(Command::new("start").about("From process start to ready"), "20"))
+        .subcommand(
+            Command::new("spike")
+                .about("Experiments that the structure of the edge rests on")
+                .arg(number("rounds", "7", "how often everything is measured"))
+                .arg(report()),
+        )
+        .subcommand(Command::new(peers::bare_send::SUBCOMMAND).hide(true))
+}
+
+fn number(name: &'static str, default: &'static str, help: &'static str) -> Arg {
+    Arg::new(name)
+        .long(name)
+        .value_name("N")
+        .default_value(default)
+        .value_parser(value_parser!(u64))
+        .help(help)
+}
+
+fn text(name: &'static str, default: &'static str, help: &'static str) -> Arg {
+    Arg::new(name).long(name).default_value(default).help(help)
+}
+
+fn with_common(command: Command, rounds: &'static str) -> Command {
+    command
+        .arg(number("rounds", rounds, "how often everything is measured"))
+        .arg(text("peers", "grandstand,bare-send", "what is measured"))
+        .arg(number("shards", "1", "edge.shards of Grandstand"))
+        .arg(number("window-ms", "40", "edge.coalescing_window_ms of Grandstand"))
+        .arg(
+            Arg::new("server")
+                .long("server")
+                .value_parser(value_parser!(PathBuf))
+                .help("Grandstand's binary; without it the one beside this program"),
+        )
+        .arg(text("server-cores", "0", "cores of the servers, as in 0,1"))
+        .arg(text("client-cores", "1", "cores of the load generator"))
+        .arg(report())
+}
+
+fn report() -> Arg {
+    Arg::new("report")
+        .long("report")
+        .default_value("target/bench.jsonl")
+        .value_parser(value_parser!(PathBuf))
+        .help("file that gets the results as lines of JSON")
+}
+
+/// `fanout`'s plan.
+///
+/// # Errors
+/// A value that makes no sense.
+pub fn fanout_plan(matches: &ArgMatches) -> Result<fanout::Plan, Failure> {
+    let load = fanout::Load {
+        viewers: value(matches, "viewers"),
+        rate: value(matches, "rate").max(1),
+        seconds: value(matches, "seconds").max(1),
+        warm_up_seconds: value(matches, "warm-up"),
+        content_length: usize::try_from(value(matches, "content")).unwrap_or(usize::MAX).clamp(30, 500),
+    };
+    let room_rate = u64::from(protocol::limit::member::MESSAGE_RATE_MAX);
+    let profile = if load.rate > room_rate { "unlimited" } else { "standard" };
+    Ok(fanout::Plan {
+        peers: peers(matches)?,
+        rounds: value(matches, "rounds"),
+        setup: setup(matches, profile)?,
+        load,
+        report_file: report_file(matches),
+    })
+}
+
+/// `idle`'s plan, on a system that lets a process open so many files.
+///
+/// # Errors
+/// A value that makes no sense.
+pub fn idle_plan(matches: &ArgMatches, descriptors: u64) -> Result<idle::Plan, Failure> {
+    Ok(idle::Plan {
+        peers: peers(matches)?,
+        rounds: value(matches, "rounds"),
+        setup: setup(matches, "standard")?,
+        connections: value(matches, "connections").max(1),
+        seconds: value(matches, "seconds").max(1),
+        descriptors,
+        report_file: report_file(matches),
+    })
+}
+
+/// How the peers are started.
+///
+/// # Errors
+/// A value that makes no sense.
+pub fn setup(matches: &ArgMatches, profile: &'static str) -> Result<Setup, Failure> {
+    let binary = match matches.get_one::<PathBuf>("server") {
+        Some(binary) => binary.clone(),
+        None => Grandstand::binary_beside_this()?,
+    };
+    let grandstand = Grandstand {
+        binary,
+        shards: value(matches, "shards"),
+        window_ms: value(matches, "window-ms"),
+        profile,
+    };
+    let cores = Cores { server: cores(matches, "server-cores")?, client: cores(matches, "client-cores")? };
+    Ok(Setup { grandstand, cores })
+}
+
+/// How many rounds.
+#[must_use]
+pub fn rounds(matches: &ArgMatches) -> u64 {
+    value(matches, "rounds")
+}
+
+/// Where the lines of JSON go.
+#[must_use]
+pub fn report_file(matches: &ArgMatches) -> PathBuf {
+    matches.get_one::<PathBuf>("report").cloned().unwrap_or_default()
+}
+
+fn value(matches: &ArgMatches, name: &str) -> u64 {
+    matches.get_one::<u64>(name).copied().unwrap_or_default()
+}
+
+fn list<'a>(matches: &'a ArgMatches, name: &str) -> impl Iterator<Item = &'a str> {
+    matches.get_one::<String>(name).into_iter().flat_map(|text| text.split(','))
+}
+
+fn peers(matches: &ArgMatches) -> Result<Vec<Peer>, Failure> {
+    let unknown = |name: &str| Failure::Arguments(format!("there is no peer {name}"));
+    list(matches, "peers").map(|name| Peer::from_name(name).ok_or_else(|| unknown(name))).collect()
+}
+
+fn cores(matches: &ArgMatches, name: &str) -> Result<Vec<usize>, Failure> {
+    let wrong = |_| Failure::Arguments(format!("--{name} must be numbers of cores, as in 0,1"));
+    list(matches, name).map(|core| core.parse().map_err(wrong)).collect()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+mod tests {
+    use super::{command, fanout_plan};
+    use crate::peers::Peer;
+
+    #[test]
+    fn the_command_line_is_consistent_and_read_as_meant() {
+        command().debug_assert();
+        let words =
+            ["bench", "fanout", "--viewers", "7", "--rate", "200", "--peers", "bare-send", "--server", "x"];
+        let matches = command().try_get_matches_from(words).unwrap();
+        let plan = fanout_plan(matches.subcommand_matches("fanout").unwrap()).unwrap();
+        assert_eq!(plan.peers, [Peer::BareSend]);
+        assert_eq!((plan.load.viewers, plan.setup.grandstand.profile), (7, "unlimited"));
+        let words = ["bench", "fanout", "--peers", "nobody"];
+        let matches = command().try_get_matches_from(words).unwrap();
+        assert!(fanout_plan(matches.subcommand_matches("fanout").unwrap()).is_err());
+    }
+}

@@ -1,0 +1,88 @@
+//! Why a benchmark gave no result.
+
+use std::{fmt, io};
+
+use crate::frames::FrameFault;
+use crate::verify::Fault;
+
+/// Why a benchmark gave no result.
+#[derive(Debug)]
+pub enum Failure {
+    /// The operating system refused something.
+    Io {
+        /// What was being done.
+        doing: &'static str,
+        /// What it said.
+        error: io::Error,
+    },
+    /// A server under test did not start, or said something other than its ready line.
+    NotReady {
+        /// Which, and the end of its log.
+        what: String,
+    },
+    /// The control plane answered something other than 200.
+    Refused {
+        /// The operation.
+        operation: &'static str,
+        /// HTTP status; 0 when the answer was not HTTP.
+        status: u16,
+        /// The answer's body.
+        body: String,
+    },
+    /// A handshake was not answered with 101 and the right key.
+    Handshake {
+        /// The beginning of the answer.
+        answer: String,
+    },
+    /// A peer broke the framing.
+    Framing(FrameFault),
+    /// A connection was closed during the run, so the run is void.
+    Closed {
+        /// Its number in the crowd.
+        connection: usize,
+        /// What the Close frame said; empty without one.
+        reason: String,
+    },
+    /// A stream was not as published, so the run is void.
+    Void(Fault),
+    /// A reading of the system was not in the form that Linux gives it.
+    Unreadable {
+        /// The file.
+        path: String,
+    },
+    /// The command line asks for something impossible, or the result is no success.
+    Arguments(String),
+}
+
+impl Failure {
+    /// For `map_err`: names what was being done.
+    pub fn io(doing: &'static str) -> impl FnOnce(io::Error) -> Self {
+        move |error| Self::Io { doing, error }
+    }
+
+    /// Whether this says that the server did not deliver as it must, rather than that nothing could be measured.
+    #[must_use]
+    pub fn is_void(&self) -> bool {
+        matches!(self, Self::Void(_) | Self::Closed { .. } | Self::Framing(_))
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Io { doing, error } => write!(formatter, "{doing}: {error}"),
+            Self::NotReady { what } => write!(formatter, "not ready: {what}"),
+            Self::Refused { operation, status, body } => write!(formatter, "{operation}: {status}: {body}"),
+            Self::Handshake { answer } => write!(formatter, "handshake answered with {answer:?}"),
+            Self::Framing(fault) => write!(formatter, "framing: {fault:?}"),
+            Self::Closed { connection, reason } => {
+                write!(formatter, "void: connection {connection} was closed ({reason})")
+            }
+            Self::Void(fault) => write!(formatter, "void: {fault}"),
+            Self::Unreadable { path } => write!(formatter, "cannot make sense of {path}"),
+            Self::Arguments(text) => formatter.write_str(text),
+        }
+    }
+}
+
+impl std::error::Error for Failure {}

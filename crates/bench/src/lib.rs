@@ -1,0 +1,32 @@
+//! Load generator and benchmarks: what Grandstand costs beside the servers it is compared with.
+//!
+//! | module | room for |
+//! | --- | --- |
+//! | [`fanout`], [`idle`], [`start`], [`spike`] | the benchmarks, one each |
+//! | [`client`], [`frames`] | the crowd of WebSocket clients, on one thread |
+//! | [`verify`] | was everything delivered, once, in one order |
+//! | [`peers`], [`server`], [`control`] | the servers under test: start, let the crowd in, stop |
+//! | [`process`], [`os`] | what Linux says of processor time and memory |
+//! | [`histogram`], [`report`] | from measurements to results |
+//!
+//! # What makes a result worth something
+//! - Everything that is counted was verified: a run with anything lost, doubled, reordered or altered is void.
+//! - Messages are due at fixed instants, and latency counts from there.
+//! - Peers run on the same cores, in turns, and deliver frames of the same bytes; results are ratios within a round.
+
+pub mod arguments;
+pub mod client;
+pub mod control;
+pub mod failure;
+pub mod fanout;
+pub mod frames;
+pub mod histogram;
+pub mod idle;
+pub mod os;
+pub mod peers;
+pub mod process;
+pub mod report;
+pub mod server;
+pub mod spike;
+pub mod start;
+pub mod verify;

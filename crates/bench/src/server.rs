@@ -1,0 +1,168 @@
+//! A server under test: a process of its own on its own cores, started, announced by its ready line, and stopped.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::failure::Failure;
+use crate::os;
+
+/// Which cores a server and the load generator run on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cores {
+    /// The server's.
+    pub server: Vec<usize>,
+    /// The load generator's.
+    pub client: Vec<usize>,
+}
+
+/// A running server; killed when dropped without [`Server::stop`].
+pub struct Server {
+    child: Child,
+    log: File,
+    /// From the start of the process to its ready line.
+    pub start_to_ready: Duration,
+    /// Where WebSocket clients connect.
+    pub edge: SocketAddr,
+    /// Where the control plane listens, if it has one.
+    pub api: Option<SocketAddr>,
+}
+
+impl Server {
+    /// Starts `command` on its cores and waits for one line of JSON on its standard output that names its addresses:
+    /// `{"event":"ready","edge":"ws://…","api":"http://…"}`.
+    ///
+    /// # Errors
+    /// It ended, or said something else.
+    pub fn start(mut command: Command, cores: &Cores) -> Result<Self, Failure> {
+        let log = tempfile::tempfile().map_err(Failure::io("make a file for the server's log"))?;
+        let stderr = log.try_clone().map_err(Failure::io("share the log"))?;
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(stderr);
+        // A process starts on the cores of the thread that starts it.
+        os::pin(&cores.server).map_err(Failure::io("pin the server"))?;
+        let began = Instant::now();
+        let spawned = command.spawn();
+        os::pin(&cores.client).map_err(Failure::io("pin the load generator"))?;
+        let mut child = spawned.map_err(Failure::io("start the server"))?;
+        let mut line = String::new();
+        if let Some(stdout) = child.stdout.take() {
+            BufReader::new(stdout).read_line(&mut line).map_err(Failure::io("read the ready line"))?;
+        }
+        let start_to_ready = began.elapsed();
+        let ready: Value = serde_json::from_str(&line).unwrap_or_default();
+        let Some(edge) = address(&ready["edge"]) else {
+            // Its end, however it came about, is not what matters now.
+            drop(child.kill().and_then(|()| child.wait()));
+            return Err(Failure::NotReady { what: format!("said {line:?}, log: {}", tail(log)) });
+        };
+        Ok(Self { child, log, start_to_ready, edge, api: address(&ready["api"]) })
+    }
+
+    /// Its process.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The end of what it wrote to its standard error.
+    #[must_use]
+    pub fn log_tail(&self) -> String {
+        self.log.try_clone().map(tail).unwrap_or_default()
+    }
+
+    /// Asks it to end and waits until it has.
+    ///
+    /// # Errors
+    /// It could not be asked, or ended with something other than success.
+    pub fn stop(mut self) -> Result<(), Failure> {
+        os::terminate(self.pid()).map_err(Failure::io("stop the server"))?;
+        let status = self.child.wait().map_err(Failure::io("wait for the server's end"))?;
+        if status.success() {
+            return Ok(());
+        }
+        Err(Failure::NotReady { what: format!("ended with {status}, log: {}", self.log_tail()) })
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Already ended, or ended now: either is what is wanted.
+        drop(self.child.kill().and_then(|()| self.child.wait()));
+    }
+}
+
+/// `ws://127.0.0.1:4581` or `http://…` as a socket address.
+fn address(url: &Value) -> Option<SocketAddr> {
+    let (_, authority) = url.as_str()?.split_once("://")?;
+    authority.trim_end_matches('/').parse().ok()
+}
+
+fn tail(mut log: File) -> String {
+    const TAIL_BYTES: u64 = 2_000;
+    let mut bytes = Vec::new();
+    let length = log.metadata().map_or(0, |metadata| metadata.len());
+    let read = log
+        .seek(SeekFrom::Start(length.saturating_sub(TAIL_BYTES)))
+        .and_then(|_| log.take(TAIL_BYTES).read_to_end(&mut bytes));
+    read.map(|_| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+}
+
+/// How Grandstand is to be run.
+#[derive(Clone, Debug)]
+pub struct Grandstand {
+    /// The binary.
+    pub binary: PathBuf,
+    /// `edge.shards`.
+    pub shards: u64,
+    /// `edge.coalescing_window_ms`.
+    pub window_ms: u64,
+    /// `limits.profile`.
+    pub profile: &'static str,
+}
+
+/// The access key id of the server under test. Not a secret: the server lives as long as the run, on the loopback.
+pub const ACCESS_KEY_ID: &str = "AKIABENCHBENCHBENCH0";
+/// The secret to [`ACCESS_KEY_ID`].
+pub const SECRET_ACCESS_KEY: &str = "bench-bench-bench-bench-bench-bench-bench";
+
+impl Grandstand {
+    /// The binary beside this one: both are built into the same folder.
+    ///
+    /// # Errors
+    /// The system does not say where this binary is.
+    pub fn binary_beside_this() -> Result<PathBuf, Failure> {
+        let this = std::env::current_exe().map_err(Failure::io("find this binary"))?;
+        Ok(this.with_file_name("grandstand"))
+    }
+
+    /// A fresh, empty data folder.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn data_folder() -> Result<TempDir, Failure> {
+        tempfile::Builder::new().prefix("bench").tempdir().map_err(Failure::io("make a data folder"))
+    }
+
+    /// The command that serves from `data_folder` on free ports.
+    #[must_use]
+    pub fn command(&self, data_folder: &Path) -> Command {
+        let mut command = Command::new(&self.binary);
+        command.arg("serve").arg("--data-dir").arg(data_folder);
+        for flag in ["--api-addr", "--edge-addr", "--admin-addr"] {
+            command.args([flag, "127.0.0.1:0"]);
+        }
+        command
+            .env("GRANDSTAND_ROOT_ACCESS_KEY_ID", ACCESS_KEY_ID)
+            .env("GRANDSTAND_ROOT_SECRET_ACCESS_KEY", SECRET_ACCESS_KEY)
+            .env("GRANDSTAND_EDGE_SHARDS", self.shards.to_string())
+            .env("GRANDSTAND_EDGE_COALESCING_WINDOW_MS", self.window_ms.to_string())
+            .env("GRANDSTAND_LIMITS_PROFILE", self.profile);
+        command
+    }
+}
