@@ -150,13 +150,15 @@ impl Shard {
         }
         self.inbox.announce_wake();
         let now = self.now();
+        // Before the sockets: a client that has seen UpdateRoom or DeleteRoom answered must find them in force, and
+        // what such an answer promised is in the inbox before the client's next request can be readable.
+        self.take_messages(now);
         for event in events.iter() {
             self.socket_event(now, event);
         }
         for connection in std::mem::take(&mut self.unread) {
             self.read(now, connection);
         }
-        self.take_messages(now);
         self.take_arrivals(now);
         self.carry_out_effects();
         self.flush();
