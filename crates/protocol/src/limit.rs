@@ -80,8 +80,10 @@ pub mod edge {
     pub const LAG_MS_MAX: u64 = 10_000;
     /// The kernel's send buffer of a connection, in bytes.
     pub const SEND_BUFFER_BYTES: usize = 256 * 1_024;
-    /// Seconds without a byte from the peer after which it is pinged.
+    /// Seconds without a byte from the peer after which it is pinged at the latest.
     pub const PING_AFTER_SECONDS: u64 = 30;
+    /// By up to so many seconds less one, some are pinged earlier than others.
+    pub const PING_SPREAD_SECONDS: u64 = 10;
     /// Seconds without a byte from the peer after which it is dropped.
     pub const DEAD_AFTER_SECONDS: u64 = 75;
     /// Seconds between ERROR 401 and Close at the end of a session.
