@@ -24,13 +24,16 @@ fn a_silent_peer_is_pinged_once_and_then_dropped() {
 #[test]
 fn a_crowd_that_joined_together_is_pinged_over_ten_seconds() {
     let mut node = Node::new(1);
-    let crowd: Vec<_> = (0..100).map(|_| node.join(&Guest::new(&room(1), "ann"))).collect();
-    node.advance_seconds(20);
-    for _ in 0..10 {
+    let crowd: Vec<_> = (0..10).map(|_| node.join(&Guest::new(&room(1), "ann"))).collect();
+    let mut pinged = 0;
+    for _ in 0..31 {
         node.advance_seconds(1);
-        let pinged = crowd.iter().filter(|peer| node.heard(**peer) == [Heard::Ping]).count();
-        assert_eq!(pinged, 10);
+        let now = crowd.iter().filter(|peer| node.heard(**peer) == [Heard::Ping]).count();
+        // One each second, or two where the joins were on both sides of a full second.
+        assert!(now <= 2, "{now} at once");
+        pinged += now;
     }
+    assert_eq!(pinged, 10);
 }
 
 #[test]
