@@ -7,7 +7,7 @@ use clap::{Arg, ArgMatches, Command, value_parser};
 use crate::failure::Failure;
 use crate::peers::{self, Peer, Setup};
 use crate::server::{Cores, Grandstand};
-use crate::{fanout, idle};
+use crate::{fanout, idle, spike};
 
 /// All subcommands and their flags.
 #[must_use]
@@ -37,6 +37,11 @@ pub fn command() -> Command {
                 .about("Experiments that the structure of the edge rests on")
                 .arg(number("rounds", "7", "how often everything is measured"))
                 .arg(report()),
+        )
+        .subcommand(
+            Command::new(spike::SESSIONS_SUBCOMMAND)
+                .hide(true)
+                .arg(Arg::new("room-members").required(true).value_parser(value_parser!(u32))),
         )
         .subcommand(Command::new(peers::bare_send::SUBCOMMAND).hide(true))
 }
@@ -141,6 +146,12 @@ pub fn setup(matches: &ArgMatches, profile: &'static str) -> Result<Setup, Failu
 #[must_use]
 pub fn rounds(matches: &ArgMatches) -> u64 {
     value(matches, "rounds")
+}
+
+/// Members of each room, for [`spike::print_session_memory`].
+#[must_use]
+pub fn room_members(matches: &ArgMatches) -> u32 {
+    matches.get_one::<u32>("room-members").copied().unwrap_or(1)
 }
 
 /// Where the lines of JSON go.

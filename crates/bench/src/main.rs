@@ -27,6 +27,9 @@ fn run() -> Result<(), Failure> {
             start::run(&setup, arguments::rounds(matches), &arguments::report_file(matches))
         }
         Some(("spike", matches)) => spike::run(arguments::rounds(matches), &arguments::report_file(matches)),
+        Some((spike::SESSIONS_SUBCOMMAND, matches)) => {
+            spike::print_session_memory(arguments::room_members(matches))
+        }
         Some((peers::bare_send::SUBCOMMAND, _)) => peers::bare_send::serve(),
         _ => Ok(()),
     }

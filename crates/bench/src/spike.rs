@@ -12,6 +12,7 @@ use std::hint::black_box;
 use std::io::{self, IoSlice, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::Path;
+use std::process::Command;
 use std::sync::Arc;
 
 use hub::audience::Member;
@@ -31,11 +32,15 @@ use crate::report::{Figures, Report, Run};
 
 const FRAME_BYTES: usize = 204;
 const RECEIVERS: usize = 1_000;
+const BATCH_MAX: usize = 16;
 const MEMBERS: usize = 10_000;
 /// Deliveries to each receiver in one measurement.
 const FRAMES: usize = 64;
 const WALKS: usize = 200;
 const SESSIONS: u32 = 10_000;
+
+/// The hidden subcommand that runs [`print_session_memory`].
+pub const SESSIONS_SUBCOMMAND: &str = "spike-sessions";
 
 /// Runs all experiments so many times and reports.
 ///
@@ -131,9 +136,13 @@ fn queue_pass(pending: &mut Pending, batch: &[Arc<[u8]>], sockets: Option<&mut S
     }
     let mut sockets = sockets;
     for (index, queue) in pending.queues.iter_mut().enumerate() {
-        let slices: Vec<IoSlice<'_>> = queue.iter().map(|frame| IoSlice::new(frame)).collect();
+        let mut slices = [IoSlice::new(&[]); BATCH_MAX];
+        for (slice, frame) in slices.iter_mut().zip(queue.iter()) {
+            *slice = IoSlice::new(frame);
+        }
+        let slices = &slices[..queue.len().min(BATCH_MAX)];
         match &mut sockets {
-            Some(sockets) => drop(sockets.near[index].write_vectored(&slices)?),
+            Some(sockets) => drop(sockets.near[index].write_vectored(slices)?),
             None => drop(black_box(slices)),
         }
         queue.clear();
@@ -236,23 +245,35 @@ fn time_walks(mut walk: impl FnMut(u64)) -> Result<f64, Failure> {
     Ok(used as f64 / (WALKS * MEMBERS) as f64)
 }
 
-/// Memory of a hub with many sessions, `room_members` to a room, after each has been greeted.
+/// Memory of a hub with many sessions, `room_members` to a room.
 fn session_figures(room_members: u32) -> Result<Figures, Failure> {
-    let before = Memory::read(std::process::id())?;
-    let mut hub = Hub::new(Settings {
-        shard: 0,
-        shards: 1,
-        coalescing_window_nanos: 0,
-        rates_lifted: false,
-        seed: [7; 32],
-    });
+    // In a process of its own: here the heap has room left over from other experiments.
+    let this = std::env::current_exe().map_err(Failure::io("find this binary"))?;
+    let output = Command::new(this).args([SESSIONS_SUBCOMMAND, &room_members.to_string()]).output();
+    let output = output.map_err(Failure::io("run a part of the experiment"))?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let bytes: f64 = text.trim().parse().map_err(|_| Failure::Unreadable { path: text.into_owned() })?;
+    Ok(vec![
+        ("anonymous_bytes_each", bytes / f64::from(SESSIONS)),
+        ("session_bytes", size_of::<Session>() as f64),
+        ("member_bytes", size_of::<Member>() as f64),
+    ])
+}
+
+/// Fills a hub with greeted sessions and prints by how many bytes this process grew.
+///
+/// # Errors
+/// No Linux.
+pub fn print_session_memory(room_members: u32) -> Result<(), Failure> {
+    let settings =
+        Settings { shard: 0, shards: 1, coalescing_window_nanos: 0, rates_lifted: false, seed: [7; 32] };
     let now = Now { nanos: 1, wall: Timestamp::from_seconds(1) };
     let scope = Arc::new(Scope { account_id: "123456789012".into(), region: "us-east-1".into() });
+    let before = Memory::read(std::process::id())?;
+    let mut hub = Hub::new(settings);
     for index in 0..SESSIONS {
-        let room = RoomKey {
-            scope: Arc::clone(&scope),
-            id: Id::from_random(u128::from(index / room_members) << 64),
-        };
+        let id = Id::from_random(u128::from(index / room_members.max(1)) << 64);
+        let room = RoomKey { scope: Arc::clone(&scope), id };
         let settings =
             RoomSettings { version: 1, message_length_max: 500, message_rate_max: 10, review_fallback: None };
         hub.place(&room, settings);
@@ -261,13 +282,9 @@ fn session_figures(room_members: u32) -> Result<Figures, Failure> {
         hub.flush(u64::MAX / 2, &|| 1, &mut |_, bytes| Written::Bytes(bytes.len()));
     }
     let after = Memory::read(std::process::id())?;
-    let grown = after.anonymous_bytes as f64 - before.anonymous_bytes as f64;
+    println!("{}", after.anonymous_bytes.saturating_sub(before.anonymous_bytes));
     drop(black_box(hub));
-    Ok(vec![
-        ("anonymous_bytes_each", grown / f64::from(SESSIONS)),
-        ("session_bytes", size_of::<Session>() as f64),
-        ("member_bytes", size_of::<Member>() as f64),
-    ])
+    Ok(())
 }
 
 fn join(room: RoomKey, settings: RoomSettings, index: u32) -> Join {

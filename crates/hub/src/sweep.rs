@@ -4,7 +4,8 @@
 
 use protocol::close::CloseCode;
 use protocol::limit::edge::{
-    DEAD_AFTER_SECONDS, LAG_BYTES_MAX, LAG_MS_MAX, PING_AFTER_SECONDS, SESSION_END_GRACE_SECONDS,
+    DEAD_AFTER_SECONDS, LAG_BYTES_MAX, LAG_MS_MAX, PING_AFTER_SECONDS, PING_SPREAD_SECONDS,
+    SESSION_END_GRACE_SECONDS,
 };
 use protocol::messaging::{SESSION_EXPIRED, session_end_reason};
 
@@ -31,7 +32,7 @@ impl Hub {
         let seconds = now.nanos / SECOND_NANOS;
         let due: Vec<(u32, Due)> = self
             .connection_indices()
-            .map(|connection| (connection, due(&self.sessions[slot(connection)], now, seconds)))
+            .map(|connection| (connection, due(connection, &self.sessions[slot(connection)], now, seconds)))
             .filter(|(_, due)| *due != Due::Nothing)
             .collect();
         for (connection, due) in due {
@@ -82,15 +83,17 @@ impl Hub {
     }
 }
 
-fn due(session: &Session, now: Now, seconds: u64) -> Due {
+fn due(connection: u32, session: &Session, now: Now, seconds: u64) -> Due {
     let silent = seconds.saturating_sub(session.heard_at);
+    // A crowd that joined together is not pinged together: ten thousand pings at once would hold up all rooms.
+    let ping_after = PING_AFTER_SECONDS - u64::from(connection) % PING_SPREAD_SECONDS;
     match session.phase {
         Phase::Closing { drop_at, .. } if seconds >= drop_at => Due::DropClosed,
         Phase::Closing { .. } => Due::Nothing,
         _ if silent >= DEAD_AFTER_SECONDS => Due::DropDead,
         Phase::Ended { close_at } if seconds >= close_at => Due::Close,
         Phase::Open if now.wall >= session.session_end => Due::End,
-        _ if silent >= PING_AFTER_SECONDS && !session.pinged => Due::Ping,
+        _ if silent >= ping_after && !session.pinged => Due::Ping,
         _ => Due::Nothing,
     }
 }

@@ -1,4 +1,4 @@
-//! Proves that a peer which says nothing for 30 s is pinged, once, and dropped without a Close after 75 s, and that any
+//! Proves that a peer which says nothing for 30 s is pinged, once (a crowd not all at the same time), and dropped without a Close after 75 s, and that any
 //! byte from it counts as a sign of life.
 
 use hub::frame::{Opcode, encode_masked};
@@ -19,6 +19,18 @@ fn a_silent_peer_is_pinged_once_and_then_dropped() {
     assert!(node.is_closed(ann) && node.heard(ann).is_empty());
     assert_eq!(node.hub(0).counters().dead_peers_dropped, 1);
     assert_eq!(node.hub(0).counters().slow_readers_dropped, 0);
+}
+
+#[test]
+fn a_crowd_that_joined_together_is_pinged_over_ten_seconds() {
+    let mut node = Node::new(1);
+    let crowd: Vec<_> = (0..100).map(|_| node.join(&Guest::new(&room(1), "ann"))).collect();
+    node.advance_seconds(20);
+    for _ in 0..10 {
+        node.advance_seconds(1);
+        let pinged = crowd.iter().filter(|peer| node.heard(**peer) == [Heard::Ping]).count();
+        assert_eq!(pinged, 10);
+    }
 }
 
 #[test]
