@@ -22,9 +22,10 @@ impl Hub {
 
     /// Whether the room is so big that the user's other connection, if there is one, can be on any shard, each with a
     /// window of its own. Then every joiner is held: nobody notices a quarter of a second, and a search would cost more.
-    pub(crate) fn is_spread(&self, audience: usize) -> bool {
+    pub(crate) fn is_in_big_room(&self, audience: usize) -> bool {
         match self.homes.get(&self.audiences[audience].key) {
-            Some(home) => home.is_spread(),
+            Some(home) => home.is_big(),
+            // Only a big room has members away from its home.
             None => true,
         }
     }

@@ -88,9 +88,10 @@ impl Home {
         }
     }
 
-    /// Whether the room is too big for one shard: the connections of one user may then be on several.
+    /// Whether the room is too big to stay on one shard: the connections of one user may then be on several, and are
+    /// not worth a search.
     #[must_use]
-    pub fn is_spread(&self) -> bool {
+    pub fn is_big(&self) -> bool {
         self.members.iter().sum::<u32>() > HOME_SHARD_MEMBERS_MAX
     }
 
