@@ -24,7 +24,8 @@ fn a_silent_peer_is_pinged_once_and_then_dropped() {
 #[test]
 fn a_crowd_that_joined_together_is_pinged_over_ten_seconds() {
     let mut node = Node::new(1);
-    let crowd: Vec<_> = (0..100).map(|_| node.join(&Guest::new(&room(1), "ann"))).collect();
+    let crowd: Vec<_> =
+        (0..100).map(|number| node.join(&Guest::new(&room(1), &format!("user-{number}")))).collect();
     node.advance_seconds(20);
     for _ in 0..10 {
         node.advance_seconds(1);
