@@ -1,11 +1,11 @@
 //! AWS Signature Version 4: who sent a request, and that it arrived as it was sent.
 //!
-//! [`verify`] takes a request exactly as it came over the wire and says whose it is, or why it is nobody's; [`sign`]
+//! [`verify()`] takes a request exactly as it came over the wire and says whose it is, or why it is nobody's; [`sign()`]
 //! is its counterpart for clients. Both promise:
 //!
 //! - Only what was signed counts. Method, path, query, body and the signed headers are bound by the signature. `host`
 //!   must be signed, and so must every `x-amz-*` header, but for the few that are added on the way (see
-//!   [`verify`]); an unsigned header is good for nothing, and the caller must not let it decide anything.
+//!   [`verify()`]); an unsigned header is good for nothing, and the caller must not let it decide anything.
 //! - Secrets stay here. No error names a secret, the expected signature or the text it was made of, and signatures
 //!   are compared in constant time.
 //! - Every comparison of a date is with the caller's `now`.
