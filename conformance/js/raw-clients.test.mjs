@@ -39,7 +39,7 @@ function assertBytes(text, pattern) {
 }
 
 describe('frames, byte for byte', { concurrency: true }, () => {
-  check('a message without anything optional', ['SEND_MESSAGE', 'MESSAGE'], async () => {
+  check('a message without anything optional', ['SEND_MESSAGE', 'frame:MESSAGE'], async () => {
     const { journal, say } = await open(await createRoom(client), 'u 1');
     say('{"Action":"SEND_MESSAGE","Content":"Hi"}');
     assertBytes(
@@ -49,7 +49,7 @@ describe('frames, byte for byte', { concurrency: true }, () => {
     );
   });
 
-  check('a message with everything: attributes are sorted by key', ['SEND_MESSAGE', 'MESSAGE'], async () => {
+  check('a message with everything: attributes are sorted by key', ['SEND_MESSAGE', 'frame:MESSAGE'], async () => {
     const { journal, say } = await open(await createRoom(client), 'u1', { attributes: { username: 'u', avatar: 'a' } });
     say('{"Action":"SEND_MESSAGE","RequestId":"r-1","Attributes":{"b":"2","a":"1"},"Content":"Hi"}');
     assertBytes(
@@ -59,7 +59,7 @@ describe('frames, byte for byte', { concurrency: true }, () => {
     );
   });
 
-  check('the events of moderation', ['DELETE_MESSAGE', 'DISCONNECT_USER', 'EVENT'], async () => {
+  check('the events of moderation', ['DELETE_MESSAGE', 'DISCONNECT_USER', 'frame:EVENT'], async () => {
     const { journal, say } = await open(await createRoom(client), 'u1');
     say('{"Action":"DELETE_MESSAGE","Id":"AbCdEfGh1234","Reason":"rude","RequestId":"r-1"}');
     say('{"Action":"DISCONNECT_USER","UserId":"u2","Reason":"rude","RequestId":"r-2"}');
@@ -76,7 +76,7 @@ describe('frames, byte for byte', { concurrency: true }, () => {
     );
   });
 
-  check('the event of an application, with and without attributes', ['SendEvent', 'EVENT'], async () => {
+  check('the event of an application, with and without attributes', ['SendEvent', 'frame:EVENT'], async () => {
     const room = await createRoom(client);
     const { journal } = await open(room, 'u1');
     const { id } = await send(
@@ -98,7 +98,7 @@ describe('frames, byte for byte', { concurrency: true }, () => {
     );
   });
 
-  check('an error goes to the one who asked, with the request’s id', ['SEND_MESSAGE', 'ERROR'], async () => {
+  check('an error goes to the one who asked, with the request’s id', ['SEND_MESSAGE', 'frame:ERROR'], async () => {
     const room = await createRoom(client, { maximumMessageLength: 1 });
     const [asker, other] = await Promise.all([open(room, 'u1'), open(room, 'u2')]);
     asker.say('{"Action":"SEND_MESSAGE","Content":"12","RequestId":"r-1"}');
@@ -111,36 +111,40 @@ describe('frames, byte for byte', { concurrency: true }, () => {
     assert.equal(other.journal.all('text').length, 1);
   });
 
-  check('what is no request is an error 400, and the connection lives on', ['ERROR', 'SEND_MESSAGE'], async () => {
-    const { journal, say, frame } = await open(await createRoom(client), 'u1');
-    const broken = [
-      '',
-      '{',
-      '[]',
-      'null',
-      '"x"',
-      '{}',
-      '{"Action":"SHOUT"}',
-      '{"Action":"SEND_MESSAGE"}',
-      '{"Action":"SEND_MESSAGE","Content":7}',
-    ];
-    for (const [index, text] of broken.entries()) {
-      say(text);
-      const errors = await journal.atLeast(index + 1, 'text');
-      const { Type, ErrorCode, RequestId } = JSON.parse(errors[index]);
-      assert.deepEqual(
-        { Type, ErrorCode, RequestId },
-        { Type: 'ERROR', ErrorCode: 400, RequestId: '' },
-        JSON.stringify(text),
-      );
-    }
-    say('{"Action":"SEND_MESSAGE","Content":"fine"}');
-    await frame({ Content: 'fine' });
-  });
+  check(
+    'what is no request is an error 400, and the connection lives on',
+    ['frame:ERROR', 'SEND_MESSAGE'],
+    async () => {
+      const { journal, say, frame } = await open(await createRoom(client), 'u1');
+      const broken = [
+        '',
+        '{',
+        '[]',
+        'null',
+        '"x"',
+        '{}',
+        '{"Action":"SHOUT"}',
+        '{"Action":"SEND_MESSAGE"}',
+        '{"Action":"SEND_MESSAGE","Content":7}',
+      ];
+      for (const [index, text] of broken.entries()) {
+        say(text);
+        const errors = await journal.atLeast(index + 1, 'text');
+        const { Type, ErrorCode, RequestId } = JSON.parse(errors[index]);
+        assert.deepEqual(
+          { Type, ErrorCode, RequestId },
+          { Type: 'ERROR', ErrorCode: 400, RequestId: '' },
+          JSON.stringify(text),
+        );
+      }
+      say('{"Action":"SEND_MESSAGE","Content":"fine"}');
+      await frame({ Content: 'fine' });
+    },
+  );
 });
 
 describe('the web client of 2022', { concurrency: true }, () => {
-  check('its lower-camel keys and extra members are understood', ['SEND_MESSAGE', 'MESSAGE'], async () => {
+  check('its lower-camel keys and extra members are understood', ['SEND_MESSAGE', 'frame:MESSAGE'], async () => {
     const { say, frame } = await open(await createRoom(client), 'u1');
     say({
       action: 'SEND_MESSAGE',
@@ -156,14 +160,14 @@ describe('the web client of 2022', { concurrency: true }, () => {
     );
   });
 
-  check('its deletion mixes the cases of keys', ['DELETE_MESSAGE', 'EVENT'], async () => {
+  check('its deletion mixes the cases of keys', ['DELETE_MESSAGE', 'frame:EVENT'], async () => {
     const { say, frame } = await open(await createRoom(client), 'u1');
     say({ Action: 'DELETE_MESSAGE', reason: 'rude', id: 'AbCdEfGh1234' });
     const { Attributes } = await frame({ EventName: 'aws:DELETE_MESSAGE' });
     assert.deepEqual(Attributes, { MessageID: 'AbCdEfGh1234', MessageId: 'AbCdEfGh1234', Reason: 'rude' });
   });
 
-  check('it reads the reason of a kick from the close, as plain text', ['DisconnectUser', 'EVENT'], async () => {
+  check('it reads the reason of a kick from the close, as plain text', ['DisconnectUser', 'frame:EVENT'], async () => {
     const room = await createRoom(client);
     const { journal, frame } = await open(room, 'u1');
     const reason = `${'ä'.repeat(100)} enough`;
@@ -180,7 +184,7 @@ describe('the web client of 2022', { concurrency: true }, () => {
 
   check(
     'it reads the end of a session from an error, then from the close, as JSON',
-    ['CreateChatToken', 'ERROR'],
+    ['CreateChatToken', 'frame:ERROR'],
     async () => {
       const { journal, frame } = await open(await createRoom(client), 'u1', { sessionDurationInMinutes: 1 });
       const error = await frame({ Type: 'ERROR' }, SESSION_END_MS_MAX);
@@ -201,7 +205,7 @@ describe('the Android client of 2022', { concurrency: true }, () => {
     await journal.first('pong', (payload) => payload === 'still there?');
   });
 
-  check('it takes null attributes for none', ['SEND_MESSAGE', 'MESSAGE'], async () => {
+  check('it takes null attributes for none', ['SEND_MESSAGE', 'frame:MESSAGE'], async () => {
     const { say, frame } = await open(await createRoom(client), 'u1');
     say({ action: 'SEND_MESSAGE', content: 'hi', attributes: null, requestId: null });
     const message = await frame({ Type: 'MESSAGE' });
@@ -226,18 +230,22 @@ describe('the iOS client of 2022', { concurrency: true }, () => {
     return Date.parse(`${whole}Z`) / 1000 + Number(`0.${fraction.slice(0, -1)}`);
   }
 
-  check('it can read the time of every frame', ['SEND_MESSAGE', 'SendEvent', 'MESSAGE', 'EVENT'], async () => {
-    const room = await createRoom(client);
-    const { journal, say } = await open(room, 'u1');
-    say({ action: 'SEND_MESSAGE', content: 'hi' });
-    await send(client, new SendEventCommand({ roomIdentifier: room.arn, eventName: 'app:X' }));
-    for (const text of await journal.atLeast(2, 'text')) {
-      const seconds = secondsOf(JSON.parse(text).SendTime);
-      assert.ok(Math.abs(seconds - Date.now() / 1000) < 60, text);
-    }
-  });
+  check(
+    'it can read the time of every frame',
+    ['SEND_MESSAGE', 'SendEvent', 'frame:MESSAGE', 'frame:EVENT'],
+    async () => {
+      const room = await createRoom(client);
+      const { journal, say } = await open(room, 'u1');
+      say({ action: 'SEND_MESSAGE', content: 'hi' });
+      await send(client, new SendEventCommand({ roomIdentifier: room.arn, eventName: 'app:X' }));
+      for (const text of await journal.atLeast(2, 'text')) {
+        const seconds = secondsOf(JSON.parse(text).SendTime);
+        assert.ok(Math.abs(seconds - Date.now() / 1000) < 60, text);
+      }
+    },
+  );
 
-  check('its requests to moderate are understood', ['DISCONNECT_USER', 'DELETE_MESSAGE', 'EVENT'], async () => {
+  check('its requests to moderate are understood', ['DISCONNECT_USER', 'DELETE_MESSAGE', 'frame:EVENT'], async () => {
     const room = await createRoom(client);
     const moderator = await open(room, 'moderator');
     const rude = await open(room, 'rude');

@@ -40,7 +40,7 @@ function rotating(rotations) {
 describe('connections are renewed', { concurrency: true }, () => {
   check(
     'no message is lost or doubled while tokens rotate',
-    ['CreateChatToken', 'SEND_MESSAGE', 'MESSAGE'],
+    ['CreateChatToken', 'SEND_MESSAGE', 'frame:MESSAGE'],
     async () => {
       const rotations = 3;
       const room = await createRoom(client);
@@ -87,7 +87,7 @@ describe('connections are renewed', { concurrency: true }, () => {
     },
   );
 
-  check('a sender’s own requests are answered across a rotation', ['SEND_MESSAGE', 'MESSAGE'], async () => {
+  check('a sender’s own requests are answered across a rotation', ['SEND_MESSAGE', 'frame:MESSAGE'], async () => {
     const ann = await joined({ ...base(await createRoom(client), 'ann'), nextToken: rotating(1) });
     const renewed = () => ann.sockets().length === 2 && ann.sockets()[0].readyState === WebSocket.CLOSED;
     let sent = 0;
@@ -105,25 +105,29 @@ describe('connections are renewed', { concurrency: true }, () => {
     assert.deepEqual(ann.journal.all('disconnect'), []);
   });
 
-  check('a lost connection comes back with a fresh token', ['CreateChatToken', 'SEND_MESSAGE', 'MESSAGE'], async () => {
-    const proxy = await startProxy(server.edge);
-    try {
-      const room = await createRoom(client);
-      const ann = await joined({ ...base(room, 'ann'), edge: proxy.url });
-      const ben = await joined(base(room, 'ben'));
-      assert.equal(proxy.cutAll(), 1);
-      await ann.journal.atLeast(2, 'connect');
-      const tokens = ann.journal.all('token').map(({ token }) => token);
-      assert.equal(new Set(tokens).size, 2);
-      const message = await ben.chat.sendMessage(new SendMessageRequest('welcome back'));
-      assert.deepEqual(await ann.journal.first('message'), message);
-      assert.deepEqual(ann.journal.all('disconnect'), []);
-      ann.chat.disconnect();
-      assert.equal(await ann.journal.first('disconnect'), 'clientDisconnect');
-    } finally {
-      await proxy.stop();
-    }
-  });
+  check(
+    'a lost connection comes back with a fresh token',
+    ['CreateChatToken', 'SEND_MESSAGE', 'frame:MESSAGE'],
+    async () => {
+      const proxy = await startProxy(server.edge);
+      try {
+        const room = await createRoom(client);
+        const ann = await joined({ ...base(room, 'ann'), edge: proxy.url });
+        const ben = await joined(base(room, 'ben'));
+        assert.equal(proxy.cutAll(), 1);
+        await ann.journal.atLeast(2, 'connect');
+        const tokens = ann.journal.all('token').map(({ token }) => token);
+        assert.equal(new Set(tokens).size, 2);
+        const message = await ben.chat.sendMessage(new SendMessageRequest('welcome back'));
+        assert.deepEqual(await ann.journal.first('message'), message);
+        assert.deepEqual(ann.journal.all('disconnect'), []);
+        ann.chat.disconnect();
+        assert.equal(await ann.journal.first('disconnect'), 'clientDisconnect');
+      } finally {
+        await proxy.stop();
+      }
+    },
+  );
 
   check('refused handshakes are retried until a fresh token is let in', ['CreateChatToken'], async () => {
     const room = await createRoom(client);
@@ -148,7 +152,7 @@ describe('connections are renewed', { concurrency: true }, () => {
 
   check(
     'the end of a session makes the SDK reconnect, not give up',
-    ['CreateChatToken', 'ERROR', 'SEND_MESSAGE'],
+    ['CreateChatToken', 'frame:ERROR', 'SEND_MESSAGE'],
     async () => {
       const room = await createRoom(client);
       const ann = await joined({

@@ -3,7 +3,7 @@
 import { setTimeout as pause } from 'node:timers/promises';
 
 /** How long a test waits for one thing to happen, unless it says otherwise. */
-export const DEADLINE_MS = 15_000;
+export const DEADLINE_MS = 30_000;
 /** How often a condition that announces itself by no event is looked at. */
 const POLL_MS = 20;
 

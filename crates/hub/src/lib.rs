@@ -8,7 +8,7 @@
 //! 1. [`Hub::received`] on the sender's shard: frame, UTF-8 ([`inbound`]), JSON ([`protocol::messaging`]), the
 //!    connection's rate and capability ([`session`]).
 //! 2. [`Effect::Send`] takes it to the room's home shard (nothing to do when that is this one).
-//! 3. [`room`], there: the room exists, length, the room's rate, review; id and time; the frame is encoded once.
+//! 3. `publish.rs` with [`room`], there: the room exists, length, the room's rate, review; id and time; the frame is encoded once.
 //! 4. [`Effect::Publish`] takes it over the bus to every shard with members.
 //! 5. [`Message::Deliver`] there: appended to the room log ([`log`]); a pass is scheduled.
 //! 6. [`Hub::flush`]: the pass ([`audience`]) makes one write per member.
@@ -152,6 +152,15 @@ impl Hub {
         home.place(self.settings.shard)
     }
 
+    /// On the home shard, right after [`Hub::place`]: the shard that was chosen takes nobody just now, so the connection
+    /// is counted here instead, and is to be adopted here.
+    pub fn place_at_home(&mut self, room: &RoomKey, instead_of: ShardIndex) {
+        if let Some(home) = self.homes.get_mut(room) {
+            home.leave(instead_of);
+            home.enter(self.settings.shard);
+        }
+    }
+
     /// On the shard that was chosen: makes the connection a member of its room. Its index is the one by which sockets
     /// and effects name it; since an index is used again, all effects must have been carried out before. The greeting
     /// goes out with the next [`Hub::flush`].
@@ -173,7 +182,7 @@ impl Hub {
                 audience
             }
         };
-        let held = self.is_renewal(audience, &self.sessions[slot].user_id);
+        let held = self.is_spread(audience) || self.is_renewal(audience, &self.sessions[slot].user_id);
         let member = self.audiences[audience].add(connection);
         let start = self.audiences[audience].members[member].cursor;
         let session = &mut self.sessions[slot];

@@ -129,6 +129,8 @@ pub struct Act {
     pub sender: Arc<str>,
     /// Parsed, and allowed by the connection's capabilities and rate.
     pub request: Request,
+    /// When it came in: the `SendTime` of a MESSAGE frame.
+    pub received: Timestamp,
 }
 
 /// What the control plane asks a room to publish.

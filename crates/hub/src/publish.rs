@@ -51,7 +51,7 @@ impl Hub {
                 }
                 let id = self.next_id();
                 let attributes = attributes.as_ref();
-                let json = encode_message(id, request_id, attributes, content, now.wall, &act.sender);
+                let json = encode_message(id, request_id, attributes, content, act.received, &act.sender);
                 self.send_out(&act.room, &json, None);
             }
             Action::DeleteMessage { message_id, reason } => {

@@ -77,10 +77,21 @@ impl Home {
             let fewest = self.members.iter().enumerate().min_by_key(|(_, count)| **count);
             fewest.and_then(|(shard, _)| ShardIndex::try_from(shard).ok()).unwrap_or(home)
         };
+        self.enter(shard);
+        shard
+    }
+
+    /// Counts a member on `shard`.
+    pub fn enter(&mut self, shard: ShardIndex) {
         if let Some(count) = self.members.get_mut(usize::from(shard)) {
             *count += 1;
         }
-        shard
+    }
+
+    /// Whether the room is too big for one shard: the connections of one user may then be on several.
+    #[must_use]
+    pub fn is_spread(&self) -> bool {
+        self.members.iter().sum::<u32>() > HOME_SHARD_MEMBERS_MAX
     }
 
     /// A member of `shard` has left.

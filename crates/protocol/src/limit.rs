@@ -99,11 +99,17 @@ pub mod edge {
     pub const PASS_QUANTUM_MICROS: u64 = 1_000;
     /// Members up to which a room stays on its home shard; beyond it new members spread over all shards.
     pub const HOME_SHARD_MEMBERS_MAX: u32 = 256;
+    /// Connections that wait for one shard to adopt them; beyond it the acceptor waits, and with it the clients.
+    pub const ARRIVALS_MAX: usize = 1_024;
+    /// Rooms that wait to have their settings read again; more are asked for again by their shard.
+    pub const ROOM_LOADS_MAX: usize = 1_024;
+    /// Headers of a handshake; beyond it 431.
+    pub const HANDSHAKE_HEADERS_MAX: usize = 64;
     /// Entries of a shard's inbox up to which client and control-plane requests are taken; beyond it ERROR 429.
     pub const INBOX_REQUESTS_MAX: usize = 8_192;
     /// Entries of a shard's inbox up to which rooms may publish to it; beyond it the publisher gets ERROR 429.
     pub const INBOX_DELIVERIES_MAX: usize = 12_288;
-    /// Entries of a shard's inbox; the rest is for leaves and adoptions, which wait for room instead.
+    /// Entries of a shard's inbox; the rest is for what must not be lost, and what waits for room instead.
     pub const INBOX_MAX: usize = 16_384;
 }
 

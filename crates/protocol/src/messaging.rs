@@ -137,7 +137,7 @@ pub fn forbidden(capability: Capability) -> Refusal {
 /// Reads one text message of a client.
 ///
 /// Member names are compared without regard to case and unknown members are ignored, as the service does; `null` is
-/// the same as absent; of a name given twice the last one counts.
+/// the same as absent; of a name given twice in the same spelling the last one counts.
 ///
 /// # Errors
 /// The refusal to send, with the RequestId it answers (empty if none could be read).

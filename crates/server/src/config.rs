@@ -137,8 +137,8 @@ settings! {
 settings! {
     /// Which limits are in force.
     pub struct LimitsConfig in "limits." {
-        /// `standard`: the sizes of AWS and its rates per connection and room, but none per account. `aws`: every
-        /// quota of AWS, to test clients with. `unlimited`: the sizes of AWS, and no rates.
+        /// `standard`: the sizes of AWS and its rates per connection and room, but none per account. `aws`: meant
+        /// for every quota of AWS, to test clients with; in this version it is the same as `standard`. `unlimited`: the sizes of AWS, and no rates.
         profile: Profile = OneOf(&[
             ("standard", Profile::Standard),
             ("aws", Profile::Aws),

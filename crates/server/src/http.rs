@@ -92,7 +92,10 @@ where
     match tls {
         None => serve_connection(socket, stop, handler).await,
         Some(tls) => {
-            let socket = timeout(REQUEST_TIME_MAX, tls.accept(socket)).await??;
+            let socket = tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                socket = timeout(REQUEST_TIME_MAX, tls.accept(socket)) => socket??,
+            };
             serve_connection(socket, stop, handler).await
         }
     }

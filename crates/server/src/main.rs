@@ -1,5 +1,6 @@
 //! `grandstand`: read the command line and the settings, start a node, say that it is ready, wait for a signal, drain.
 
+use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -56,7 +57,9 @@ async fn run(config: &Config) -> ExitCode {
         Ok(node) => node,
         Err(error) => return fail(&error),
     };
-    println!("{}", node.ready_line());
+    if let Err(error) = writeln!(std::io::stdout(), "{}", node.ready_line()) {
+        tracing::warn!(%error, "nobody reads that the server is ready");
+    }
     tracing::info!("ready");
     tokio::select! {
         _ = terminate.recv() => {}

@@ -8,6 +8,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::available_parallelism;
+use std::time::Duration;
 
 use hub::message::{SHARDS_MAX, ShardIndex};
 use protocol::limit::Profile;
@@ -15,6 +16,7 @@ use protocol::limit::edge::LISTEN_BACKLOG;
 use rustls::ServerConfig;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
+use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -32,6 +34,9 @@ use crate::tls::{self, TlsError};
 
 /// Descriptors to count with when the system does not say how many there may be.
 const DESCRIPTORS_DEFAULT: u64 = 1_024;
+
+/// How long requests under way may take while draining; the chat connections and the store come after them.
+const REQUESTS_DRAIN_TIME_MAX: Duration = Duration::from_secs(4);
 
 /// A running server.
 pub struct Node {
@@ -160,7 +165,10 @@ impl Node {
         self.readiness.enter(Phase::Draining);
         self.stop.cancel();
         self.tasks.close();
-        self.tasks.wait().await;
+        // A client that does not read its answer must not keep the rest from being closed in order.
+        if timeout(REQUESTS_DRAIN_TIME_MAX, self.tasks.wait()).await.is_err() {
+            tracing::warn!("some requests are not finished; going on without them");
+        }
         self.edge.drain().await;
         self.store.close().await;
         self.admin_stop.cancel();

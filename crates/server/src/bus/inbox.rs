@@ -71,7 +71,8 @@ impl Inbox {
     /// # Errors
     /// The message, when there is no room: try again later.
     pub fn try_push(&self, message: Message) -> Result<(), Message> {
-        self.state.length.fetch_add(1, Ordering::Relaxed);
+        // In one order with `sleeping`: the shard that goes to sleep sees this, or we see that it sleeps.
+        self.state.length.fetch_add(1, Ordering::SeqCst);
         match self.sender.try_send(message) {
             Ok(()) => {
                 self.wake();

@@ -10,12 +10,10 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::time::Duration;
 
 use hub::message::Join;
+use protocol::limit::edge::ARRIVALS_MAX;
 
 use crate::bus::Inbox;
 use crate::edge::transport::Transport;
-
-/// Arrivals that may wait for one shard; beyond it the acceptor waits, and with it the clients.
-const ARRIVALS_MAX: usize = 1_024;
 
 /// How long the acceptor waits before it looks again for room in the queue.
 const RETRY: Duration = Duration::from_millis(1);

@@ -22,6 +22,7 @@ use std::time::Instant;
 use hub::Settings;
 use hub::message::{Message, RoomKey, ShardIndex};
 use mio::{Poll, Waker};
+use protocol::limit::edge::ROOM_LOADS_MAX;
 use rustls::ServerConfig;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -37,9 +38,6 @@ use crate::health::Readiness;
 use crate::keys::KeyRing;
 use crate::metrics::Metrics;
 use crate::store::{Store, StoreError};
-
-/// Rooms that may wait to have their settings read again; more are asked for again by their shard.
-const ROOM_LOADS_MAX: usize = 1_024;
 
 /// How the edge behaves.
 pub struct EdgeSettings {

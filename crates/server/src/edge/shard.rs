@@ -10,20 +10,20 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
-use hub::message::{Effect, Message, Now, RoomKey, ShardIndex, Written};
+use hub::message::{Effect, Message, Now, RoomKey, ShardIndex, ShardSet, Written};
 use hub::{Hub, Settings};
 use mio::event::Event;
 use mio::{Events, Interest, Poll, Token};
 use protocol::limit::edge::PASS_QUANTUM_MICROS;
 use protocol::messaging::RATE_EXCEEDED;
-use protocol::time::Timestamp;
 use tokio::sync::mpsc;
 
 use super::arrival::{Arrival, ArrivalReader, ArrivalSender};
 use super::transport::{Received, Scratch, Transport};
 use crate::bus::{Bus, InboxReader};
+use crate::clock;
 use crate::metrics::Figures;
 
 /// The poll's token for "somebody has put something into the inbox".
@@ -35,7 +35,7 @@ const MESSAGES_PER_TURN: usize = 1_024;
 const ARRIVALS_PER_TURN: usize = 64;
 const SWEEP_INTERVAL_NANOS: u64 = 1_000_000_000;
 const QUANTUM_NANOS: u64 = PASS_QUANTUM_MICROS * 1_000;
-/// While draining: this share of the connections is closed per turn, one turn every few milliseconds.
+/// While draining: how many turns it takes to close all connections, and how long a turn may wait.
 const DRAIN_TURNS: usize = 50;
 const DRAIN_TURN: Duration = Duration::from_millis(10);
 /// Before that, what rooms have published already is written, for at most this long.
@@ -75,11 +75,9 @@ pub(super) struct Shard {
     /// Sockets that had more to read than one turn takes.
     unread: Vec<u32>,
     scratch: Scratch,
-    /// Messages for shards whose inbox is full, in order. It grows only by what one turn makes: rooms with members on
-    /// those shards publish nothing meanwhile.
-    unsent: VecDeque<(ShardIndex, Message)>,
-    /// Arrivals for shards whose queue is full; while there are any, no new ones are taken.
-    unplaced: VecDeque<(ShardIndex, Box<Arrival>)>,
+    /// Messages for shards whose inbox is full, by shard and in order. A queue grows only by what one turn makes: rooms
+    /// with members on that shard publish nothing meanwhile.
+    unsent: Vec<VecDeque<Message>>,
     swept_at: u64,
 }
 
@@ -87,6 +85,8 @@ pub(super) struct Shard {
 struct Socket {
     transport: Transport,
     partial: Option<Box<[u8]>>,
+    /// The peer has closed its side; what it sent before may not have been read yet.
+    peer_finished: bool,
 }
 
 impl Socket {
@@ -97,6 +97,7 @@ impl Socket {
 
 impl Shard {
     pub(super) fn new(parts: Parts) -> Self {
+        let unsent = parts.others.iter().map(|_| VecDeque::new()).collect();
         Self {
             index: parts.settings.shard,
             hub: Hub::new(parts.settings),
@@ -112,8 +113,7 @@ impl Shard {
             origin: parts.origin,
             unread: Vec::new(),
             scratch: Scratch::new(),
-            unsent: VecDeque::new(),
-            unplaced: VecDeque::new(),
+            unsent,
             swept_at: 0,
         }
     }
@@ -150,13 +150,15 @@ impl Shard {
         }
         self.inbox.announce_wake();
         let now = self.now();
+        // Before the sockets: a client that has seen UpdateRoom or DeleteRoom answered must find them in force, and
+        // what such an answer promised is in the inbox before the client's next request can be readable.
+        self.take_messages(now);
         for event in events.iter() {
             self.socket_event(now, event);
         }
         for connection in std::mem::take(&mut self.unread) {
             self.read(now, connection);
         }
-        self.take_messages(now);
         self.take_arrivals(now);
         self.carry_out_effects();
         self.flush();
@@ -172,7 +174,7 @@ impl Shard {
     /// How long nothing needs to be done unless a socket or another thread says so.
     fn sleep_time(&self) -> Duration {
         let now = self.nanos();
-        let busy = !self.unread.is_empty() || !self.unsent.is_empty() || !self.unplaced.is_empty();
+        let busy = !self.unread.is_empty() || self.unsent.iter().any(|queue| !queue.is_empty());
         let sweep = self.swept_at + SWEEP_INTERVAL_NANOS;
         let due = if busy { 0 } else { self.hub.next_due().unwrap_or(sweep).min(sweep) };
         if due <= now {
@@ -193,6 +195,11 @@ impl Shard {
         let Ok(connection) = u32::try_from(event.token().0) else { return };
         if event.is_writable() {
             self.writable(connection);
+        }
+        if event.is_read_closed()
+            && let Some(socket) = self.socket_mut(connection)
+        {
+            socket.peer_finished = true;
         }
         if event.is_readable() || event.is_read_closed() || event.is_error() {
             self.read(now, connection);
@@ -216,7 +223,8 @@ impl Shard {
         self.scratch.plain[..start].copy_from_slice(&partial);
         match socket.transport.receive(&mut self.scratch, start) {
             Received::Bytes { count, more } => {
-                if more {
+                // The end may have come with the data, in one event: it is only found by reading on.
+                if more || socket.peer_finished {
                     self.unread.push(connection);
                 }
                 let buffer = &mut self.scratch.plain[..start + count];
@@ -229,7 +237,7 @@ impl Shard {
     }
 
     fn take_messages(&mut self, now: Now) {
-        self.hub.set_pressed(self.bus.pressed());
+        self.hub.set_pressed(self.pressed());
         for _ in 0..MESSAGES_PER_TURN {
             let Some(message) = self.inbox.next() else { break };
             self.hub.handle(now, message);
@@ -237,12 +245,6 @@ impl Shard {
     }
 
     fn take_arrivals(&mut self, now: Now) {
-        while let Some((shard, arrival)) = self.unplaced.pop_front() {
-            if let Err(arrival) = self.others[usize::from(shard)].try_send(arrival) {
-                self.unplaced.push_front((shard, arrival));
-                return;
-            }
-        }
         for _ in 0..ARRIVALS_PER_TURN {
             let Some(mut arrival) = self.arrivals.next() else { break };
             let shard = if arrival.placed {
@@ -252,11 +254,13 @@ impl Shard {
             };
             if shard == self.index {
                 self.adopt(now, *arrival);
-            } else {
-                arrival.placed = true;
-                if let Err(arrival) = self.others[usize::from(shard)].try_send(arrival) {
-                    self.unplaced.push_back((shard, arrival));
-                }
+                continue;
+            }
+            arrival.placed = true;
+            if let Err(arrival) = self.others[usize::from(shard)].try_send(arrival) {
+                // Waiting for room there could go on for ever, should that shard wait for room here.
+                self.hub.place_at_home(&arrival.join.room, shard);
+                self.adopt(now, *arrival);
             }
         }
     }
@@ -276,7 +280,7 @@ impl Shard {
         if self.sockets.len() <= slot {
             self.sockets.resize_with(slot + 1, || None);
         }
-        let mut socket = Socket { transport, partial: None };
+        let mut socket = Socket { transport, partial: None, peer_finished: false };
         let taken = self.hub.received(now, connection, &mut early);
         socket.keep(&early[taken..]);
         self.sockets[slot] = Some(socket);
@@ -294,12 +298,7 @@ impl Shard {
     }
 
     fn carry_out_effects(&mut self) {
-        while let Some((shard, message)) = self.unsent.pop_front() {
-            if let Err(message) = self.bus.inbox(shard).try_push(message) {
-                self.unsent.push_front((shard, message));
-                break;
-            }
-        }
+        self.send_unsent();
         while let Some(effect) = self.hub.next_effect() {
             match effect {
                 Effect::Send(shard, message) => self.send(shard, message),
@@ -345,11 +344,34 @@ impl Shard {
     }
 
     fn send_surely(&mut self, shard: ShardIndex, message: Message) {
-        if !self.unsent.is_empty() {
-            self.unsent.push_back((shard, message));
+        let unsent = &mut self.unsent[usize::from(shard)];
+        if !unsent.is_empty() {
+            unsent.push_back(message);
         } else if let Err(message) = self.bus.inbox(shard).try_push(message) {
-            self.unsent.push_back((shard, message));
+            unsent.push_back(message);
         }
+    }
+
+    fn send_unsent(&mut self) {
+        for (shard, unsent) in (0..).zip(&mut self.unsent) {
+            while let Some(message) = unsent.pop_front() {
+                if let Err(message) = self.bus.inbox(shard).try_push(message) {
+                    unsent.push_front(message);
+                    break;
+                }
+            }
+        }
+    }
+
+    /// The shards that take no more deliveries, or for which some wait here.
+    fn pressed(&self) -> ShardSet {
+        let mut pressed = self.bus.pressed();
+        for (shard, unsent) in (0..).zip(&self.unsent) {
+            if !unsent.is_empty() {
+                pressed.insert(shard);
+            }
+        }
+        pressed
     }
 
     fn socket_mut(&mut self, connection: u32) -> Option<&mut Socket> {
@@ -361,9 +383,7 @@ impl Shard {
     }
 
     fn now(&self) -> Now {
-        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let wall = Timestamp::from_nanos(u64::try_from(wall.as_nanos()).unwrap_or(u64::MAX));
-        Now { nanos: self.nanos(), wall }
+        Now { nanos: self.nanos(), wall: clock::now() }
     }
 }
 

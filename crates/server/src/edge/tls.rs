@@ -8,7 +8,7 @@ use std::sync::Arc;
 use rustls::ServerConfig;
 use rustls::server::UnbufferedServerConnection;
 use rustls::unbuffered::{
-    ConnectionState, EncodeError, EncryptError, InsufficientSizeError, UnbufferedStatus,
+    ConnectionState, EncodeError, EncodeTlsData, EncryptError, InsufficientSizeError, UnbufferedStatus,
 };
 
 /// Most plain bytes that go into one call of [`TlsEngine::encrypt`]: what fits into one TLS record.
@@ -41,12 +41,19 @@ impl TlsEngine {
     /// Takes what the peer sent, and gives what it says to `take`, piece by piece. Answers of TLS itself (handshake, alerts) wait
     /// in [`TlsEngine::outgoing`] afterwards, also after a failure.
     pub(super) fn receive(&mut self, bytes: &[u8], mut take: impl FnMut(&[u8])) -> Result<(), TlsFailure> {
+        if self.peer_closed {
+            return Ok(());
+        }
         self.incoming.extend_from_slice(bytes);
         loop {
             let UnbufferedStatus { mut discard, state, .. } =
                 self.session.process_tls_records(&mut self.incoming);
             let mut go_on = true;
-            match state.map_err(|_| TlsFailure)? {
+            let Ok(state) = state else {
+                self.encode_alert();
+                return Err(TlsFailure);
+            };
+            match state {
                 ConnectionState::ReadTraffic(mut traffic) => {
                     while let Some(record) = traffic.next_record() {
                         let record = record.map_err(|_| TlsFailure)?;
@@ -54,15 +61,7 @@ impl TlsEngine {
                         take(record.payload);
                     }
                 }
-                ConnectionState::EncodeTlsData(mut data) => {
-                    append(&mut self.outgoing, RECORD_BYTES_MAX, |space| match data.encode(space) {
-                        Ok(written) => Ok(Ok(written)),
-                        Err(EncodeError::InsufficientSize(InsufficientSizeError { required_size })) => {
-                            Err(required_size)
-                        }
-                        Err(EncodeError::AlreadyEncoded) => Ok(Err(TlsFailure)),
-                    })?;
-                }
+                ConnectionState::EncodeTlsData(mut data) => encode(&mut data, &mut self.outgoing)?,
                 // What was encoded is sent in order, and before anything else: as good as sent.
                 ConnectionState::TransmitTlsData(data) => data.done(),
                 ConnectionState::PeerClosed | ConnectionState::Closed => {
@@ -81,6 +80,17 @@ impl TlsEngine {
             self.incoming = Vec::new();
         }
         Ok(())
+    }
+
+    /// After a failure: what rustls wants the peer to know.
+    fn encode_alert(&mut self) {
+        while let UnbufferedStatus { state: Ok(ConnectionState::EncodeTlsData(mut data)), .. } =
+            self.session.process_tls_records(&mut [])
+        {
+            if encode(&mut data, &mut self.outgoing).is_err() {
+                return;
+            }
+        }
     }
 
     /// Encrypts the beginning of `bytes` into [`TlsEngine::outgoing`] and answers how much of it; 0 while the
@@ -119,6 +129,15 @@ impl TlsEngine {
     pub(super) fn peer_closed(&self) -> bool {
         self.peer_closed
     }
+}
+
+/// Appends what TLS itself has to say.
+fn encode<D>(data: &mut EncodeTlsData<'_, D>, outgoing: &mut Vec<u8>) -> Result<(), TlsFailure> {
+    append(outgoing, RECORD_BYTES_MAX, |space| match data.encode(space) {
+        Ok(written) => Ok(Ok(written)),
+        Err(EncodeError::InsufficientSize(InsufficientSizeError { required_size })) => Err(required_size),
+        Err(EncodeError::AlreadyEncoded) => Ok(Err(TlsFailure)),
+    })
 }
 
 /// Lets `encode` write behind what is in `buffer`, with as much space as it says it needs.

@@ -112,6 +112,9 @@ pub(super) struct Broken;
 
 impl TlsTransport {
     fn receive(&mut self, scratch: &mut Scratch, start: usize) -> Received {
+        if self.engine.peer_closed() {
+            return Received::End;
+        }
         let received = read(&mut self.stream, &mut scratch.encrypted);
         let Received::Bytes { count, more } = received else { return received };
         let mut end = start;
@@ -119,10 +122,11 @@ impl TlsTransport {
             scratch.plain[end..end + plain.len()].copy_from_slice(plain);
             end += plain.len();
         });
-        if self.flush().is_err() || understood.is_err() || self.engine.peer_closed() {
+        if self.flush().is_err() || understood.is_err() {
             return Received::End;
         }
-        Received::Bytes { count: end - start, more }
+        // What the peer said before it ended the conversation counts; the end is found by reading on.
+        Received::Bytes { count: end - start, more: more || self.engine.peer_closed() }
     }
 
     fn write(&mut self, bytes: &[u8]) -> Written {

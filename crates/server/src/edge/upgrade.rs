@@ -3,13 +3,11 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use protocol::limit::edge::HANDSHAKE_BYTES_MAX;
+use protocol::limit::edge::HANDSHAKE_HEADERS_MAX;
 use sha1::{Digest, Sha1};
 
 /// What RFC 6455 section 1.3 has the server append to the client's key.
 const ACCEPT_SUFFIX: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
-
-/// Headers that are looked at; a head with more is refused.
-const HEADERS_MAX: usize = 64;
 
 /// A request as far as the messaging edge cares.
 #[derive(Debug, PartialEq, Eq)]
@@ -61,7 +59,7 @@ pub(super) const HEAD_TOO_LONG: Refusal = Refusal::new(431, "the request's heade
 
 /// Reads the head of a request; `None` while it is not complete. The number is its length in bytes.
 pub(super) fn read_head(bytes: &[u8]) -> Result<Option<(Wanted, usize)>, Refusal> {
-    let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
+    let mut headers = [httparse::EMPTY_HEADER; HANDSHAKE_HEADERS_MAX];
     let mut request = httparse::Request::new(&mut headers);
     let length = match request.parse(bytes) {
         Ok(httparse::Status::Partial) => return Ok(None),

@@ -63,8 +63,10 @@ impl Wire {
             return Ok(());
         };
         let understood = engine.receive(bytes, |plain| self.said.extend_from_slice(plain));
+        let peer_closed = engine.peer_closed();
         self.flush().await?;
-        understood.map_err(|_| invalid())
+        understood.map_err(|_| invalid())?;
+        if peer_closed { Err(Error::from(ErrorKind::UnexpectedEof)) } else { Ok(()) }
     }
 
     /// Says something to the client.

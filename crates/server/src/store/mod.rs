@@ -26,7 +26,6 @@ mod worker;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use protocol::arn::Scope;
 use protocol::id::Id;
@@ -39,6 +38,7 @@ pub use self::record::{
     NewLoggingConfiguration, NewRoom, OrderKey, Page, ReviewHandlerChange, ReviewHandlerSetting, Room,
     RoomChange, RoomFilter, RoomSummary, StoredKey, Taggable, Tags,
 };
+use crate::clock;
 
 /// Why the store could not do what was asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,16 +104,11 @@ struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            now: Arc::new(wall_clock),
+            now: Arc::new(|| clock::now().as_micros()),
             #[cfg(debug_assertions)]
             plant: None,
         }
     }
-}
-
-fn wall_clock() -> UnixMicros {
-    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    UnixMicros::try_from(since_epoch.as_micros()).unwrap_or(UnixMicros::MAX)
 }
 
 /// A handle to the store; clones share one store. Dropping the last one closes it and waits for its threads.

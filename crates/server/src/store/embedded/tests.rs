@@ -37,12 +37,12 @@ async fn names(store: &Embedded) -> Vec<String> {
 
 /// The writer, held in the middle of a group: what is submitted meanwhile forms the next one.
 struct Held {
-    release: mpsc::Sender<()>,
+    release: mpsc::SyncSender<()>,
     held: JoinHandle<Result<(), StoreError>>,
 }
 
 async fn hold(store: &Arc<Embedded>) -> Held {
-    let (release, released) = mpsc::channel();
+    let (release, released) = mpsc::sync_channel(1);
     let (entered, is_in) = oneshot::channel();
     let held = spawn_write(store, move |_| {
         entered.send(()).unwrap();

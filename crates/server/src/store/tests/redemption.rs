@@ -17,7 +17,7 @@ const MINUTE: i64 = 60_000_000;
 
 /// Expiries that fall into several buckets.
 fn expiry(token_id: u128) -> i64 {
-    super::super::wall_clock() + i64::try_from(token_id % 4).unwrap() * 15 * MINUTE
+    crate::clock::now().as_micros() + i64::try_from(token_id % 4).unwrap() * 15 * MINUTE
 }
 
 async fn race(store: &Store) -> usize {
