@@ -50,8 +50,15 @@ pub enum Failure {
         /// The file.
         path: String,
     },
-    /// The command line asks for something impossible, or the result is no success.
+    /// The command line asks for something impossible.
     Arguments(String),
+    /// Everything was measured and reported, but runs of Grandstand were void.
+    VoidRuns {
+        /// How many.
+        void: usize,
+        /// Of how many.
+        all: usize,
+    },
 }
 
 impl Failure {
@@ -81,6 +88,7 @@ impl fmt::Display for Failure {
             Self::Void(fault) => write!(formatter, "void: {fault}"),
             Self::Unreadable { path } => write!(formatter, "cannot make sense of {path}"),
             Self::Arguments(text) => formatter.write_str(text),
+            Self::VoidRuns { void, all } => write!(formatter, "{void} of {all} runs of grandstand were void"),
         }
     }
 }

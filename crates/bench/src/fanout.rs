@@ -23,7 +23,8 @@ const SECOND_NANOS: u64 = 1_000_000_000;
 const STRAGGLERS_NANOS: u64 = 10 * SECOND_NANOS;
 /// After everything has arrived, the crowd listens this much longer for what should not come.
 const ENCORE: Duration = Duration::from_millis(200);
-/// The load generator looks at its schedule without sleeping when a message is due this soon.
+/// The load generator looks at its schedule without sleeping when a message is due this soon. Its own processor time
+/// therefore says what it costs only where messages are far apart; above a few hundred per second it mostly spins.
 const SPIN_NANOS: u64 = 1_000_000;
 /// Of so many receivers the kernel is asked how many segments they got.
 const SEGMENT_SAMPLE: usize = 500;
@@ -281,12 +282,7 @@ pub fn run(plan: &Plan) -> Result<(), Failure> {
     }
     let ratios = ["cpu_us_per_delivery", "server_core_us_per_delivery", "latency_p99_ms"];
     report.publish(Peer::BareSend.name(), &ratios, &plan.report_file)?;
-    let (void, all) = report.void_runs(Peer::Grandstand.name());
-    // A peer may lose what it likes: that is its result. Grandstand may not.
-    if void == 0 {
-        return Ok(());
-    }
-    Err(Failure::Arguments(format!("{void} of {all} runs of grandstand were void")))
+    report.verdict()
 }
 
 #[cfg(test)]

@@ -54,7 +54,8 @@ pub fn run(plan: &Plan) -> Result<(), Failure> {
             running.stop()?;
         }
     }
-    report.publish(Peer::BareSend.name(), &[], &plan.report_file)
+    report.publish(Peer::BareSend.name(), &[], &plan.report_file)?;
+    report.verdict()
 }
 
 fn measure(running: &RunningPeer, plan: &Plan) -> Result<Figures, Failure> {

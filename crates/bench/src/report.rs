@@ -9,6 +9,7 @@ use std::time::SystemTime;
 use serde_json::{Map, Value, json};
 
 use crate::failure::Failure;
+use crate::peers::Peer;
 
 /// Named numbers of one run, in the order they are to be shown. The unit is the last part of the name.
 pub type Figures = Vec<(&'static str, f64)>;
@@ -212,6 +213,15 @@ impl Report {
         self.append(&surroundings, path)
     }
 
+    /// Success, unless a run of Grandstand was void. A peer may lose what it likes: that is its result.
+    ///
+    /// # Errors
+    /// [`Failure::VoidRuns`].
+    pub fn verdict(&self) -> Result<(), Failure> {
+        let (void, all) = self.void_runs(Peer::Grandstand.name());
+        if void == 0 { Ok(()) } else { Err(Failure::VoidRuns { void, all }) }
+    }
+
     /// How many runs of a peer were void, and how many there were.
     #[must_use]
     pub fn void_runs(&self, peer: &str) -> (usize, usize) {
@@ -274,6 +284,10 @@ mod tests {
         assert!(report.add_outcome(2, "ours", Ok(vec![("cpu_us", 2.0)])).is_ok());
         assert!(report.add_outcome(3, "ours", Err(Failure::Arguments(String::new()))).is_err());
         assert_eq!(report.void_runs("ours"), (1, 2));
+        assert!(report.verdict().is_ok(), "a peer's void run is its result");
+        let void = Failure::Closed { connection: 1, reason: String::new() };
+        assert!(report.add_outcome(1, "grandstand", Err(void)).is_ok());
+        assert!(matches!(report.verdict(), Err(Failure::VoidRuns { void: 1, all: 1 })));
         let text = report.to_text("", &[]);
         assert!(text.contains("1 of 2") && text.contains("2.00 [2.00-2.00]"), "{text}");
     }

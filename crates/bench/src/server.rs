@@ -135,10 +135,15 @@ impl Grandstand {
     /// The binary beside this one: both are built into the same folder.
     ///
     /// # Errors
-    /// The system does not say where this binary is.
+    /// It was not built, or the system does not say where this binary is.
     pub fn binary_beside_this() -> Result<PathBuf, Failure> {
         let this = std::env::current_exe().map_err(Failure::io("find this binary"))?;
-        Ok(this.with_file_name("grandstand"))
+        let binary = this.with_file_name("grandstand");
+        if binary.exists() {
+            return Ok(binary);
+        }
+        let advice = "no server beside this program: `cargo build --release -p server`, or give --server";
+        Err(Failure::Arguments(advice.to_owned()))
     }
 
     /// A fresh, empty data folder.
