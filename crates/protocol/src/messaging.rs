@@ -142,7 +142,8 @@ pub fn forbidden(capability: Capability) -> Refusal {
 /// # Errors
 /// The refusal to send, with the RequestId it answers (empty if none could be read).
 pub fn parse_request(text: &str) -> Result<Request, (Refusal, String)> {
-    let Ok(Value::Object(object)) = serde_json::from_str::<Value>(text) else {
+    let parsed = serde_json::from_str(text).or_else(|_| serde_json::from_str(&replace_lone_surrogates(text)));
+    let Ok(Value::Object(object)) = parsed else {
         return Err((invalid("a message must be a JSON object"), String::new()));
     };
     let mut members = Members::default();
@@ -154,12 +155,39 @@ pub fn parse_request(text: &str) -> Result<Request, (Refusal, String)> {
         Err(refusal) => return Err((refusal, String::new())),
     };
     if request_id.len() > member::REQUEST_ID_BYTES_MAX {
-        return Err((invalid("RequestId must have at most 256 bytes"), String::new()));
+        return Err((invalid("RequestId must have at most 256 bytes"), request_id));
     }
     match members.into_action() {
         Ok(action) => Ok(Request { request_id, action }),
         Err(refusal) => Err((refusal, request_id)),
     }
+}
+
+/// The text with each escaped half of a surrogate pair made U+FFFD, where the other half is missing. A browser sends
+/// such halves when an application cuts a text in the middle of an emoji; refusing them would leave the SDK's promise
+/// unanswered, as the RequestId could not be read either.
+fn replace_lone_surrogates(text: &str) -> String {
+    let mut repaired = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find('\\') {
+        let (before, escape) = rest.split_at(at);
+        repaired.push_str(before);
+        let (whole, length) = match (code_unit(escape), escape.get(6..).and_then(code_unit)) {
+            (Some(0xD800..=0xDBFF), Some(0xDC00..=0xDFFF)) => (true, 12),
+            (Some(0xD800..=0xDFFF), _) => (false, 6),
+            _ => (true, escape.char_indices().nth(2).map_or(escape.len(), |(end, _)| end)),
+        };
+        repaired.push_str(if whole { &escape[..length] } else { "\\ufffd" });
+        rest = &escape[length..];
+    }
+    repaired.push_str(rest);
+    repaired
+}
+
+/// The code unit of the escape `\uXXXX` at the beginning of `escape`, if there is one.
+fn code_unit(escape: &str) -> Option<u16> {
+    let digits = escape.strip_prefix("\\u")?.get(..4)?;
+    digits.bytes().all(|byte| byte.is_ascii_hexdigit()).then(|| u16::from_str_radix(digits, 16).ok())?
 }
 
 /// The members that any action has, as they were sent.

@@ -72,6 +72,25 @@ fn every_frame_is_json_that_reads_back() {
     assert_eq!(value["Sender"]["UserId"], text);
 }
 
+#[test]
+fn half_an_emoji_is_replaced() {
+    for (sent, read) in [
+        (r"hello \ud83d", "hello \u{fffd}"),
+        (r"\ude00\ud83d\ude00\ud83d", "\u{fffd}😀\u{fffd}"),
+        (r"\ud83d\u0041", "\u{fffd}A"),
+        (r"\\ud83d \ud83dx", "\\ud83d \u{fffd}x"),
+        (r"é\u00e9\n\uD83D", "éé\n\u{fffd}"),
+    ] {
+        let request =
+            parse_request(&format!(r#"{{"Action":"SEND_MESSAGE","Content":"{sent}","RequestId":"r"}}"#));
+        let action = Action::SendMessage { content: read.to_owned(), attributes: None };
+        assert_eq!(request, Ok(Request { request_id: "r".to_owned(), action }), "{sent}");
+    }
+    for text in [r#"{"a":"\"#, r#"{"a":"\u"#, r#"{"a":"\ud83"#, r#"{"a":"\ud83é"}"#, r#"{"a":"\ud83d\"#] {
+        assert!(parse_request(text).is_err(), "{text}");
+    }
+}
+
 fn parsed(text: &str) -> Action {
     match parse_request(text) {
         Ok(Request { action, .. }) => action,
@@ -110,7 +129,6 @@ fn bad_requests_are_refused_with_their_request_id() {
         ("", ""),
         ("[]", ""),
         ("{", ""),
-        (r#"{"Action":"SEND_MESSAGE","Content":"\ud800"}"#, ""),
         (r#"{"RequestId":7,"Action":"SEND_MESSAGE","Content":"x"}"#, ""),
         (r#"{"RequestId":"r"}"#, "r"),
         (r#"{"RequestId":"r","Action":"send_message","Content":"x"}"#, "r"),

@@ -9,6 +9,7 @@ use server::config::{self, Config, Flag, Sources};
 use server::node::Node;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::ParseError;
 
 /// A stop takes no longer than this, whatever is under way; supervisors begin to kill after ten seconds.
 const DRAIN_TIME_MAX: Duration = Duration::from_secs(9);
@@ -33,7 +34,9 @@ fn serve(config_file: Option<std::path::PathBuf>, flags: Vec<Flag>) -> ExitCode 
         Ok(loaded) => loaded,
         Err(error) => return fail(&error),
     };
-    start_log(&loaded.config);
+    if let Err(error) = start_log(&loaded.config) {
+        return fail(&format_args!("`log.filter` cannot be used: {error}"));
+    }
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
@@ -80,10 +83,11 @@ fn variables() -> Vec<(String, String)> {
     std::env::vars_os().filter_map(text).collect()
 }
 
-fn start_log(config: &Config) {
-    let filter = EnvFilter::builder().parse_lossy(&config.log.filter);
+fn start_log(config: &Config) -> Result<(), ParseError> {
+    let filter = EnvFilter::try_new(&config.log.filter)?;
     let ansi = std::io::IsTerminal::is_terminal(&std::io::stderr());
     tracing_subscriber::fmt().with_env_filter(filter).with_ansi(ansi).with_writer(std::io::stderr).init();
+    Ok(())
 }
 
 fn fail(error: &dyn std::fmt::Display) -> ExitCode {

@@ -133,11 +133,9 @@ impl Door {
             return Err(Refusal::new(403, "the chat token's room does not exist any more"));
         };
         let expiry = claims.token_expiry.as_micros();
-        // Not held: an attempt that failed has used the token up, so the client needs another one in any case.
-        match self.store.redeem(claims.token_id, expiry).await {
-            Ok(true) => Ok(join(upgrade, claims, &room)),
-            Ok(false) => Err(Refusal::new(403, "the chat token has been used already")),
-            Err(_) => Err(Refusal::new(503, STORE_AWAY)),
+        match held(|| self.store.redeem(claims.token_id, expiry)).await? {
+            Some(true) => Ok(join(upgrade, claims, &room)),
+            _ => Err(Refusal::new(403, "the chat token has been used already")),
         }
     }
 }

@@ -78,8 +78,8 @@ impl Redemptions {
         Ok(Self { now, known: Mutex::new(known), recorder })
     }
 
-    /// True for the first caller ever. A caller that gets an error has burned the token: nobody else can use it
-    /// either, at least until a restart, and nobody has.
+    /// True for the first caller ever. After an error nobody has used the token, and the caller may try again; others
+    /// who tried meanwhile were told false.
     pub(super) async fn redeem(&self, token_id: u128, expires: UnixMicros) -> Result<bool, StoreError> {
         let bucket = bucket_of(expires);
         let first_kept = {
@@ -94,10 +94,16 @@ impl Redemptions {
             return Ok(true);
         };
         let (recorded, outcome) = oneshot::channel();
-        recorder.submit(Record { token_id, bucket, first_kept, recorded })?;
+        if let Err(error) = recorder.submit(Record { token_id, bucket, first_kept, recorded }) {
+            lock(&self.known).remove(bucket, token_id);
+            return Err(error);
+        }
         match outcome.await {
             Ok(true) => Ok(true),
-            Ok(false) | Err(_) => Err(StoreError::unavailable("a redemption could not be written")),
+            Ok(false) | Err(_) => {
+                lock(&self.known).remove(bucket, token_id);
+                Err(StoreError::unavailable("a redemption could not be written"))
+            }
         }
     }
 
@@ -122,6 +128,13 @@ impl Known {
         if first_kept > self.first_kept {
             self.first_kept = first_kept;
             self.buckets.retain(|&end, _| end >= first_kept);
+        }
+    }
+
+    /// For a token that nobody could use after all.
+    fn remove(&mut self, bucket: BucketEnd, token_id: u128) {
+        if let Some(tokens) = self.buckets.get_mut(&bucket) {
+            tokens.remove(&token_id);
         }
     }
 
