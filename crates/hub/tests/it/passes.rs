@@ -108,16 +108,21 @@ impl Trial {
         }
     }
 
-    /// What a hub does when a socket takes bytes again, but for the writing: the next pass does that.
+    /// What a hub does when a socket takes bytes again: it writes all there is to the member at once. During a pass it
+    /// does so before the pass goes on; here the member waits for the end of the pass.
     fn unblock(&mut self, choice: u16) {
         let Some(connection) = self.pick(choice) else { return };
         let expected = self.members.get_mut(&connection).unwrap();
         expected.blocked = false;
         let member = &mut self.audience.members[expected.place];
-        // During a pass a hub writes to the member before the pass goes on; here it waits for the end of the pass.
         if member.blocked_since_ms != 0 && self.pass_began_at.is_none() {
+            let head = self.audience.log.head();
+            let rest = self.audience.log.pending(member.cursor, head);
+            expected.got.extend_from_slice(rest);
+            member.cursor = head;
             member.blocked_since_ms = 0;
             self.audience.blocked -= 1;
+            self.audience.release_kept();
         }
     }
 
