@@ -182,7 +182,7 @@ impl Hub {
                 audience
             }
         };
-        let held = self.is_in_big_room(audience) || self.is_renewal(audience, &self.sessions[slot].user_id);
+        let held = self.is_renewal(audience, &self.sessions[slot].user_id);
         let member = self.audiences[audience].add(connection);
         let start = self.audiences[audience].members[member].cursor;
         let session = &mut self.sessions[slot];

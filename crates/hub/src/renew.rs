@@ -1,11 +1,15 @@
 //! The renewal of a connection: the same user opens a new one, and gives up the old one once the new one is open.
 //!
-//! Promises: whatever was published before the new connection joined has had [`RENEWAL_HOLD_MS`] to arrive on the old
-//! one when the client hears that the new one is open; from its joining on the new one gets every frame. So a client that listens to the old one until then, and drops duplicates by their
+//! Promises, in rooms that are small enough to live on one shard: whatever was written to the old connection before the
+//! new one joined has had [`RENEWAL_HOLD_MS`] to arrive when the client hears that the new one is open; from its joining
+//! on the new one gets every frame. So a client that listens to the old one until then, and drops duplicates by their
 //! Id as the official SDKs do, misses nothing. Without the hold it does: two sockets are not read in the order in which
 //! they were written to.
+//!
+//! It does not promise that in bigger rooms: there the old connection can be on another shard, where a frame may still
+//! be gathering that the new one's shard has written already.
 
-use protocol::limit::edge::RENEWAL_HOLD_MS;
+use protocol::limit::edge::{HOME_SHARD_MEMBERS_MAX, RENEWAL_HOLD_MS};
 
 use crate::audience::blocked_since;
 use crate::message::{ConnectionId, Now};
@@ -14,20 +18,12 @@ use crate::{Hub, slot};
 const MILLISECOND_NANOS: u64 = 1_000_000;
 
 impl Hub {
-    /// Whether the user has a connection to the room of `audience` on this shard already.
+    /// Whether the user has a connection to the room of `audience` already. That is looked up in small rooms only: in
+    /// those that are spread over shards it could be anywhere, and to hold all joiners would slow down big joins.
     pub(crate) fn is_renewal(&self, audience: usize, user_id: &str) -> bool {
         let members = &self.audiences[audience].members;
-        members.iter().any(|member| *self.sessions[slot(member.connection)].user_id == *user_id)
-    }
-
-    /// Whether the room is so big that the user's other connection, if there is one, can be on any shard, each with a
-    /// window of its own. Then every joiner is held: nobody notices a quarter of a second, and a search would cost more.
-    pub(crate) fn is_in_big_room(&self, audience: usize) -> bool {
-        match self.homes.get(&self.audiences[audience].key) {
-            Some(home) => home.is_big(),
-            // Only a big room has members away from its home.
-            None => true,
-        }
+        members.len() < HOME_SHARD_MEMBERS_MAX as usize
+            && members.iter().any(|member| *self.sessions[slot(member.connection)].user_id == *user_id)
     }
 
     /// Holds the greeting of a connection, and with it all that its room sends: until then it counts as blocked.

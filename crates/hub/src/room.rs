@@ -88,13 +88,6 @@ impl Home {
         }
     }
 
-    /// Whether the room is too big to stay on one shard: the connections of one user may then be on several, and are
-    /// not worth a search.
-    #[must_use]
-    pub fn is_big(&self) -> bool {
-        self.members.iter().sum::<u32>() > HOME_SHARD_MEMBERS_MAX
-    }
-
     /// A member of `shard` has left.
     pub fn leave(&mut self, shard: ShardIndex) {
         if let Some(count) = self.members.get_mut(usize::from(shard)) {

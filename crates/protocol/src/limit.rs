@@ -89,7 +89,7 @@ pub mod edge {
     /// Seconds between ERROR 401 and Close at the end of a session.
     pub const SESSION_END_GRACE_SECONDS: u64 = 5;
     /// How long the answer to a handshake (101) is held while the user has another connection to the room (in rooms
-    /// of more than [`HOME_SHARD_MEMBERS_MAX`] members: for everybody, as it is not worth a search), in
+    /// of at most [`HOME_SHARD_MEMBERS_MAX`] members), in
     /// milliseconds. Official SDKs renew a token by opening a new connection, and stop listening to the old one as soon
     /// as the new one is open: frames that were still on their way to the old one would be lost. Nobody waits for a
     /// renewal, so this can be longer than frames usually take. Ours.
