@@ -65,7 +65,6 @@ class Server:
         self.process = None
         self.ready = None
         self.first_line = None
-        self.ready_after_seconds = None
         self.log_path = self.data_dir.parent / f"{self.data_dir.name}.log"
 
     def start(self):
@@ -76,13 +75,11 @@ class Server:
             "--data-dir", str(self.data_dir), *self.arguments,
         ]  # fmt: skip
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(("GRANDSTAND_", "AWS_"))}
-        started = time.monotonic()
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
                 command, stdout=subprocess.PIPE, stderr=log, stdin=subprocess.DEVNULL, env=inherited | self.environment
             )
         self.ready = self._wait_until_ready(self.process.stdout)
-        self.ready_after_seconds = time.monotonic() - started
         return self
 
     def _wait_until_ready(self, stdout):

@@ -13,9 +13,7 @@ import clients
 from edge import CLOSE, ChatSocket, Dropped
 from server import BINARY, Server, get
 
-READY_SECONDS_MAX = 0.1
 IDLE_MEMORY_KB_MAX = 25 * 1024
-STARTS_MAX = 40
 
 
 def test_the_first_line_on_stdout_is_the_announcement(fresh_server):
@@ -25,18 +23,11 @@ def test_the_first_line_on_stdout_is_the_announcement(fresh_server):
     assert len({fresh_server.api, fresh_server.admin, fresh_server.edge.replace("ws", "http")}) == 3
 
 
-def test_an_empty_server_is_ready_in_a_tenth_of_a_second_and_small(tmp_path):
-    # The question is what a start costs, not what else the machine is doing: one undisturbed start is enough.
-    for number in range(STARTS_MAX):
-        server = Server(tmp_path / str(number)).start()
-        with open(f"/proc/{server.process.pid}/status") as status:
-            memory_kb = int(re.search(r"VmRSS:\s+(\d+) kB", status.read())[1])
-        server.stop()
-        assert memory_kb < IDLE_MEMORY_KB_MAX
-        if server.ready_after_seconds < READY_SECONDS_MAX:
-            print(f"ready after {server.ready_after_seconds * 1000:.0f} ms at start {number + 1}, {memory_kb} kB")
-            return
-    raise AssertionError(f"none of {STARTS_MAX} starts took less than {READY_SECONDS_MAX} s")
+def test_an_empty_server_is_small(fresh_server):
+    # How long a start takes is measured by the benchmarks, and decides no test.
+    with open(f"/proc/{fresh_server.process.pid}/status") as status:
+        memory_kb = int(re.search(r"VmRSS:\s+(\d+) kB", status.read())[1])
+    assert memory_kb < IDLE_MEMORY_KB_MAX
 
 
 def test_a_server_without_credentials_makes_a_pair_and_shows_it_once(tmp_path):

@@ -184,7 +184,7 @@ fn replace_lone_surrogates(text: &str) -> String {
     repaired
 }
 
-/// The code unit of the escape `\uXXXX` at the beginning of `escape`, if there is one.
+/// The code unit of the escape (`\u` and four digits) at the beginning of `escape`, if there is one.
 fn code_unit(escape: &str) -> Option<u16> {
     let digits = escape.strip_prefix("\\u")?.get(..4)?;
     digits.bytes().all(|byte| byte.is_ascii_hexdigit()).then(|| u16::from_str_radix(digits, 16).ok())?
