@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::Duration;
 
 use hub::message::{Busy, Message, Publication};
 use mio::{Events, Poll, Token, Waker};
@@ -35,6 +36,8 @@ const REGION: &str = "us-west-2";
 const ACCOUNT: &str = "123456789012";
 /// The id of whatever the shard publishes.
 const EVENT_ID: &str = "IxTh2Ad9fZIr";
+/// After this long a test fails for what the shard was never told.
+const TELLING_TIME_MAX: Duration = Duration::from_secs(30);
 
 /// A control plane that runs, and what a test needs of it.
 struct Server {
@@ -73,9 +76,13 @@ impl Server {
         Self { address, chat_token_keys, metrics, readiness, stop, running, told: Mutex::new(told) }
     }
 
-    /// What the shard was told since the last call.
-    fn told(&self) -> Vec<String> {
-        self.told.lock().expect("no panic").try_iter().collect()
+    /// The next `count` things that the shard is told: it notes them in its own time. Nothing else may have come.
+    fn told(&self, count: usize) -> Vec<String> {
+        let told = self.told.lock().expect("no panic");
+        let next = || told.recv_timeout(TELLING_TIME_MAX).expect("the shard is told in time");
+        let mut texts: Vec<String> = (0..count).map(|_| next()).collect();
+        texts.extend(told.try_iter());
+        texts
     }
 
     /// Sends an operation with its members, signed.
@@ -221,8 +228,10 @@ fn run_shard(mut poll: Poll, reader: &InboxReader, tell: &SyncSender<String>) {
     let mut events = Events::with_capacity(1);
     loop {
         while let Some(message) = reader.next() {
-            // A test that has ended, or does not care, listens no more.
-            let _ = tell.try_send(take(message));
+            // Before the answer, so that whoever has the answer finds it noted. A test that has ended, or does not
+            // care, listens no more.
+            let _ = tell.try_send(describe(&message));
+            answer(message);
         }
         reader.announce_sleep();
         if reader.is_empty() {
@@ -232,20 +241,22 @@ fn run_shard(mut poll: Poll, reader: &InboxReader, tell: &SyncSender<String>) {
     }
 }
 
-fn take(message: Message) -> String {
+fn describe(message: &Message) -> String {
     match message {
-        Message::Publish { room, publication, reply } => {
-            match &*publication {
-                Publication::Event { name, .. } if name == "busy" => reply.send(Err(Busy)),
-                Publication::Event { name, .. } if name == "closed" => drop(reply),
-                _ => reply.send(Ok(Id::parse(EVENT_ID).expect("an id"))),
-            }
-            format!("publish in {}: {publication:?}", room.id)
-        }
+        Message::Publish { room, publication, .. } => format!("publish in {}: {publication:?}", room.id),
         Message::RoomChanged { room, settings } => {
             format!("changed {}: length {}", room.id, settings.message_length_max)
         }
         Message::RoomDeleted { room } => format!("deleted {}", room.id),
         other => format!("{other:?}"),
+    }
+}
+
+fn answer(message: Message) {
+    let Message::Publish { publication, reply, .. } = message else { return };
+    match &*publication {
+        Publication::Event { name, .. } if name == "busy" => reply.send(Err(Busy)),
+        Publication::Event { name, .. } if name == "closed" => drop(reply),
+        _ => reply.send(Ok(Id::parse(EVENT_ID).expect("an id"))),
     }
 }
