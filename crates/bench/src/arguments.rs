@@ -7,7 +7,7 @@ use clap::{Arg, ArgMatches, Command, value_parser};
 use crate::failure::Failure;
 use crate::peers::{self, Peer, Setup};
 use crate::server::{Cores, Grandstand};
-use crate::{fanout, idle, spike};
+use crate::{fanout, idle, spike, store};
 
 /// All subcommands and their flags.
 #[must_use]
@@ -32,6 +32,20 @@ pub fn command() -> Command {
                 .arg(number("seconds", "60", "how long they are watched")),
         )
         .subcommand(with_common(Command::new("start").about("From process start to ready"), "20"))
+        .subcommand(
+            Command::new("store")
+                .about("The room store by itself: filling it, and pages of ListRooms at every depth")
+                .arg(text("rooms", "1000,100000", "how many rooms, a store for each"))
+                .arg(
+                    Arg::new("folder")
+                        .long("folder")
+                        .value_parser(value_parser!(PathBuf))
+                        .help("where the stores are made; a temporary folder without it"),
+                )
+                .arg(number("repeats", "500", "how often each page is read"))
+                .arg(number("write-seconds", "10", "how long 64 clients write; 0 = not at all"))
+                .arg(report()),
+        )
         .subcommand(
             Command::new("spike")
                 .about("Experiments that the structure of the edge rests on")
@@ -119,6 +133,21 @@ pub fn idle_plan(matches: &ArgMatches, descriptors: u64) -> Result<idle::Plan, F
         connections: value(matches, "connections").max(1),
         seconds: value(matches, "seconds").max(1),
         descriptors,
+        report_file: report_file(matches),
+    })
+}
+
+/// `store`'s plan.
+///
+/// # Errors
+/// A value that makes no sense.
+pub fn store_plan(matches: &ArgMatches) -> Result<store::Plan, Failure> {
+    let wrong = |_| Failure::Arguments("--rooms must be numbers, as in 1000,1000000".to_owned());
+    Ok(store::Plan {
+        sizes: list(matches, "rooms").map(|size| size.parse().map_err(wrong)).collect::<Result<_, _>>()?,
+        folder: matches.get_one::<PathBuf>("folder").cloned(),
+        repeats: value(matches, "repeats").max(1),
+        write_seconds: value(matches, "write-seconds"),
         report_file: report_file(matches),
     })
 }

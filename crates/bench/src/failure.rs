@@ -50,6 +50,8 @@ pub enum Failure {
         /// The file.
         path: String,
     },
+    /// The store under test refused or failed; what it said.
+    Store(String),
     /// The command line asks for something impossible.
     Arguments(String),
     /// Everything was measured and reported, but runs of Grandstand were void.
@@ -87,6 +89,7 @@ impl fmt::Display for Failure {
             }
             Self::Void(fault) => write!(formatter, "void: {fault}"),
             Self::Unreadable { path } => write!(formatter, "cannot make sense of {path}"),
+            Self::Store(text) => write!(formatter, "the store: {text}"),
             Self::Arguments(text) => formatter.write_str(text),
             Self::VoidRuns { void, all } => write!(formatter, "{void} of {all} runs of grandstand were void"),
         }

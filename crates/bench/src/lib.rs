@@ -2,7 +2,7 @@
 //!
 //! | module | room for |
 //! | --- | --- |
-//! | [`fanout`], [`idle`], [`start`], [`spike`] | the benchmarks, one each |
+//! | [`fanout`], [`idle`], [`start`], [`store`], [`spike`] | the benchmarks, one each |
 //! | [`client`], [`frames`] | the crowd of WebSocket clients, on one thread |
 //! | [`verify`] | was everything delivered, once, in one order |
 //! | [`peers`], [`server`], [`control`] | the servers under test: start, let the crowd in, stop |
@@ -29,4 +29,5 @@ pub mod report;
 pub mod server;
 pub mod spike;
 pub mod start;
+pub mod store;
 pub mod verify;

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use bench::failure::Failure;
-use bench::{arguments, fanout, idle, os, peers, spike, start};
+use bench::{arguments, fanout, idle, os, peers, spike, start, store};
 
 fn main() -> ExitCode {
     match run() {
@@ -26,6 +26,7 @@ fn run() -> Result<(), Failure> {
             let setup = arguments::setup(matches, "standard")?;
             start::run(&setup, arguments::rounds(matches), &arguments::report_file(matches))
         }
+        Some(("store", matches)) => store::run(&arguments::store_plan(matches)?),
         Some(("spike", matches)) => spike::run(arguments::rounds(matches), &arguments::report_file(matches)),
         Some((spike::SESSIONS_SUBCOMMAND, matches)) => {
             spike::print_session_memory(arguments::room_members(matches))

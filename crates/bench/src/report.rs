@@ -95,7 +95,9 @@ impl Surroundings {
         self.facts.iter().map(|(name, text)| ((*name).to_owned(), json!(text))).collect::<Map<_, _>>().into()
     }
 
-    fn to_text(&self) -> String {
+    /// One fact a line.
+    #[must_use]
+    pub fn to_text(&self) -> String {
         let lines = self.facts.iter().map(|(name, text)| format!("{name}: {text}\n"));
         lines.collect()
     }

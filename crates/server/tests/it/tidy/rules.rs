@@ -31,7 +31,7 @@ pub(super) const CRATE_DEPENDENCIES: &[(&str, &[&str])] = &[
     ("hub", &["protocol"]),
     ("server", &["protocol", "hub"]),
     ("sim", &["protocol", "hub"]),
-    ("bench", &["protocol", "hub"]),
+    ("bench", &["protocol", "hub", "server"]),
 ];
 
 /// Words that say nothing in the name of a type or module, and what to do instead.

@@ -1,0 +1,96 @@
+//! Writers and readers at the same time: what group commit saves, and whether reads notice.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use protocol::arn::Scope;
+use protocol::id::Id;
+use protocol::limit::member::PAGE_SIZE_MAX;
+use server::store::{RoomChange, RoomFilter, Store};
+use tokio::task::JoinSet;
+
+use super::population::Population;
+use super::{join_failure, store_failure};
+use crate::failure::Failure;
+use crate::report::Spread;
+
+/// Clients that write, each the next write when it has the answer to the last.
+const WRITERS: u64 = 64;
+/// Pause between two reads, so that reading itself does not fill a core.
+const READ_INTERVAL: Duration = Duration::from_millis(2);
+
+/// What came out.
+pub(super) struct Written {
+    /// Acknowledged writes per second: half of them create rooms, half update them.
+    pub(super) writes_per_s: f64,
+    /// Acknowledged writes per commit, which is one fsync.
+    pub(super) writes_per_commit: f64,
+    /// Microseconds of a first page without conditions while nobody wrote.
+    pub(super) quiet_read_micros: Spread,
+    /// And while everybody did.
+    pub(super) busy_read_micros: Spread,
+}
+
+/// Reads alone for `duration`, then with [`WRITERS`] writers for as long.
+pub(super) async fn measure(
+    store: &Store,
+    scope: &Scope,
+    population: &Population,
+    duration: Duration,
+) -> Result<Written, Failure> {
+    let quiet = read_for(store, scope, duration).await?;
+    let stop = Arc::new(AtomicBool::new(false));
+    let acknowledged = Arc::new(AtomicU64::new(0));
+    let before = store.counters();
+    let begin = Instant::now();
+    let mut writers = JoinSet::new();
+    for writer in 0..WRITERS {
+        let (store, scope, population) = (store.clone(), scope.clone(), population.clone());
+        let (stop, acknowledged) = (Arc::clone(&stop), Arc::clone(&acknowledged));
+        writers.spawn(async move {
+            let mut own: Option<Id> = None;
+            let mut number = writer;
+            while !stop.load(Relaxed) {
+                own = match own {
+                    None => Some(store.create_room(&scope, population.room(number)).await?.id),
+                    Some(room) => {
+                        let change =
+                            RoomChange { name: Some(format!("renamed {number}")), ..RoomChange::default() };
+                        store.update_room(&scope, room, change).await?;
+                        None
+                    }
+                };
+                number += WRITERS;
+                acknowledged.fetch_add(1, Relaxed);
+            }
+            Ok(())
+        });
+    }
+    let busy = read_for(store, scope, duration).await?;
+    stop.store(true, Relaxed);
+    while let Some(ended) = writers.join_next().await {
+        ended.map_err(join_failure)?.map_err(store_failure)?;
+    }
+    let (seconds, after) = (begin.elapsed().as_secs_f64(), store.counters());
+    let writes = acknowledged.load(Relaxed) as f64;
+    Ok(Written {
+        writes_per_s: writes / seconds,
+        writes_per_commit: writes / (after.commits - before.commits).max(1) as f64,
+        quiet_read_micros: quiet,
+        busy_read_micros: busy,
+    })
+}
+
+async fn read_for(store: &Store, scope: &Scope, duration: Duration) -> Result<Spread, Failure> {
+    let begin = Instant::now();
+    let mut ticks = tokio::time::interval(READ_INTERVAL);
+    let mut micros = Vec::new();
+    while begin.elapsed() < duration {
+        ticks.tick().await;
+        let read_at = Instant::now();
+        store.list_rooms(scope, &RoomFilter::default(), None, PAGE_SIZE_MAX).await.map_err(store_failure)?;
+        micros.push(read_at.elapsed().as_secs_f64() * 1e6);
+    }
+    Spread::of(&micros).ok_or_else(|| Failure::Arguments("no time to read".to_owned()))
+}
