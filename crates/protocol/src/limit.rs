@@ -120,16 +120,18 @@ pub mod control {
     pub const BODY_BYTES_MAX: usize = 64 * 1_024;
     /// Request line and headers together, in bytes; beyond it a typed 431.
     pub const HEAD_BYTES_MAX: usize = 32 * 1_024;
-    /// What is read of a head in order to answer it with that typed 431, in bytes; beyond it the HTTP library answers
-    /// a bare 431.
-    pub const HEAD_BUFFER_BYTES: usize = 128 * 1_024;
-    /// Headers of one request that are read for the same end; beyond it the HTTP library answers a bare 431.
-    pub const HEADERS_MAX: usize = 1_024;
+    /// What is read of a head that goes on and on before it is a typed 431 too, in bytes.
+    pub const HEAD_BUFFER_BYTES: usize = 2 * HEAD_BYTES_MAX;
+    /// Headers of one request; beyond it a typed 431. SDKs send about a dozen.
+    pub const HEADERS_MAX: usize = 100;
     /// What is read and thrown away of an over-large body, in bytes, so that the client gets to see the typed 413
     /// instead of a broken connection; beyond it the connection is closed with the answer.
     pub const BODY_DISCARD_BYTES_MAX: u64 = 16 * 1_024 * 1_024;
     /// Open connections; beyond it new ones wait in the kernel's queue until another one ends.
     pub const CONNECTIONS_MAX: usize = 1_024;
+    /// The same as a share of the process's file descriptors, in percent; the lesser of both counts. What is left
+    /// over is for chat: idle connections of the control plane must not keep it out.
+    pub const CONNECTIONS_PERCENT_OF_DESCRIPTORS: u64 = 20;
     /// Age at which a connection is closed once it is idle, in seconds: so nobody keeps one of those places for ever.
     pub const CONNECTION_SECONDS_MAX: u64 = 600;
     /// Failing members that a ValidationException names; the rest is not listed.
@@ -145,6 +147,21 @@ pub mod control {
     /// Longest region in a credential scope, in characters; the longest of AWS has 14. With it, no ARN of ours is
     /// longer than the model allows.
     pub const REGION_LENGTH_MAX: usize = 32;
+}
+
+/// The admin port; what is not here is as for the control plane.
+pub mod admin {
+    /// Open connections, as a share of the process's file descriptors, in percent; beyond it new ones wait in the
+    /// kernel's queue until another one ends. A few probes and a collector of metrics need no more.
+    pub const CONNECTIONS_PERCENT_OF_DESCRIPTORS: u64 = 5;
+}
+
+/// Answers that a client gets before it has said everything, on all ports.
+pub mod refusal {
+    /// What is then read and thrown away, in bytes; beyond it the connection is closed. Enough for what is under way.
+    pub const LINGER_BYTES_MAX: u64 = 1_024 * 1_024;
+    /// How long a client may take to hang up, in seconds; beyond it the connection is closed.
+    pub const LINGER_SECONDS_MAX: u64 = 2;
 }
 
 /// Chat tokens.
