@@ -134,8 +134,8 @@ pub mod control {
     pub const CONNECTIONS_PERCENT_OF_DESCRIPTORS: u64 = 20;
     /// Age at which a connection is closed once it is idle, in seconds: so nobody keeps one of those places for ever.
     pub const CONNECTION_SECONDS_MAX: u64 = 600;
-    /// Failing members that a ValidationException names; the rest is not listed.
-    pub const FIELD_FAILURES_MAX: usize = 100;
+    /// Failing members that the message of a ValidationException repeats from its `fieldList`, which has them all.
+    pub const FAILURES_IN_MESSAGE_MAX: usize = 20;
     /// A request whose head or body takes longer to arrive is closed, in seconds.
     pub const REQUEST_SECONDS_MAX: u64 = 30;
     /// JSON nesting that is looked into; deeper bodies are a typed 400.

@@ -68,8 +68,8 @@ pub enum StartError {
     Tls(TlsError),
     /// See [`CredentialsError`].
     Credentials(CredentialsError),
-    /// The store cannot be opened.
-    Store(StoreError),
+    /// The store cannot be used: where it is, and why not.
+    Store(Location, StoreError),
     /// The system gives no more threads, polls or random numbers.
     System(std::io::Error),
 }
@@ -82,7 +82,10 @@ impl fmt::Display for StartError {
             }
             Self::Tls(error) => error.fmt(formatter),
             Self::Credentials(error) => error.fmt(formatter),
-            Self::Store(error) => error.fmt(formatter),
+            Self::Store(Location::Folder(path), error) => {
+                write!(formatter, "the store in {} cannot be used: {error}", path.display())
+            }
+            Self::Store(Location::Memory, error) => error.fmt(formatter),
             Self::System(error) => write!(formatter, "the system does not give what is needed: {error}"),
         }
     }
@@ -105,10 +108,12 @@ impl Node {
             admin: address_of("admin_addr", config.admin_addr, &admin)?,
         };
         let tls = load_tls(config)?;
-        let store = Store::open(&location(config)).await.map_err(StartError::Store)?;
+        let location = location(config);
+        let unusable = |error| StartError::Store(location.clone(), error);
+        let store = Store::open(&location).await.map_err(unusable)?;
         let first = credentials::open(config).map_err(StartError::Credentials)?;
-        let chat_token_keys = load_keys(&store, KeyPurpose::ChatToken).await?;
-        let page_token_keys = load_keys(&store, KeyPurpose::PageToken).await?;
+        let chat_token_keys = KeyRing::load(&store, KeyPurpose::ChatToken).await.map_err(unusable)?;
+        let page_token_keys = KeyRing::load(&store, KeyPurpose::PageToken).await.map_err(unusable)?;
         let readiness = Readiness::default();
         // One descriptor per connection: take all that the system lets this process have.
         let descriptors = rlimit::increase_nofile_limit(u64::MAX).unwrap_or(DESCRIPTORS_DEFAULT);
@@ -228,10 +233,6 @@ fn location(config: &Config) -> Location {
 fn load_tls(config: &Config) -> Result<Option<Arc<ServerConfig>>, StartError> {
     let files = config.tls.cert_file.as_deref().zip(config.tls.key_file.as_deref());
     files.map(|(cert_file, key_file)| tls::load(cert_file, key_file).map_err(StartError::Tls)).transpose()
-}
-
-async fn load_keys(store: &Store, purpose: KeyPurpose) -> Result<KeyRing, StartError> {
-    KeyRing::load(store, purpose).await.map_err(StartError::Store)
 }
 
 fn listen(setting: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
