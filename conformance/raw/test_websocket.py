@@ -2,12 +2,13 @@
 
 import json
 import re
+import socket
 import time
 
 import pytest
 
-from edge import BINARY, TEXT, ChatSocket, Refused
-from server import ID, NANOS_TIME
+from edge import BINARY, TEXT, ChatSocket, Refused, handshake_bytes
+from server import ID, NANOS_TIME, address
 
 ALL = ["SEND_MESSAGE", "DELETE_MESSAGE", "DISCONNECT_USER"]
 
@@ -103,10 +104,51 @@ def test_what_is_no_websocket_handshake_is_refused_and_costs_no_token(server, ch
         pass
 
 
-def test_an_oversized_handshake_is_a_431(server):
-    with pytest.raises(Refused) as caught:
-        ChatSocket(server.edge, "A", extra=[("X-Padding", "x" * 17_000)])
-    assert caught.value.status == 431
+@pytest.mark.parametrize("length", [17_000, 900_000])
+def test_an_oversized_handshake_is_a_431(server, length):
+    # All of it is sent before the answer is read: what is left unread must not break the connection.
+    assert refusal(server, "A", extra=[("X-Padding", "x" * length)]) == 431
+
+
+def test_a_refusal_reaches_a_client_that_has_said_more(server):
+    request, _ = handshake_bytes("x", "garbage")
+    with socket.create_connection(address(server.edge), timeout=10) as connection:
+        connection.sendall(request + b"x" * 900_000)
+        answer = b""
+        while received := connection.recv(65536):
+            answer += received
+    assert answer.startswith(b"HTTP/1.1 403 ") and answer.endswith(b"malformed\n"), answer
+
+
+BROKEN_HTTP = {
+    "no Host": (b"Host: x\r\n", b""),
+    "two Hosts": (b"Host: x\r\n", b"Host: x\r\nHost: y\r\n"),
+    "a bare line feed": (b"Host: x\r\n", b"Host: x\n"),
+    "a bare line feed in front": (b"GET /", b"\nGET /"),
+    "a bare line feed at the end": (b"\r\n\r\n", b"\r\n\n"),
+    "a length": (b"Host: x\r\n", b"Host: x\r\nContent-Length: 2\r\n"),
+    "a length that is none": (b"Host: x\r\n", b"Host: x\r\nContent-Length: +0\r\n"),
+    "chunks": (b"Host: x\r\n", b"Host: x\r\nTransfer-Encoding: chunked\r\n"),
+    "a folded header": (b"Host: x\r\n", b"Host: x\r\nX: a\r\n b\r\n"),
+    "HTTP/1.0": (b"HTTP/1.1", b"HTTP/1.0"),
+}
+
+
+def test_an_upgrade_that_breaks_http_is_a_400_and_costs_no_token(server, chat, room):
+    token = chat.create_chat_token(roomIdentifier=room["arn"], userId="u")["token"]
+    request, _ = handshake_bytes("x", token)
+    for name, (good, bad) in BROKEN_HTTP.items():
+        assert good in request
+        with socket.create_connection(address(server.edge), timeout=10) as connection:
+            connection.sendall(request.replace(good, bad, 1))
+            answer = b""
+            while received := connection.recv(65536):
+                answer += received
+        head, _, reason = answer.partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 400 "), (name, answer)
+        assert len(reason.splitlines()) == 1 and reason.strip(), (name, answer)
+    with ChatSocket(server.edge, token, extra=[("Content-Length", "0")]):
+        pass
 
 
 # --- frames, byte for byte ---------------------------------------------------------------------------------------
