@@ -10,7 +10,7 @@ from urllib.parse import quote
 import pytest
 
 from edge import parse_head
-from server import ACCESS_KEY_ID, SECRET_ACCESS_KEY, get
+from server import ACCESS_KEY_ID, SECRET_ACCESS_KEY, get, narrow_connection
 from signing import presign, sign
 
 REQUEST_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\Z")
@@ -440,7 +440,7 @@ def test_what_is_no_http_is_a_typed_400(http, chat, text):
     ids=["900 KB", "without an end", "101 headers", "a long path"],
 )
 def test_a_head_without_measure_is_a_typed_431(http, head):
-    with socket.create_connection(http.address, timeout=10) as connection:
+    with narrow_connection(http.address) as connection:
         connection.sendall(head)
         (answer,) = answers_until_the_end(connection)
     check_refusal(answer, 431, "RequestHeaderFieldsTooLargeException")
@@ -456,7 +456,7 @@ def test_a_refusal_comes_behind_the_answers_before_it(http):
 
 def test_a_refusal_reaches_a_client_that_is_still_sending(http):
     head = b"POST /CreateRoom HTTP/1.1\r\nHost: a\r\nContent-Length: 100000000\r\n\r\n"
-    with socket.create_connection(http.address, timeout=10) as connection:
+    with narrow_connection(http.address) as connection:
         connection.sendall(head + b"x" * 900_000)
         (answer,) = answers_until_the_end(connection)
     check_refusal(answer, 413, "RequestEntityTooLargeException")

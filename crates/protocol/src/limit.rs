@@ -161,7 +161,7 @@ pub mod refusal {
     /// What is then read and thrown away, in bytes; beyond it the connection is closed. Enough for what is under way.
     pub const LINGER_BYTES_MAX: u64 = 1_024 * 1_024;
     /// How long a client may take to hang up, in seconds; beyond it the connection is closed.
-    pub const LINGER_SECONDS_MAX: u64 = 2;
+    pub const LINGER_SECONDS_MAX: u64 = 5;
 }
 
 /// Chat tokens.

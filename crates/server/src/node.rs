@@ -12,10 +12,9 @@ use std::thread::available_parallelism;
 use std::time::Duration;
 
 use hub::message::{SHARDS_MAX, ShardIndex};
-use protocol::limit::Profile;
-use protocol::limit::admin;
 use protocol::limit::control::{CONNECTIONS_MAX, CONNECTIONS_PERCENT_OF_DESCRIPTORS};
 use protocol::limit::edge::{HANDSHAKES_PERCENT_OF_DESCRIPTORS, LISTEN_BACKLOG};
+use protocol::limit::{self, Profile};
 use rustls::ServerConfig;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
@@ -38,7 +37,7 @@ use crate::tls::{self, TlsError};
 const DESCRIPTORS_DEFAULT: u64 = 1_024;
 
 /// How long requests under way may take while draining; the chat connections and the store come after them.
-const REQUESTS_DRAIN_TIME_MAX: Duration = Duration::from_secs(4);
+const REQUESTS_DRAIN_TIME_MAX: Duration = Duration::from_secs(6);
 
 /// A running server.
 pub struct Node {
@@ -83,7 +82,7 @@ impl fmt::Display for StartError {
             Self::Tls(error) => error.fmt(formatter),
             Self::Credentials(error) => error.fmt(formatter),
             Self::Store(Location::Folder(path), error) => {
-                write!(formatter, "the store in {} cannot be used: {error}", path.display())
+                write!(formatter, "{error} (data folder {})", path.display())
             }
             Self::Store(Location::Memory, error) => error.fmt(formatter),
             Self::System(error) => write!(formatter, "the system does not give what is needed: {error}"),
@@ -151,7 +150,11 @@ impl Node {
         let watched = Admin { metrics, readiness: readiness.clone() };
         // Nobody who watches is sent away before the end.
         let admin_stop = Stop { drain: stop.end.clone(), end: stop.end.clone(), ..Stop::default() };
-        tokio::spawn(watched.serve(port(admin, admin::CONNECTIONS_PERCENT_OF_DESCRIPTORS, admin_stop)));
+        tokio::spawn(watched.serve(port(
+            admin,
+            limit::admin::CONNECTIONS_PERCENT_OF_DESCRIPTORS,
+            admin_stop,
+        )));
         readiness.enter(Phase::Ready);
         let has_tls = tls.is_some();
         let node = Self { addresses, has_tls, readiness, edge, stop, store };

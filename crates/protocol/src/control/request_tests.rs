@@ -397,7 +397,7 @@ fn every_failing_member_is_named() {
 #[test]
 fn a_whole_body_of_failures_is_named() {
     let room = json!({ "roomIdentifier": ROOM, "userId": "u", "capabilities": [] }).to_string();
-    let count = (BODY_BYTES_MAX - room.len() + 1) / 2;
+    let count = (BODY_BYTES_MAX - room.len()).div_ceil(2);
     let body = room.replace("[]", &format!("[{}]", vec!["0"; count].join(",")));
     assert!((BODY_BYTES_MAX - 2..=BODY_BYTES_MAX).contains(&body.len()));
     let names = failing(CreateChatTokenRequest::parse(body.as_bytes()));

@@ -117,22 +117,22 @@ async fn a_newer_schema_and_a_foreign_file_are_refused() {
 
 #[tokio::test]
 async fn a_refusal_names_the_file_and_what_to_do() {
-    let damages: [(&str, fn(&Path)); 3] = [
-        ("move it away", |file| {
-            // The page that lists what there is.
-            let mut bytes = fs::read(file).unwrap();
-            bytes[100..4_096].fill(0xff);
-            fs::write(file, bytes).unwrap();
-        }),
-        ("move it away", |file| {
-            fs::write(file, [&fs::read(file).unwrap()[..2_000], &[0; 96]].concat()).unwrap()
-        }),
-        ("read and write", |file| {
-            fs::remove_file(file).unwrap();
-            fs::create_dir(file).unwrap();
-        }),
-    ];
-    for (advice, damage) in damages {
+    let overwrite_the_schema = |file: &Path| {
+        let mut bytes = fs::read(file).unwrap();
+        bytes[100..4_096].fill(0xff);
+        fs::write(file, bytes).unwrap();
+    };
+    let cut_off = |file: &Path| fs::write(file, &fs::read(file).unwrap()[..2_000]).unwrap();
+    let replace_by_a_folder = |file: &Path| {
+        fs::remove_file(file).unwrap();
+        fs::create_dir(file).unwrap();
+    };
+    type Damage = fn(&Path);
+    for (damage, advice) in [
+        (overwrite_the_schema as Damage, "move it away"),
+        (cut_off, "move it away"),
+        (replace_by_a_folder, "read and write"),
+    ] {
         let folder = TempDir::new().unwrap();
         open(folder.path()).await.close().await;
         let file = folder.path().join("grandstand.db");
