@@ -122,8 +122,9 @@ def test_all_ports_tell_that_the_server_drains_and_let_nobody_in(fresh_server):
     token = chat.create_chat_token(roomIdentifier=room, userId="u")["token"]
     for port in ports:
         assert get(port, "/health/ready")[0] == 200
-    under_way, rest = begin_request(fresh_server)
+    # Taken in this order, so once the request is under way the server has both.
     idle = socket.create_connection(address(fresh_server.api), timeout=10)
+    under_way, rest = begin_request(fresh_server)
     with under_way, idle:
         fresh_server.process.send_signal(signal.SIGTERM)
         assert idle.recv(1) == b"", "the drain begins by closing what is idle"
