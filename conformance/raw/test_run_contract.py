@@ -151,7 +151,7 @@ def test_idle_connections_of_the_other_ports_do_not_keep_chat_out(tmp_path):
     server = Server(tmp_path / "data", wrapper=few).start()
     chat = clients.ivschat(server)
     room = chat.create_room()["arn"]
-    tokens = [chat.create_chat_token(roomIdentifier=room, userId="u")["token"] for _ in range(20)]
+    tokens = [chat.create_chat_token(roomIdentifier=room, userId=f"u{number}")["token"] for number in range(20)]
     with contextlib.ExitStack() as opened:
         for url in (server.api, server.admin):
             for _ in range(200):
