@@ -48,11 +48,23 @@ impl Hub {
         }
         let pass_due = self.waiting.peek().map(|Reverse((due, _))| *due);
         let held_until = self.held.front().map(|(until, _)| *until);
-        pass_due.into_iter().chain(held_until).min()
+        let paused_until = self.paused.front().map(|(until, _)| *until);
+        pass_due.into_iter().chain(held_until).chain(paused_until).min()
     }
 
-    /// Writes what is due: first to single connections, then room by room, each for at most `quantum_nanos` in turn.
-    /// Returns after about one quantum per room that is due, so that the caller can look at its sockets in between.
+    /// Has a connection written to on its own with the next flush.
+    pub(crate) fn urge(&mut self, connection: u32) {
+        if let Some(session) = self.sessions.get_mut(slot(connection))
+            && !session.urgent
+        {
+            session.urgent = true;
+            self.urgent.push_back(connection);
+        }
+    }
+
+    /// Writes what is due for about `quantum_nanos`, so that the caller can look at its sockets in between: for up to
+    /// half of it to single connections, then room by room. The next flush goes on where this one has stopped, so each
+    /// room has its turn; one burst of at least one room is written, however long the single connections took.
     ///
     /// `write` puts bytes into the socket of a connection; `clock` reads the monotonic nanoseconds.
     pub fn flush<W, C>(&mut self, quantum_nanos: u64, clock: &C, write: &mut W)
@@ -60,26 +72,45 @@ impl Hub {
         W: FnMut(u32, &[u8]) -> Written,
         C: Fn() -> u64,
     {
-        let now_nanos = clock();
-        self.let_go(now_nanos);
+        let began_at = clock();
+        self.let_go(began_at);
+        self.end_pauses(began_at);
         let mut failed = Vec::new();
         let mut lagging = Vec::new();
-        let mut offer =
-            Offer { write, clock, deadline_nanos: u64::MAX, failed: &mut failed, lagging: &mut lagging };
-        for connection in std::mem::take(&mut self.urgent) {
-            self.flush_connection(connection, &mut offer);
-        }
+        let deadline_nanos = began_at + quantum_nanos;
+        let mut offer = Offer { write, clock, deadline_nanos, failed: &mut failed, lagging: &mut lagging };
+        self.flush_urgent(began_at + quantum_nanos / 2, &mut offer);
         while let Some(Reverse((due, index))) = self.waiting.peek().copied()
-            && due <= now_nanos
+            && due <= began_at
         {
             self.waiting.pop();
             self.ready.push_back(index);
         }
         for _ in 0..self.ready.len() {
-            offer.deadline_nanos = clock() + quantum_nanos;
             self.run_ready(&mut offer);
+            if clock() >= deadline_nanos {
+                break;
+            }
         }
         self.drop_unfit(&failed, &lagging);
+    }
+
+    fn flush_urgent<W, C>(&mut self, deadline_nanos: u64, offer: &mut Offer<'_, W, C>)
+    where
+        W: FnMut(u32, &[u8]) -> Written,
+        C: Fn() -> u64,
+    {
+        while let Some(connection) = self.urgent.pop_front() {
+            let session = self.sessions.get_mut(slot(connection));
+            // A session that has the index of one that is gone may not be meant, and be held.
+            if !session.is_some_and(|session| std::mem::take(&mut session.urgent)) {
+                continue;
+            }
+            self.flush_connection(connection, offer);
+            if (offer.clock)() >= deadline_nanos {
+                break;
+            }
+        }
     }
 
     fn run_ready<W, C>(&mut self, offer: &mut Offer<'_, W, C>)

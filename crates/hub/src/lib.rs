@@ -31,6 +31,7 @@ pub mod room;
 pub mod session;
 
 mod deliver;
+mod pause;
 mod publish;
 mod receive;
 mod renew;
@@ -55,6 +56,7 @@ use crate::room::Home;
 use crate::session::{Grant, Phase, Seat, Session};
 
 const SECOND_NANOS: u64 = 1_000_000_000;
+const MILLISECOND_NANOS: u64 = 1_000_000;
 
 /// How a hub behaves; fixed for its life.
 #[derive(Clone, Debug)]
@@ -88,6 +90,8 @@ pub struct Counters {
     pub slow_readers_dropped: u64,
     /// Connections dropped because nothing was heard of them.
     pub dead_peers_dropped: u64,
+    /// Times a connection was not read for a while because it had sent too many frames.
+    pub pauses: u64,
     /// Messages that took their room's fallback result because no handler reviewed them.
     pub review_fallbacks: u64,
 }
@@ -108,10 +112,12 @@ pub struct Hub {
     waiting: BinaryHeap<Reverse<(u64, usize)>>,
     /// Rooms whose pass is due or under way, served in turn.
     ready: VecDeque<usize>,
-    /// Connections to be written to now, on their own.
-    urgent: Vec<u32>,
+    /// Connections to be written to now, on their own; each once.
+    urgent: VecDeque<u32>,
     /// Connections whose greeting is held, and until when. All are held equally long, so the first is due first.
     held: VecDeque<(u64, ConnectionId)>,
+    /// Connections that are not read, and until when. All pauses are equally long, so the first is over first.
+    paused: VecDeque<(u64, ConnectionId)>,
     /// Shards whose inbox takes no more deliveries.
     pressed: ShardSet,
     effects: VecDeque<Effect>,
@@ -132,8 +138,9 @@ impl Hub {
             generation: 0,
             waiting: BinaryHeap::new(),
             ready: VecDeque::new(),
-            urgent: Vec::new(),
+            urgent: VecDeque::new(),
             held: VecDeque::new(),
+            paused: VecDeque::new(),
             pressed: ShardSet::default(),
             effects: VecDeque::new(),
             counters: Counters::default(),
@@ -191,7 +198,7 @@ impl Hub {
         if held {
             self.hold(now, connection);
         } else {
-            self.urgent.push(connection);
+            self.urge(connection);
         }
         connection
     }
@@ -220,7 +227,7 @@ impl Hub {
     /// The socket of `connection` takes bytes again.
     pub fn writable(&mut self, connection: u32) {
         if self.sessions.get(slot(connection)).is_some_and(|session| !session.held) {
-            self.urgent.push(connection);
+            self.urge(connection);
         }
     }
 
@@ -289,12 +296,13 @@ impl Hub {
             self.drop_slow(connection);
             return;
         }
-        // If something waits already, a write is due or the socket is full: no need to try once more for each frame.
-        if session.private.is_none() {
-            self.urgent.push(connection);
-        }
         let at = session.seat.map_or(0, |seat| self.audiences[seat.audience].log.head());
+        // If something waits already, a write is due or the socket is full: no need to try once more for each frame.
+        let waits = session.private.is_some();
         session.push_private(at, frame);
+        if !waits {
+            self.urge(connection);
+        }
     }
 
     /// Ends a session with a Close frame: what its room has sent so far is still written, then the Close, then nothing.
@@ -325,7 +333,7 @@ impl Hub {
         let drop_at = now.nanos / SECOND_NANOS + SESSION_END_GRACE_SECONDS;
         session.phase = Phase::Closing { drop_at, shut_down: false };
         session.inbound = None;
-        self.urgent.push(connection);
+        self.urge(connection);
         self.leave(connection);
     }
 

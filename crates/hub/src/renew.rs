@@ -13,9 +13,7 @@ use protocol::limit::edge::{HOME_SHARD_MEMBERS_MAX, RENEWAL_HOLD_MS};
 
 use crate::audience::blocked_since;
 use crate::message::{ConnectionId, Now};
-use crate::{Hub, slot};
-
-const MILLISECOND_NANOS: u64 = 1_000_000;
+use crate::{Hub, MILLISECOND_NANOS, slot};
 
 impl Hub {
     /// Whether the user has a connection to the room of `audience` already. That is looked up in small rooms only: in
@@ -51,7 +49,7 @@ impl Hub {
                 session.filter(|session| session.generation == id.generation && session.held)
             {
                 session.held = false;
-                self.urgent.push(id.index);
+                self.urge(id.index);
             }
         }
     }
