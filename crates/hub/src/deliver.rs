@@ -62,9 +62,12 @@ impl Hub {
         }
     }
 
-    /// Writes what is due for about `quantum_nanos`, so that the caller can look at its sockets in between: for up to
-    /// half of it to single connections, then room by room. The next flush goes on where this one has stopped, so each
-    /// room has its turn; one burst of at least one room is written, however long the single connections took.
+    /// Writes what is due: first to single connections, then room by room for about `quantum_nanos` in all, so that the
+    /// caller can look at its sockets in between. The next flush goes on where this one has stopped, so each room has its
+    /// turn.
+    ///
+    /// Single connections are all served, since a pass may not overtake what is to come before it (a greeting, an ERROR).
+    /// They are as many as the caller's last look at its sockets and messages gave rise to, or a sweep.
     ///
     /// `write` puts bytes into the socket of a connection; `clock` reads the monotonic nanoseconds.
     pub fn flush<W, C>(&mut self, quantum_nanos: u64, clock: &C, write: &mut W)
@@ -77,9 +80,11 @@ impl Hub {
         self.end_pauses(began_at);
         let mut failed = Vec::new();
         let mut lagging = Vec::new();
-        let deadline_nanos = began_at + quantum_nanos;
-        let mut offer = Offer { write, clock, deadline_nanos, failed: &mut failed, lagging: &mut lagging };
-        self.flush_urgent(began_at + quantum_nanos / 2, &mut offer);
+        let mut offer =
+            Offer { write, clock, deadline_nanos: u64::MAX, failed: &mut failed, lagging: &mut lagging };
+        self.flush_urgent(&mut offer);
+        let deadline_nanos = clock() + quantum_nanos;
+        offer.deadline_nanos = deadline_nanos;
         while let Some(Reverse((due, index))) = self.waiting.peek().copied()
             && due <= began_at
         {
@@ -95,20 +100,16 @@ impl Hub {
         self.drop_unfit(&failed, &lagging);
     }
 
-    fn flush_urgent<W, C>(&mut self, deadline_nanos: u64, offer: &mut Offer<'_, W, C>)
+    fn flush_urgent<W, C>(&mut self, offer: &mut Offer<'_, W, C>)
     where
         W: FnMut(u32, &[u8]) -> Written,
         C: Fn() -> u64,
     {
         while let Some(connection) = self.urgent.pop_front() {
+            // Another connection may have been given the index meanwhile, and be held.
             let session = self.sessions.get_mut(slot(connection));
-            // A session that has the index of one that is gone may not be meant, and be held.
-            if !session.is_some_and(|session| std::mem::take(&mut session.urgent)) {
-                continue;
-            }
-            self.flush_connection(connection, offer);
-            if (offer.clock)() >= deadline_nanos {
-                break;
+            if session.is_some_and(|session| std::mem::take(&mut session.urgent)) {
+                self.flush_connection(connection, offer);
             }
         }
     }
