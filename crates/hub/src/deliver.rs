@@ -52,16 +52,6 @@ impl Hub {
         pass_due.into_iter().chain(held_until).chain(paused_until).min()
     }
 
-    /// Has a connection written to on its own with the next flush.
-    pub(crate) fn urge(&mut self, connection: u32) {
-        if let Some(session) = self.sessions.get_mut(slot(connection))
-            && !session.urgent
-        {
-            session.urgent = true;
-            self.urgent.push_back(connection);
-        }
-    }
-
     /// Writes what is due: first to single connections, then room by room for about `quantum_nanos` in all, so that the
     /// caller can look at its sockets in between. The next flush goes on where this one has stopped, so each room has its
     /// turn.
@@ -75,18 +65,20 @@ impl Hub {
         W: FnMut(u32, &[u8]) -> Written,
         C: Fn() -> u64,
     {
-        let began_at = clock();
-        self.let_go(began_at);
-        self.end_pauses(began_at);
+        let now_nanos = clock();
+        self.let_go(now_nanos);
+        self.end_pauses(now_nanos);
         let mut failed = Vec::new();
         let mut lagging = Vec::new();
         let mut offer =
             Offer { write, clock, deadline_nanos: u64::MAX, failed: &mut failed, lagging: &mut lagging };
-        self.flush_urgent(&mut offer);
+        for connection in std::mem::take(&mut self.urgent) {
+            self.flush_connection(connection, &mut offer);
+        }
         let deadline_nanos = clock() + quantum_nanos;
         offer.deadline_nanos = deadline_nanos;
         while let Some(Reverse((due, index))) = self.waiting.peek().copied()
-            && due <= began_at
+            && due <= now_nanos
         {
             self.waiting.pop();
             self.ready.push_back(index);
@@ -98,20 +90,6 @@ impl Hub {
             }
         }
         self.drop_unfit(&failed, &lagging);
-    }
-
-    fn flush_urgent<W, C>(&mut self, offer: &mut Offer<'_, W, C>)
-    where
-        W: FnMut(u32, &[u8]) -> Written,
-        C: Fn() -> u64,
-    {
-        while let Some(connection) = self.urgent.pop_front() {
-            // Another connection may have been given the index meanwhile, and be held.
-            let session = self.sessions.get_mut(slot(connection));
-            if session.is_some_and(|session| std::mem::take(&mut session.urgent)) {
-                self.flush_connection(connection, offer);
-            }
-        }
     }
 
     fn run_ready<W, C>(&mut self, offer: &mut Offer<'_, W, C>)

@@ -112,8 +112,8 @@ pub struct Hub {
     waiting: BinaryHeap<Reverse<(u64, usize)>>,
     /// Rooms whose pass is due or under way, served in turn.
     ready: VecDeque<usize>,
-    /// Connections to be written to now, on their own; each once.
-    urgent: VecDeque<u32>,
+    /// Connections to be written to now, on their own.
+    urgent: Vec<u32>,
     /// Connections whose greeting is held, and until when. All are held equally long, so the first is due first.
     held: VecDeque<(u64, ConnectionId)>,
     /// Connections that are not read, and until when. All pauses are equally long, so the first is over first.
@@ -138,7 +138,7 @@ impl Hub {
             generation: 0,
             waiting: BinaryHeap::new(),
             ready: VecDeque::new(),
-            urgent: VecDeque::new(),
+            urgent: Vec::new(),
             held: VecDeque::new(),
             paused: VecDeque::new(),
             pressed: ShardSet::default(),
@@ -198,7 +198,7 @@ impl Hub {
         if held {
             self.hold(now, connection);
         } else {
-            self.urge(connection);
+            self.urgent.push(connection);
         }
         connection
     }
@@ -227,7 +227,7 @@ impl Hub {
     /// The socket of `connection` takes bytes again.
     pub fn writable(&mut self, connection: u32) {
         if self.sessions.get(slot(connection)).is_some_and(|session| !session.held) {
-            self.urge(connection);
+            self.urgent.push(connection);
         }
     }
 
@@ -296,13 +296,12 @@ impl Hub {
             self.drop_slow(connection);
             return;
         }
-        let at = session.seat.map_or(0, |seat| self.audiences[seat.audience].log.head());
         // If something waits already, a write is due or the socket is full: no need to try once more for each frame.
-        let waits = session.private.is_some();
-        session.push_private(at, frame);
-        if !waits {
-            self.urge(connection);
+        if session.private.is_none() {
+            self.urgent.push(connection);
         }
+        let at = session.seat.map_or(0, |seat| self.audiences[seat.audience].log.head());
+        session.push_private(at, frame);
     }
 
     /// Ends a session with a Close frame: what its room has sent so far is still written, then the Close, then nothing.
@@ -333,7 +332,7 @@ impl Hub {
         let drop_at = now.nanos / SECOND_NANOS + SESSION_END_GRACE_SECONDS;
         session.phase = Phase::Closing { drop_at, shut_down: false };
         session.inbound = None;
-        self.urge(connection);
+        self.urgent.push(connection);
         self.leave(connection);
     }
 

@@ -13,7 +13,9 @@ use protocol::limit::edge::{HOME_SHARD_MEMBERS_MAX, RENEWAL_HOLD_MS};
 
 use crate::audience::blocked_since;
 use crate::message::{ConnectionId, Now};
-use crate::{Hub, MILLISECOND_NANOS, slot};
+use crate::{Hub, slot};
+
+const MILLISECOND_NANOS: u64 = 1_000_000;
 
 impl Hub {
     /// Whether the user has a connection to the room of `audience` already. That is looked up in small rooms only: in
@@ -49,7 +51,7 @@ impl Hub {
                 session.filter(|session| session.generation == id.generation && session.held)
             {
                 session.held = false;
-                self.urge(id.index);
+                self.urgent.push(id.index);
             }
         }
     }

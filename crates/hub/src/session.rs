@@ -62,8 +62,6 @@ pub struct Session {
     pub held: bool,
     /// A ping was sent since the peer was last heard of.
     pub pinged: bool,
-    /// It waits to be written to on its own; see [`crate::Hub::flush`].
-    pub urgent: bool,
     /// It has sent too many frames and is not read for a while.
     pub paused: bool,
     /// An unfinished message of the peer.
@@ -101,7 +99,6 @@ impl Session {
             heard_at: now_seconds,
             held: false,
             pinged: false,
-            urgent: false,
             paused: false,
             inbound: None,
             private: None,

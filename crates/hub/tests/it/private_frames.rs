@@ -97,19 +97,3 @@ fn a_blocked_client_gets_its_error_in_the_right_place_later() {
     assert_eq!(heard[2], Heard::Pong(b"p".to_vec()));
     assert_eq!(heard[3].member("Content"), "after");
 }
-
-#[test]
-fn what_was_due_to_a_connection_that_is_gone_is_not_done_to_the_next_one() {
-    let mut node = Node::new(1);
-    let room = room(1);
-    node.join(&Guest::new(&room, "ann"));
-    let gone = node.join(&Guest::new(&room, "bob"));
-    let (_, index) = node.connection(gone);
-    node.receive(gone, &ping(b"due"));
-    node.hub(0).disconnected(index);
-    node.carry_out(0);
-    let renewal = node.adopt_without_settling(0, &Guest::new(&room, "ann"));
-    assert_eq!(node.connection(renewal), (0, index), "the index is used again");
-    node.settle();
-    assert!(!node.is_greeted(renewal), "a renewal is held");
-}
