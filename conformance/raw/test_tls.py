@@ -7,11 +7,11 @@ import ssl
 import subprocess
 import urllib.request
 
-import boto3
 import pytest
 from websockets.sync.client import connect
 
-from server import ACCESS_KEY_ID, REGION, SECRET_ACCESS_KEY, Server, address
+import clients
+from server import Server, address
 
 DEADLINE_SECONDS = 10
 
@@ -42,14 +42,7 @@ def tls_server(certificate, tmp_path_factory):
 @pytest.fixture(scope="module")
 def tls_chat(tls_server, certificate):
     """A boto3 client that trusts the certificate."""
-    return boto3.client(
-        "ivschat",
-        endpoint_url=tls_server.api,
-        region_name=REGION,
-        aws_access_key_id=ACCESS_KEY_ID,
-        aws_secret_access_key=SECRET_ACCESS_KEY,
-        verify=str(certificate[0]),
-    )
+    return clients.ivschat(tls_server, certificate=str(certificate[0]))
 
 
 @pytest.fixture

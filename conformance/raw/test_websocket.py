@@ -323,11 +323,27 @@ def test_the_request_id_of_a_wrong_request_comes_back(join):
 @pytest.mark.covers("frame:ERROR")
 def test_fields_that_are_too_large_are_refused(join):
     sender = join()
-    exact = sender.act(Action="SEND_MESSAGE", Content="x", Attributes={"k": "v" * 1023}, RequestId="r" * 256)
-    assert (exact["Attributes"], exact["RequestId"]) == ({"k": "v" * 1023}, "r" * 256)
-    for oversized in ({"Attributes": {"k": "é" * 512}}, {"RequestId": "r" * 257}):
-        frame = sender.act(Action="SEND_MESSAGE", Content="x", **oversized)
-        assert (frame["Type"], frame["ErrorCode"]) == ("ERROR", 400)
+    exact = sender.act(Action="SEND_MESSAGE", Content="x", Attributes={"k": "v" * 1023})
+    assert exact["Attributes"] == {"k": "v" * 1023}
+    frame = sender.act(Action="SEND_MESSAGE", Content="x", Attributes={"k": "é" * 512})
+    assert (frame["Type"], frame["ErrorCode"]) == ("ERROR", 400)
+
+
+@pytest.mark.covers("frame:ERROR", "SEND_MESSAGE")
+def test_a_request_id_has_at_most_256_bytes(join):
+    sender = join()
+    longest = "é" * 128
+    assert sender.act(Action="SEND_MESSAGE", Content="x", RequestId=longest)["RequestId"] == longest
+    frame = sender.act(Action="SEND_MESSAGE", Content="x", RequestId=f"{longest}r")
+    assert (frame["Type"], frame["ErrorCode"], frame["RequestId"]) == ("ERROR", 400, f"{longest}r")
+
+
+@pytest.mark.covers("SEND_MESSAGE")
+@pytest.mark.parametrize("first, last", [("Content", "content"), ("content", "Content"), ("Content", "Content")])
+def test_of_a_member_given_twice_the_last_one_counts(join, first, last):
+    sender = join()
+    sender.send_frame(TEXT, '{"Action":"SEND_MESSAGE","%s":"first","%s":"last"}' % (first, last))
+    assert sender.receive_json()["Content"] == "last"
 
 
 @pytest.mark.covers("frame:ERROR")

@@ -48,11 +48,16 @@ impl Hub {
         }
         let pass_due = self.waiting.peek().map(|Reverse((due, _))| *due);
         let held_until = self.held.front().map(|(until, _)| *until);
-        pass_due.into_iter().chain(held_until).min()
+        let paused_until = self.paused.front().map(|(until, _)| *until);
+        pass_due.into_iter().chain(held_until).chain(paused_until).min()
     }
 
-    /// Writes what is due: first to single connections, then room by room, each for at most `quantum_nanos` in turn.
-    /// Returns after about one quantum per room that is due, so that the caller can look at its sockets in between.
+    /// Writes what is due: first to single connections, then room by room for about `quantum_nanos` in all, so that the
+    /// caller can look at its sockets in between. The next flush goes on where this one has stopped, so each room has its
+    /// turn.
+    ///
+    /// Single connections are all served, since a pass may not overtake what is to come before it (a greeting, an ERROR).
+    /// They are as many as the caller's last look at its sockets and messages gave rise to, or a sweep.
     ///
     /// `write` puts bytes into the socket of a connection; `clock` reads the monotonic nanoseconds.
     pub fn flush<W, C>(&mut self, quantum_nanos: u64, clock: &C, write: &mut W)
@@ -62,6 +67,7 @@ impl Hub {
     {
         let now_nanos = clock();
         self.let_go(now_nanos);
+        self.end_pauses(now_nanos);
         let mut failed = Vec::new();
         let mut lagging = Vec::new();
         let mut offer =
@@ -69,6 +75,8 @@ impl Hub {
         for connection in std::mem::take(&mut self.urgent) {
             self.flush_connection(connection, &mut offer);
         }
+        let deadline_nanos = clock() + quantum_nanos;
+        offer.deadline_nanos = deadline_nanos;
         while let Some(Reverse((due, index))) = self.waiting.peek().copied()
             && due <= now_nanos
         {
@@ -76,8 +84,10 @@ impl Hub {
             self.ready.push_back(index);
         }
         for _ in 0..self.ready.len() {
-            offer.deadline_nanos = clock() + quantum_nanos;
             self.run_ready(&mut offer);
+            if clock() >= deadline_nanos {
+                break;
+            }
         }
         self.drop_unfit(&failed, &lagging);
     }

@@ -31,6 +31,7 @@ pub mod room;
 pub mod session;
 
 mod deliver;
+mod pause;
 mod publish;
 mod receive;
 mod renew;
@@ -55,6 +56,7 @@ use crate::room::Home;
 use crate::session::{Grant, Phase, Seat, Session};
 
 const SECOND_NANOS: u64 = 1_000_000_000;
+const MILLISECOND_NANOS: u64 = 1_000_000;
 
 /// How a hub behaves; fixed for its life.
 #[derive(Clone, Debug)]
@@ -88,6 +90,8 @@ pub struct Counters {
     pub slow_readers_dropped: u64,
     /// Connections dropped because nothing was heard of them.
     pub dead_peers_dropped: u64,
+    /// Times a connection was not read for a while because it had sent too many frames.
+    pub pauses: u64,
     /// Messages that took their room's fallback result because no handler reviewed them.
     pub review_fallbacks: u64,
 }
@@ -112,6 +116,8 @@ pub struct Hub {
     urgent: Vec<u32>,
     /// Connections whose greeting is held, and until when. All are held equally long, so the first is due first.
     held: VecDeque<(u64, ConnectionId)>,
+    /// Connections that are not read, and until when. All pauses are equally long, so the first is over first.
+    paused: VecDeque<(u64, ConnectionId)>,
     /// Shards whose inbox takes no more deliveries.
     pressed: ShardSet,
     effects: VecDeque<Effect>,
@@ -134,6 +140,7 @@ impl Hub {
             ready: VecDeque::new(),
             urgent: Vec::new(),
             held: VecDeque::new(),
+            paused: VecDeque::new(),
             pressed: ShardSet::default(),
             effects: VecDeque::new(),
             counters: Counters::default(),

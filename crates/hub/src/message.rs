@@ -257,6 +257,8 @@ pub enum Effect {
     Publish(ShardSet, Arc<Delivery>),
     /// Read the room's settings, and send [`Message::RoomChanged`] or [`Message::RoomDeleted`] to its home shard.
     LoadRoom(RoomKey),
+    /// The connection may be read again after a pause: first what of it was not taken, then its socket.
+    Resume(u32),
     /// All that was to be written has been: close the writing side and wait for the peer to do the same.
     ShutDown(u32),
     /// The connection is no more: close its socket.

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use protocol::capability::Capabilities;
-use protocol::limit::edge::REQUESTS_PER_SECOND;
+use protocol::limit::edge::{FRAMES_PER_SECOND, REQUESTS_PER_SECOND};
 use protocol::time::Timestamp;
 
 use crate::inbound::Inbound;
@@ -62,11 +62,14 @@ pub struct Session {
     pub held: bool,
     /// A ping was sent since the peer was last heard of.
     pub pinged: bool,
+    /// It has sent too many frames and is not read for a while.
+    pub paused: bool,
     /// An unfinished message of the peer.
     pub inbound: Option<Box<Inbound>>,
     /// Frames for this connection alone that have not been written yet.
     pub private: Option<Box<Private>>,
     rate: Rate,
+    frame_rate: Rate,
 }
 
 /// What a chat token says of a session.
@@ -96,15 +99,22 @@ impl Session {
             heard_at: now_seconds,
             held: false,
             pinged: false,
+            paused: false,
             inbound: None,
             private: None,
             rate: Rate::default(),
+            frame_rate: Rate::default(),
         }
     }
 
     /// Admits a request of any kind under the connection's own rate, or not.
     pub fn admit(&mut self, now_nanos: u64) -> bool {
         self.rate.admit(now_nanos, REQUESTS_PER_SECOND)
+    }
+
+    /// Admits one more frame of any kind, or not yet.
+    pub fn admit_frame(&mut self, now_nanos: u64) -> bool {
+        self.frame_rate.admit(now_nanos, FRAMES_PER_SECOND)
     }
 
     /// Queues bytes for this connection alone, to be written once its cursor has reached `at`.

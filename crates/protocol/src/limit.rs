@@ -60,6 +60,13 @@ pub mod member {
 pub mod edge {
     /// Requests per second of one connection, whatever their action; beyond it ERROR 429. Guide.
     pub const REQUESTS_PER_SECOND: u32 = 10;
+    /// Frames per second of one connection, of any kind, after a second's worth at once; an attempt to read one that is
+    /// not whole yet counts as well. Beyond it the connection is read more slowly, and nothing is refused: a message in
+    /// more fragments than that is legal, and takes its time. Clients send a few requests a second, and a ping or pong
+    /// in half a minute. Ours.
+    pub const FRAMES_PER_SECOND: u32 = 1_000;
+    /// How long a connection is not read once it has sent more frames than that, in milliseconds.
+    pub const FRAME_PAUSE_MS: u64 = 100;
     /// Longest client frame or message, in bytes; beyond it Close 1009.
     pub const MESSAGE_BYTES_MAX: usize = 16 * 1_024;
     /// Longest head of a handshake, in bytes; beyond it 431.

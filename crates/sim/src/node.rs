@@ -35,6 +35,8 @@ const LINK_MS_MAX: u64 = 10;
 pub enum Notice {
     /// A room's home has published a frame.
     Published(Arc<Delivery>),
+    /// A shard reads a connection again that it had paused.
+    Resumed(usize, u32),
     /// A shard has shut down its writing side.
     ShutDown(usize, u32),
     /// A shard has closed a connection.
@@ -292,6 +294,7 @@ impl Node {
                 }
                 // Rooms are what they were told to be; what is asked for has nothing newer to say.
                 Effect::LoadRoom(_) => {}
+                Effect::Resume(connection) => self.notices.push(Notice::Resumed(shard, connection)),
                 Effect::ShutDown(connection) => self.notices.push(Notice::ShutDown(shard, connection)),
                 Effect::Close(connection) => self.notices.push(Notice::Closed(shard, connection)),
             }

@@ -482,6 +482,11 @@ impl Simulation {
                     let json = text_of(&delivery.frame);
                     checkers::on_published(&mut self.auditor, now, room, &json, delivery.frame.len())?;
                 }
+                Notice::Resumed(shard, connection) => {
+                    if let Some(client) = self.network.client(shard, connection) {
+                        self.receive(client, &[]);
+                    }
+                }
                 Notice::ShutDown(shard, connection) => self.trace.note((now, "shut down", shard, connection)),
                 Notice::Closed(shard, connection) => {
                     self.trace.note((now, "closed", shard, connection));

@@ -85,6 +85,8 @@ struct Client {
     /// Most bytes of one write.
     write_bytes_max: usize,
     broken: bool,
+    /// What it has sent and its shard has not taken yet.
+    untaken: Vec<u8>,
     received: Vec<u8>,
     writes: Vec<usize>,
     refused_writes: usize,
@@ -210,6 +212,7 @@ impl Node {
             room_bytes: usize::MAX,
             write_bytes_max: usize::MAX,
             broken: false,
+            untaken: Vec::new(),
             received: Vec::new(),
             writes: Vec::new(),
             refused_writes: 0,
@@ -243,16 +246,20 @@ impl Node {
         self.settle();
     }
 
-    /// The bytes of a client arrive, and nothing is done about it yet.
+    /// The bytes of a client arrive behind what of it was not taken yet, and nothing is done about it yet.
     pub(crate) fn receive(&mut self, client: ClientKey, bytes: &[u8]) {
-        self.receive_some(client, &mut bytes.to_vec());
+        let now = self.now();
+        let Client { shard, connection, untaken, .. } = &mut self.clients[client];
+        untaken.extend_from_slice(bytes);
+        if !self.hubs[*shard].is_paused(*connection) {
+            let taken = self.hubs[*shard].received(now, *connection, untaken);
+            untaken.drain(..taken);
+        }
     }
 
-    /// The same; how many of the bytes were taken.
-    pub(crate) fn receive_some(&mut self, client: ClientKey, bytes: &mut [u8]) -> usize {
-        let Client { shard, connection, .. } = self.clients[client];
-        let now = self.now();
-        self.hubs[shard].received(now, connection, bytes)
+    /// How many bytes of the client its shard has not taken yet.
+    pub(crate) fn untaken_bytes(&self, client: ClientKey) -> usize {
+        self.clients[client].untaken.len()
     }
 
     /// The client hangs up without a word.
@@ -365,6 +372,10 @@ impl Node {
                     }
                 }
                 Effect::LoadRoom(room) => self.loads.push(room),
+                Effect::Resume(connection) => {
+                    let client = self.by_connection[&(shard, connection)];
+                    self.receive(client, &[]);
+                }
                 Effect::ShutDown(connection) => self.client_of(shard, connection).shut_down = true,
                 Effect::Close(connection) => {
                     self.client_of(shard, connection).closed = true;

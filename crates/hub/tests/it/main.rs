@@ -5,6 +5,7 @@
 mod arbitrary_bytes;
 mod capabilities;
 mod coalescing;
+mod flood;
 mod frames;
 mod harness;
 mod joining;

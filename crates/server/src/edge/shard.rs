@@ -217,6 +217,9 @@ impl Shard {
 
     /// Reads once, and gives the hub what is there, behind what was left of the last time.
     fn read(&mut self, now: Now, connection: u32) {
+        if self.hub.is_paused(connection) {
+            return;
+        }
         let Some(socket) = self.sockets.get_mut(connection as usize).and_then(Option::as_mut) else { return };
         let partial = socket.partial.take().unwrap_or_default();
         let start = partial.len();
@@ -234,6 +237,16 @@ impl Shard {
             Received::Nothing => socket.keep(&partial),
             Received::End => self.hub.disconnected(connection),
         }
+    }
+
+    /// After a pause: gives the hub what it has not taken before. The socket's turn comes next, whether or not the poll
+    /// says so, since that may have been while the connection was paused.
+    fn resume(&mut self, now: Now, connection: u32) {
+        let Some(socket) = self.sockets.get_mut(connection as usize).and_then(Option::as_mut) else { return };
+        let mut rest = socket.partial.take().unwrap_or_default();
+        let taken = self.hub.received(now, connection, &mut rest);
+        socket.keep(&rest[taken..]);
+        self.unread.push(connection);
     }
 
     fn take_messages(&mut self, now: Now) {
@@ -309,6 +322,10 @@ impl Shard {
                 Effect::LoadRoom(room) => {
                     // When the queue is full the hub asks again with its next sweep.
                     let _ = self.room_loads.try_send(room);
+                }
+                Effect::Resume(connection) => {
+                    let now = self.now();
+                    self.resume(now, connection);
                 }
                 Effect::ShutDown(connection) => {
                     if let Some(socket) = self.socket_mut(connection) {
