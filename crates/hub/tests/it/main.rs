@@ -7,6 +7,7 @@ mod capabilities;
 mod coalescing;
 mod frames;
 mod harness;
+mod hot_loop;
 mod joining;
 mod kick;
 mod order;
