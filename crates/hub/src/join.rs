@@ -86,7 +86,9 @@ impl Hub {
             self.urgent.push(connection);
         }
         if entry.number <= self.kicked_up_to[usize::from(home)] {
-            self.ask_whether_kicked(now, home, connection);
+            let generation = self.generation;
+            let connection = ConnectionId { shard: self.settings.shard, index: connection, generation };
+            self.effects.push_back(Effect::Send(home, Message::Adopted { connection, entry }));
         }
         connection
     }
@@ -98,22 +100,10 @@ impl Hub {
         *kicked_up_to = disconnect.number_max.max(*kicked_up_to);
     }
 
-    fn ask_whether_kicked(&mut self, now: Now, home: ShardIndex, connection: u32) {
-        let Session { generation, entry, .. } = self.sessions[slot(connection)];
-        let id = ConnectionId { shard: self.settings.shard, index: connection, generation };
-        if home == self.settings.shard {
-            self.adopted(now, id, entry);
-        } else {
-            self.effects.push_back(Effect::Send(home, Message::Adopted { connection: id, entry }));
-        }
-    }
-
-    /// On the home shard: has a connection closed that a kick has passed by.
-    pub(crate) fn adopted(&mut self, now: Now, connection: ConnectionId, entry: Entry) {
-        let Some(frame) = self.roll.close_frame(entry).map(<[u8]>::to_vec) else { return };
-        if connection.shard == self.settings.shard {
-            self.close(now, connection.index, frame);
-        } else {
+    /// On the home shard: has a connection closed that a kick has passed by. Through the inbox even when it lives here:
+    /// should there be a later kick whose event is on its way to it, that comes first.
+    pub(crate) fn adopted(&mut self, connection: ConnectionId, entry: Entry) {
+        if let Some(frame) = self.roll.close_frame(entry).map(<[u8]>::to_vec) {
             self.effects.push_back(Effect::Send(connection.shard, Message::Close { connection, frame }));
         }
     }

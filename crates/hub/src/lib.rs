@@ -173,7 +173,7 @@ impl Hub {
                 }
             }
             Message::Left { room, shard, entry } => self.left(&room, shard, entry),
-            Message::Adopted { connection, entry } => self.adopted(now, connection, entry),
+            Message::Adopted { connection, entry } => self.adopted(connection, entry),
             Message::Deliver(delivery) => self.deliver(now, &delivery),
             Message::Refuse { connection, frame } => self.refuse_with(connection, frame),
             Message::Close { connection, frame } => {

@@ -296,7 +296,7 @@ pub enum Message {
 /// What a hub wants done by the shard that drives it.
 #[derive(Debug)]
 pub enum Effect {
-    /// Put a message into another shard's inbox.
+    /// Put a message into a shard's inbox; now and then that is this one.
     Send(ShardIndex, Message),
     /// Hand a frame to the bus, for the shards that have members of its room (maybe this one too).
     Publish(ShardSet, Arc<Delivery>),
