@@ -223,7 +223,7 @@ fn member(index: usize) -> Member {
 fn session() -> Session {
     let scope = Arc::new(Scope { account_id: "123456789012".into(), region: "us-east-1".into() });
     let mut roll = Roll::new([7; 32]);
-    let entry = roll.enter(roll.user(&RoomKey { scope, id: Id::from_random(1) }, "viewer-00000"));
+    let (entry, _) = roll.enter(roll.user(&RoomKey { scope, id: Id::from_random(1) }, "viewer-00000"));
     let grant = Grant {
         sender: "{}".into(),
         capabilities: Capabilities::default(),

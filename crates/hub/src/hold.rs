@@ -13,7 +13,8 @@
 //! **A hot loop**: the user joins the room again and again ([`crate::pace`]).
 //!
 //! A held connection is a member like any other whose socket is full. But it is not its client that is slow: when it
-//! lags as far as a member may, it is greeted at once instead of dropped.
+//! lags as far as a member may, it is greeted at once instead of dropped. (For a renewal that takes a room that sends
+//! 256 KiB in a quarter of a second; what was under way then may come too late.)
 //!
 //! [`RENEWAL_HOLD_MS`]: protocol::limit::edge::RENEWAL_HOLD_MS
 

@@ -28,7 +28,8 @@ impl Hub {
     /// From now on that shard gets the room's frames.
     pub fn place(&mut self, now: Now, join: &Join) -> Placement {
         let user = self.roll.user(&join.room, &join.user_id);
-        let renewal_hold_ms = if self.roll.has(user) { RENEWAL_HOLD_MS } else { 0 };
+        let (entry, others) = self.roll.enter(user);
+        let renewal_hold_ms = if others > 0 { RENEWAL_HOLD_MS } else { 0 };
         let pace_hold_ms =
             if self.settings.rates_lifted { 0 } else { self.join_paces.delay_ms(now.nanos, user) };
         let shards = self.settings.shards;
@@ -39,7 +40,7 @@ impl Hub {
         });
         Placement {
             shard: home.place(self.settings.shard),
-            entry: self.roll.enter(user),
+            entry,
             hold_ms: renewal_hold_ms.max(pace_hold_ms),
         }
     }

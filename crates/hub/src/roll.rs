@@ -72,17 +72,13 @@ impl Roll {
         UserKey(hasher.finish())
     }
 
-    /// Whether the user has a connection.
-    #[must_use]
-    pub fn has(&self, user: UserKey) -> bool {
-        self.counts.contains_key(&user)
-    }
-
-    /// Enters a connection of the user.
-    pub fn enter(&mut self, user: UserKey) -> Entry {
+    /// Enters a connection of the user, and answers how many the user had before.
+    pub fn enter(&mut self, user: UserKey) -> (Entry, u32) {
         self.latest += 1;
-        *self.counts.entry(user).or_insert(0) += 1;
-        Entry { user, number: self.latest }
+        let count = self.counts.entry(user).or_insert(0);
+        let before = *count;
+        *count += 1;
+        (Entry { user, number: self.latest }, before)
     }
 
     /// Strikes off a connection that has left its room.
@@ -156,13 +152,16 @@ mod tests {
     fn a_kick_ends_what_was_there_and_is_forgotten_with_the_last_of_it() {
         let mut roll = Roll::new([1; 32]);
         let [ann, ben] = ["ann", "ben"].map(|user_id| roll.user(&room(1), user_id));
-        let (old, other) = (roll.enter(ann), roll.enter(ben));
+        let [(old, 0), (other, 0)] = [ann, ben].map(|user| roll.enter(user)) else {
+            panic!("nobody is there")
+        };
         assert_eq!(roll.kick(ann, b"out"), other.number);
-        let new = roll.enter(ann);
+        let (new, before) = roll.enter(ann);
+        assert_eq!(before, 1);
         assert_eq!(roll.close_frame(old), Some(b"out".as_slice()));
         assert_eq!((roll.close_frame(new), roll.close_frame(other)), (None, None));
         roll.strike_off(old);
-        assert!(roll.kicks.is_empty() && roll.has(ann));
+        assert!(roll.kicks.is_empty() && roll.counts.contains_key(&ann));
         roll.strike_off(new);
         roll.strike_off(other);
         roll.kick(ann, b"nobody is there");
@@ -179,7 +178,12 @@ mod tests {
             for (number, (action, user, choice)) in steps.into_iter().enumerate() {
                 let user = users[user];
                 match action {
-                    0 | 1 => entries.push((roll.enter(user), None)),
+                    0 | 1 => {
+                        let had = entries.iter().filter(|(entry, _)| entry.user == user).count();
+                        let (entry, before) = roll.enter(user);
+                        prop_assert_eq!(before as usize, had);
+                        entries.push((entry, None));
+                    }
                     2 if !entries.is_empty() => {
                         let (entry, _) = entries.swap_remove(choice % entries.len());
                         roll.strike_off(entry);
@@ -195,7 +199,8 @@ mod tests {
                     prop_assert_eq!(roll.close_frame(*entry), expected.as_deref());
                 }
                 for user in &users {
-                    prop_assert_eq!(roll.has(*user), entries.iter().any(|(entry, _)| entry.user == *user));
+                    let count = entries.iter().filter(|(entry, _)| entry.user == *user).count();
+                    prop_assert_eq!(roll.counts.get(user).map_or(0, |count| *count as usize), count);
                 }
                 prop_assert!(roll.kicks.len() <= entries.len());
             }

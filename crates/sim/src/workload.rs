@@ -44,7 +44,7 @@ pub struct Scenario {
     pub stall: u64,
     /// … for at most so long.
     pub stall_ms_max: u64,
-    /// A shard is busy with something else for up to [`BUSY_MS_MAX`].
+    /// A shard is busy with something else for up to 60 ms.
     pub busy: u64,
     /// A room gets new settings.
     pub change: u64,
