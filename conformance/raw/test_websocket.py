@@ -4,10 +4,11 @@ import json
 import re
 import socket
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from edge import BINARY, TEXT, ChatSocket, Refused, handshake_bytes
+from edge import BINARY, TEXT, ChatSocket, Refused, encode_frame, handshake_bytes
 from server import ID, NANOS_TIME, address, narrow_connection
 
 ALL = ["SEND_MESSAGE", "DELETE_MESSAGE", "DISCONNECT_USER"]
@@ -150,6 +151,26 @@ def test_an_upgrade_that_breaks_http_is_a_400_and_costs_no_token(server, chat, r
         pass
 
 
+def test_who_has_a_connection_is_greeted_a_quarter_of_a_second_later(server, chat, room, join):
+    join(user="alice")
+    token = chat.create_chat_token(roomIdentifier=room["arn"], userId="alice")["token"]
+    began = time.monotonic()
+    with ChatSocket(server.edge, token):
+        assert time.monotonic() - began >= 0.25
+
+
+def test_joins_of_one_user_in_a_hot_loop_are_paced_and_none_is_refused(server, chat, room):
+    """Fifty may come at once, and ten each second after that: so sixty take a second at least."""
+    tokens = [chat.create_chat_token(roomIdentifier=room["arn"], userId="hasty")["token"] for _ in range(60)]
+    began = time.monotonic()
+    with ThreadPoolExecutor(len(tokens)) as threads:
+        sockets = list(threads.map(lambda token: ChatSocket(server.edge, token), tokens))
+    assert time.monotonic() - began >= 1
+    for socket in sockets:
+        assert socket.act(Action="FLY")["ErrorCode"] == 400, "it is a member like any other"
+        socket.close()
+
+
 # --- frames, byte for byte ---------------------------------------------------------------------------------------
 
 
@@ -229,6 +250,20 @@ def test_a_disconnect_user_event_byte_for_byte_then_close_1000_with_the_reason(j
         assert socket.receive_text() == text
     for victim in victims:
         assert victim.receive_close() == (1000, "Enough")
+
+
+@pytest.mark.covers("DISCONNECT_USER")
+def test_what_a_user_sent_behind_the_disconnection_is_not_published(join):
+    moderator, viewer, troll = join(), join(user="bob", capabilities=[]), join(user="troll")
+    actions = [{"Action": "DISCONNECT_USER", "UserId": "troll", "Reason": "Enough"}]
+    actions += [{"Action": "SEND_MESSAGE", "Content": "too late"}] * 3
+    troll.send_bytes(b"".join(encode_frame(TEXT, json.dumps(action)) for action in actions))
+    assert viewer.receive_json()["EventName"] == "aws:DISCONNECT_USER"
+    assert troll.receive_json()["EventName"] == "aws:DISCONNECT_USER"
+    assert troll.receive_close() == (1000, "Enough")
+    assert join(user="troll").act(Action="SEND_MESSAGE", Content="back")["Content"] == "back"
+    assert viewer.receive_json()["Content"] == "back"
+    assert moderator.receive_json()["EventName"] == "aws:DISCONNECT_USER"
 
 
 @pytest.mark.covers("DISCONNECT_USER")

@@ -10,6 +10,9 @@ use crate::{Hub, slot};
 impl Hub {
     /// Appends a frame to its room's log and sees to it that a pass will take it to the members.
     pub(crate) fn deliver(&mut self, now: Now, delivery: &Delivery) {
+        if let Some(disconnect) = &delivery.disconnect {
+            self.note_kick(&delivery.room, disconnect);
+        }
         let Some(index) = self.audience_by_room.get(&delivery.room).copied() else { return };
         let audience = &mut self.audiences[index];
         audience.log.append(&delivery.frame);
@@ -19,7 +22,7 @@ impl Hub {
         let members = self.audiences[index].members.iter();
         let victims: Vec<u32> = members
             .map(|member| member.connection)
-            .filter(|connection| self.sessions[slot(*connection)].user_id == disconnect.user_id)
+            .filter(|connection| disconnect.ends(self.sessions[slot(*connection)].entry))
             .collect();
         for connection in victims {
             self.close(now, connection, disconnect.close_frame.clone());
@@ -47,7 +50,7 @@ impl Hub {
             return Some(0);
         }
         let pass_due = self.waiting.peek().map(|Reverse((due, _))| *due);
-        let held_until = self.held.front().map(|(until, _)| *until);
+        let held_until = self.held.peek().map(|Reverse((until, ..))| *until);
         let paused_until = self.paused.front().map(|(until, _)| *until);
         pass_due.into_iter().chain(held_until).chain(paused_until).min()
     }
@@ -89,7 +92,12 @@ impl Hub {
                 break;
             }
         }
-        self.drop_unfit(&failed, &lagging);
+        for connection in failed {
+            self.remove(connection);
+        }
+        for connection in lagging {
+            self.fall_behind(now_nanos, connection);
+        }
     }
 
     fn run_ready<W, C>(&mut self, offer: &mut Offer<'_, W, C>)
@@ -122,6 +130,10 @@ impl Hub {
         C: Fn() -> u64,
     {
         let Some(session) = self.sessions.get_mut(slot(connection)) else { return };
+        if session.held {
+            // What was to be written was for an earlier connection with this index.
+            return;
+        }
         match session.seat {
             Some(Seat { audience, member }) => {
                 let audience = &mut self.audiences[audience];
@@ -160,12 +172,10 @@ impl Hub {
         }
     }
 
-    fn drop_unfit(&mut self, failed: &[u32], lagging: &[u32]) {
-        for connection in failed {
-            self.remove(*connection);
-        }
-        for connection in lagging {
-            self.drop_slow(*connection);
+    /// A member is further behind than it may be: it is dropped, unless its greeting is still held.
+    pub(crate) fn fall_behind(&mut self, now_nanos: u64, connection: u32) {
+        if !self.greet(now_nanos, connection) {
+            self.drop_slow(connection);
         }
     }
 

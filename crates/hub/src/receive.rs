@@ -80,7 +80,11 @@ impl Hub {
                     let sender = Arc::clone(&session.sender);
                     let Some(seat) = session.seat else { return };
                     let room = self.audiences[seat.audience].key.clone();
-                    self.send_home(now, Act { room, connection: id, sender, request, received: now.wall });
+                    let entry = session.entry;
+                    self.send_home(
+                        now,
+                        Act { room, connection: id, entry, sender, request, received: now.wall },
+                    );
                     return;
                 }
                 (forbidden(capability), request.request_id)

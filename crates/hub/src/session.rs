@@ -10,6 +10,7 @@ use protocol::time::Timestamp;
 use crate::inbound::Inbound;
 use crate::log::Position;
 use crate::rate::Rate;
+use crate::roll::Entry;
 
 /// Where a session stands in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,8 +47,8 @@ pub struct Session {
     pub generation: u32,
     /// `None` once the session has left its room and only its last bytes are to be written.
     pub seat: Option<Seat>,
-    /// From the chat token.
-    pub user_id: Box<str>,
+    /// In the roll of the room's home.
+    pub entry: Entry,
     /// The `Sender` of its messages, as JSON.
     pub sender: Arc<str>,
     /// From the chat token.
@@ -58,7 +59,7 @@ pub struct Session {
     pub phase: Phase,
     /// When the peer was last heard of, in seconds of the monotonic clock.
     pub heard_at: u64,
-    /// The answer to the handshake is held back; see [`protocol::limit::edge::RENEWAL_HOLD_MS`].
+    /// The answer to the handshake is held back; see `hold.rs`.
     pub held: bool,
     /// A ping was sent since the peer was last heard of.
     pub pinged: bool,
@@ -75,8 +76,6 @@ pub struct Session {
 /// What a chat token says of a session.
 pub struct Grant {
     /// See [`Session`].
-    pub user_id: Box<str>,
-    /// See [`Session`].
     pub sender: Arc<str>,
     /// See [`Session`].
     pub capabilities: Capabilities,
@@ -87,11 +86,11 @@ pub struct Grant {
 impl Session {
     /// A fresh session, heard of at `now_seconds`.
     #[must_use]
-    pub fn new(generation: u32, grant: Grant, now_seconds: u64) -> Self {
+    pub fn new(generation: u32, entry: Entry, grant: Grant, now_seconds: u64) -> Self {
         Self {
             generation,
             seat: None,
-            user_id: grant.user_id,
+            entry,
             sender: grant.sender,
             capabilities: grant.capabilities,
             session_end: grant.session_end,

@@ -95,12 +95,23 @@ pub mod edge {
     pub const DEAD_AFTER_SECONDS: u64 = 75;
     /// Seconds between ERROR 401 and Close at the end of a session.
     pub const SESSION_END_GRACE_SECONDS: u64 = 5;
-    /// How long the answer to a handshake (101) is held while the user has another connection to the room (in rooms
-    /// of at most [`HOME_SHARD_MEMBERS_MAX`] members), in
+    /// How long the answer to a handshake (101) is held while the user has another connection to the room, in
     /// milliseconds. Official SDKs renew a token by opening a new connection, and stop listening to the old one as soon
     /// as the new one is open: frames that were still on their way to the old one would be lost. Nobody waits for a
     /// renewal, so this can be longer than frames usually take. Ours.
     pub const RENEWAL_HOLD_MS: u64 = 250;
+    /// Joins of one user to one room that may come at once; beyond it the answers to further ones are held. A user with
+    /// twenty tabs, or whose network comes and goes, never gets there. Ours.
+    pub const JOIN_BURST: u32 = 50;
+    /// Joins per second of one user to one room that are answered once the burst is used up: each further one is held
+    /// a tenth of a second longer than the one before, up to [`JOIN_HOLD_MS_MAX`]. None is refused. Ours.
+    pub const JOINS_PER_SECOND: u32 = 10;
+    /// Longest hold of a join that comes in a hot loop, in milliseconds: shorter than [`LAG_MS_MAX`], since what the
+    /// room sends meanwhile waits as for a slow reader. Ours.
+    pub const JOIN_HOLD_MS_MAX: u64 = 4_000;
+    /// Users whose latest joins a shard remembers; it forgets each within ten seconds. Joins of others beyond it are
+    /// not held. Ours.
+    pub const JOIN_PACES_MAX: usize = 65_536;
     /// The coalescing window, in milliseconds: after a frame has left at once, a room's frames gather this long.
     pub const COALESCING_WINDOW_MS: u64 = 40;
     /// A pass over a big room yields to the shard's other work after about this many microseconds.

@@ -8,6 +8,7 @@ mod coalescing;
 mod flood;
 mod frames;
 mod harness;
+mod hot_loop;
 mod joining;
 mod kick;
 mod order;

@@ -80,7 +80,7 @@ impl Door {
             Ok(join) => {
                 tracing::debug!(%client, room = %join.room.id, "a client is let in");
                 let (transport, early) = wire.into_transport()?;
-                Ok(Outcome::Arrived(Box::new(Arrival { join, transport, early, placed: false })))
+                Ok(Outcome::Arrived(Box::new(Arrival { join, transport, early, placement: None })))
             }
             Err(refusal) => {
                 tracing::debug!(%client, reason = refusal.reason, "a client is refused");

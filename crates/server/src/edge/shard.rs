@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use hub::message::{Effect, Message, Now, RoomKey, ShardIndex, ShardSet, Written};
+use hub::message::{Effect, Message, Now, Placement, RoomKey, ShardIndex, ShardSet, Written};
 use hub::{Hub, Settings};
 use mio::event::Event;
 use mio::{Events, Interest, Poll, Token};
@@ -159,7 +159,7 @@ impl Shard {
         for connection in std::mem::take(&mut self.unread) {
             self.read(now, connection);
         }
-        self.take_arrivals(now);
+        self.take_arrivals();
         self.carry_out_effects();
         self.flush();
         if now.nanos - self.swept_at >= SWEEP_INTERVAL_NANOS {
@@ -257,32 +257,30 @@ impl Shard {
         }
     }
 
-    fn take_arrivals(&mut self, now: Now) {
+    fn take_arrivals(&mut self) {
         for _ in 0..ARRIVALS_PER_TURN {
             let Some(mut arrival) = self.arrivals.next() else { break };
-            let shard = if arrival.placed {
-                self.index
-            } else {
-                self.hub.place(&arrival.join.room, arrival.join.settings)
-            };
-            if shard == self.index {
-                self.adopt(now, *arrival);
+            // Not the time at which the turn began: holds are promised from a connection's arrival on.
+            let now = self.now();
+            let placement = arrival.placement.unwrap_or_else(|| self.hub.place(now, &arrival.join));
+            if placement.shard == self.index {
+                self.adopt(now, *arrival, placement);
                 continue;
             }
-            arrival.placed = true;
-            if let Err(arrival) = self.others[usize::from(shard)].try_send(arrival) {
+            arrival.placement = Some(placement);
+            if let Err(arrival) = self.others[usize::from(placement.shard)].try_send(arrival) {
                 // Waiting for room there could go on for ever, should that shard wait for room here.
-                self.hub.place_at_home(&arrival.join.room, shard);
-                self.adopt(now, *arrival);
+                let placement = self.hub.place_at_home(&arrival.join.room, placement);
+                self.adopt(now, *arrival, placement);
             }
         }
     }
 
-    fn adopt(&mut self, now: Now, arrival: Arrival) {
+    fn adopt(&mut self, now: Now, arrival: Arrival, placement: Placement) {
         let Arrival { join, mut transport, mut early, .. } = arrival;
         // The hub may give this connection the index of one that it has just ended: that socket must be closed first.
         self.carry_out_effects();
-        let connection = self.hub.adopt(now, join);
+        let connection = self.hub.adopt(now, join, placement);
         let interest = Interest::READABLE | Interest::WRITABLE;
         let token = Token(connection as usize);
         if self.poll.registry().register(transport.stream_mut(), token, interest).is_err() {
