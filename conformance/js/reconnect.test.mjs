@@ -4,22 +4,18 @@
 
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { after, describe } from 'node:test';
+import { describe } from 'node:test';
 
 import { SendMessageRequest } from 'amazon-ivs-chat-messaging';
 
-import { controlClient, createRoom, createToken } from './control.mjs';
+import { createRoom, createToken, startStage } from './control.mjs';
 import { joined, participant } from './participant.mjs';
 import { startProxy } from './proxy.mjs';
 import { suite } from './results.mjs';
-import { startServer } from './server.mjs';
 import { eventually } from './waiting.mjs';
 
 const check = suite({ name: 'js-messaging', file: import.meta.url, client: 'amazon-ivs-chat-messaging' });
-const server = await startServer();
-after(() => server.stop());
-const client = controlClient(server);
-after(() => client.destroy());
+const { server, client } = await startStage();
 
 /**
  * A token that the SDK renews after three seconds: it does so 30 s before the end of a token this short-lived. Sooner

@@ -14,6 +14,7 @@ use std::time::Duration;
 use hub::message::{Busy, Message, Publication};
 use mio::{Events, Poll, Token, Waker};
 use protocol::id::Id;
+use protocol::limit::control::CONNECTIONS_MAX;
 use protocol::operation::Operation;
 use protocol::sigv4::{Credential, Dialect, RequestView, SecretKey, sign};
 use protocol::time::Timestamp;
@@ -21,13 +22,13 @@ use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
 
 use super::ControlPlane;
 use crate::bus::{Bus, InboxReader, inbox};
 use crate::clock;
 use crate::credentials::Credentials;
 use crate::health::{Phase, Readiness};
+use crate::http::{Port, Stop};
 use crate::keys::KeyRing;
 use crate::metrics::Metrics;
 use crate::store::{KeyPurpose, Location, Store};
@@ -45,7 +46,7 @@ struct Server {
     chat_token_keys: KeyRing,
     metrics: Arc<Metrics>,
     readiness: Readiness,
-    stop: CancellationToken,
+    stop: Stop,
     running: JoinHandle<()>,
     /// What the shard was told, as text.
     told: Mutex<Receiver<String>>,
@@ -71,8 +72,9 @@ impl Server {
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("an address");
-        let stop = CancellationToken::new();
-        let running = tokio::spawn(control.serve(listener, None, stop.clone()));
+        let stop = Stop::default();
+        let port = Port { listener, tls: None, connections_max: CONNECTIONS_MAX, stop: stop.clone() };
+        let running = tokio::spawn(control.serve(port));
         Self { address, chat_token_keys, metrics, readiness, stop, running, told: Mutex::new(told) }
     }
 

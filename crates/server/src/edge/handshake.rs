@@ -3,7 +3,7 @@
 //! The order matters: everything that can be refused is looked at before the token is redeemed, so a handshake that
 //! fails does not use it up; and the token is redeemed before the client hears anything, so it works once.
 
-use std::future::Future;
+use std::future::{Future, pending};
 use std::io::{Error, ErrorKind};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ use super::wire::Wire;
 use crate::bus::{room_key, room_settings};
 use crate::clock;
 use crate::config::TrustedProxies;
-use crate::health::Readiness;
+use crate::health::{Phase, Readiness};
 use crate::keys::KeyRing;
 use crate::store::{Room, Store, StoreError};
 
@@ -70,12 +70,17 @@ impl Door {
             }
             Err(refusal) => return refuse(wire, refusal).await,
         };
+        if self.readiness.phase() == Phase::Draining {
+            // Held until the process ends, with the token unused: official SDKs try again at once and give up for good
+            // after a few failures, so whoever comes next should have time to start.
+            return pending().await;
+        }
         let client = client_address(peer, &upgrade.forwarded_for, &self.trusted_proxies);
         match self.admit(&upgrade).await {
             Ok(join) => {
                 tracing::debug!(%client, room = %join.room.id, "a client is let in");
                 let (transport, early) = wire.into_transport()?;
-                Ok(Outcome::Arrived(Box::new(Arrival { join, transport, early, placed: false })))
+                Ok(Outcome::Arrived(Box::new(Arrival { join, transport, early, placement: None })))
             }
             Err(refusal) => {
                 tracing::debug!(%client, reason = refusal.reason, "a client is refused");
@@ -120,8 +125,7 @@ impl Door {
             }
             None => page(404, "text/plain", "There is nothing here.\n"),
         };
-        wire.say(&answer).await?;
-        wire.end().await
+        wire.say_last(&answer).await
     }
 
     /// Whoever brings a good token is let in, once.
@@ -195,7 +199,6 @@ async fn skip_preface(wire: &mut Wire, peer: IpAddr) -> Result<IpAddr, Error> {
 }
 
 async fn refuse(mut wire: Wire, refusal: Refusal) -> Result<Outcome, Error> {
-    wire.say(&page(refusal.status, "text/plain", &format!("{}\n", refusal.reason))).await?;
-    wire.end().await?;
+    wire.say_last(&page(refusal.status, "text/plain", &format!("{}\n", refusal.reason))).await?;
     Ok(Outcome::Refused(refusal))
 }

@@ -49,8 +49,8 @@ pub struct EdgeSettings {
     pub rates_lifted: bool,
     /// Who may say who the client is.
     pub trusted_proxies: TrustedProxies,
-    /// How many descriptors the process may open.
-    pub descriptors: u64,
+    /// Unfinished handshakes at once; beyond it the oldest is closed.
+    pub handshakes_max: usize,
     /// `None`: plain WebSocket.
     pub tls: Option<Arc<ServerConfig>>,
 }
@@ -65,6 +65,8 @@ pub struct Surroundings {
     pub readiness: Readiness,
     /// Everything is counted there.
     pub metrics: Arc<Metrics>,
+    /// Nothing is accepted any more.
+    pub end: CancellationToken,
 }
 
 /// The shards, before anybody connects: the bus can already reach them.
@@ -79,7 +81,6 @@ pub struct Edge {
     threads: Vec<JoinHandle<io::Result<()>>>,
     inboxes: Vec<Inbox>,
     draining: Arc<AtomicBool>,
-    stop_accepting: CancellationToken,
 }
 
 impl Shards {
@@ -141,7 +142,6 @@ impl Shards {
             threads.push(thread.spawn(move || run_shard(Shard::new(parts)))?);
         }
         tokio::spawn(load_rooms(loads, surroundings.store.clone(), self.bus.clone()));
-        let stop_accepting = CancellationToken::new();
         let acceptor = Acceptor {
             door: Door {
                 store: surroundings.store,
@@ -153,18 +153,18 @@ impl Shards {
             bus: self.bus,
             shards: self.arrivals,
             metrics: surroundings.metrics,
-            unfinished: Unfinished::new(settings.descriptors),
+            unfinished: Unfinished::new(settings.handshakes_max),
         };
-        tokio::spawn(acceptor.run(listener, stop_accepting.clone()));
-        Ok(Edge { threads, inboxes, draining, stop_accepting })
+        tokio::spawn(acceptor.run(listener, surroundings.end));
+        Ok(Edge { threads, inboxes, draining })
     }
 }
 
 impl Edge {
-    /// Lets nobody in any more and closes all connections, a few at a time and without Close frames, so that clients
-    /// come back to whoever serves them next. Returns when all shards have ended.
+    /// Closes all connections, a few at a time and without Close frames, so that clients come back to whoever serves
+    /// them next. Returns when all shards have ended. Nobody is let in any more, but the port still tells whoever asks
+    /// how the server is.
     pub async fn drain(self) {
-        self.stop_accepting.cancel();
         self.draining.store(true, Ordering::Release);
         for inbox in &self.inboxes {
             inbox.wake();
