@@ -52,7 +52,8 @@ pub fn canonical_uri(path: &str, normalize: bool) -> String {
     text
 }
 
-/// Without empty and `.` segments, and with each `..` and what it takes back left out. A slash at the end stays.
+/// Without empty and `.` segments, and with each `..` and what it takes back left out. A slash at the end stays, and comes
+/// in place of dots at the end (RFC 3986, section 5.2.4).
 fn normalized_path(path: &str) -> String {
     let mut segments: Vec<&str> = Vec::new();
     for segment in path.split('/') {
@@ -69,7 +70,7 @@ fn normalized_path(path: &str) -> String {
         text.push('/');
         text.push_str(segment);
     }
-    if segments.is_empty() || path.ends_with('/') {
+    if segments.is_empty() || ["/", "/.", "/.."].iter().any(|end| path.ends_with(end)) {
         text.push('/');
     }
     text
