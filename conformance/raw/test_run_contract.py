@@ -3,11 +3,16 @@ stop, and what a server costs that nobody uses.
 """
 
 import contextlib
+import json
+import os
 import re
 import signal
 import socket
 import stat
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import SimpleNamespace
 from urllib.parse import urlsplit
 
 import pytest
@@ -113,6 +118,56 @@ def begin_request(server):
     connection.sendall("\r\n".join(lines).encode())
     assert connection.recv(4096) == b"HTTP/1.1 100 Continue\r\n\r\n"
     return connection, body
+
+
+def listening_ports(pid):
+    """The ports on which a process listens, in the order in which it opened them."""
+    listening = {}
+    for line in Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]:
+        _, local, _, state, *_, inode = line.split()[:10]
+        if state == "0A":
+            listening[inode] = int(local.rpartition(":")[2], 16)
+    ports = []
+    for descriptor in sorted(Path(f"/proc/{pid}/fd").iterdir(), key=lambda path: int(path.name)):
+        target = descriptor.readlink().name
+        if target.startswith("socket:[") and target[8:-1] in listening:
+            ports.append(listening[target[8:-1]])
+    return ports
+
+
+def test_all_ports_tell_that_the_server_starts_and_hold_what_comes_meanwhile(tmp_path):
+    server = Server(tmp_path / "data", with_root=False).start()
+    credentials = tmp_path / "data" / "root-credentials.json"
+    pair = credentials.read_text()
+    keys = json.loads(pair)
+
+    def client(api):
+        at = SimpleNamespace(api=api)
+        return clients.ivschat(at, access_key_id=keys["access_key_id"], secret=keys["secret_access_key"])
+
+    room = client(server.api).create_room()["arn"]
+    token = client(server.api).create_chat_token(roomIdentifier=room, userId="u")["token"]
+    server.stop()
+    # The start comes as far as its credentials, and waits for somebody to write them.
+    credentials.unlink()
+    os.mkfifo(credentials, 0o600)
+    with ThreadPoolExecutor(4) as threads:
+        restarted = threads.submit(server.restart)
+        with threads.submit(credentials.open, "w").result() as pipe:
+            api, edge, admin = (f"http://127.0.0.1:{port}" for port in listening_ports(server.process.pid))
+            for port in (api, edge, admin):
+                assert get(port, "/health/live")[::2] == (200, '{"status":"live"}')
+                assert get(port, "/health/ready")[::2] == (503, '{"status":"starting"}')
+            held = threads.submit(client(api).get_room, identifier=room)
+            joined = threads.submit(ChatSocket, edge, token)
+            assert not held.done() and not joined.done() and not restarted.done()
+            pipe.write(pair)
+        restarted.result()
+        assert held.result()["arn"] == room
+        joined.result().close()
+    assert {server.api, server.edge.replace("ws", "http"), server.admin} == {api, edge, admin}
+    assert get(server.admin, "/health/ready")[0] == 200
+    server.stop()
 
 
 def test_all_ports_tell_that_the_server_drains_and_let_nobody_in(fresh_server):

@@ -1,9 +1,11 @@
 //! A node: all parts of the server, built in order, started, and drained in reverse.
 //!
-//! Sockets are bound first, so that a port that is taken is told at once; traffic starts last, when everything behind
-//! it works. [`Node::drain`] answers what is under way, closes the chat connections and then the store. Meanwhile all
-//! ports still tell whoever asks that the server is draining, and let nobody else in: the control plane answers 503,
-//! and the edge holds handshakes until the process ends.
+//! Sockets are bound first, so that a port that is taken is told at once, and all ports tell whoever asks that the
+//! server is starting. Requests and handshakes that come meanwhile wait until everything behind them works.
+//!
+//! [`Node::drain`] answers what is under way, closes the chat connections and then the store. Meanwhile all ports still
+//! tell whoever asks that the server is draining, and let nobody else in: the control plane answers 503, and the edge
+//! holds handshakes until the process ends.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -18,14 +20,15 @@ use protocol::limit::{self, Profile};
 use rustls::ServerConfig;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
+use tokio::sync::SetOnce;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
 use crate::admin::Admin;
 use crate::config::{Config, StoreUrl};
-use crate::control::ControlPlane;
-use crate::credentials::{self, CredentialsError};
-use crate::edge::{Edge, EdgeSettings, Shards, Surroundings};
+use crate::control::{self, ControlPlane};
+use crate::credentials::{self, CredentialsError, FirstCredentials};
+use crate::edge::{Admission, Edge, EdgeSettings, Shards, Surroundings};
 use crate::health::{Phase, Readiness};
 use crate::http::{Port, Stop};
 use crate::keys::KeyRing;
@@ -107,34 +110,17 @@ impl Node {
             admin: address_of("admin_addr", config.admin_addr, &admin)?,
         };
         let tls = load_tls(config)?;
-        let location = location(config);
-        let unusable = |error| StartError::Store(location.clone(), error);
-        let store = Store::open(&location).await.map_err(unusable)?;
-        let first = credentials::open(config).map_err(StartError::Credentials)?;
-        let chat_token_keys = KeyRing::load(&store, KeyPurpose::ChatToken).await.map_err(unusable)?;
-        let page_token_keys = KeyRing::load(&store, KeyPurpose::PageToken).await.map_err(unusable)?;
         let readiness = Readiness::default();
         // One descriptor per connection: take all that the system lets this process have.
         let descriptors = rlimit::increase_nofile_limit(u64::MAX).unwrap_or(DESCRIPTORS_DEFAULT);
         let settings = edge_settings(config, descriptors, tls.clone());
         let metrics = Arc::new(Metrics::new(usize::from(settings.shards)));
         let shards = Shards::new(settings.shards).map_err(StartError::System)?;
+        let bus = shards.bus().clone();
         let stop = Stop::default();
-        for keys in [&chat_token_keys, &page_token_keys] {
-            stop.under_way.spawn(keys.clone().rotate_until(store.clone(), stop.drain.clone()));
-        }
-        let control = ControlPlane {
-            store: store.clone(),
-            bus: shards.bus().clone(),
-            credentials: first.credentials,
-            chat_token_keys: chat_token_keys.clone(),
-            page_token_keys,
-            metrics: Arc::clone(&metrics),
-            readiness: readiness.clone(),
-        };
+        let (control, admission) = (Arc::new(SetOnce::new()), Arc::new(SetOnce::new()));
         let surroundings = Surroundings {
-            store: store.clone(),
-            token_keys: chat_token_keys,
+            admission: Arc::clone(&admission),
             readiness: readiness.clone(),
             metrics: Arc::clone(&metrics),
             end: stop.end.clone(),
@@ -146,8 +132,9 @@ impl Node {
             connections_max: share(descriptors, percent_of_descriptors).min(CONNECTIONS_MAX),
             stop,
         };
-        tokio::spawn(control.serve(port(api, CONNECTIONS_PERCENT_OF_DESCRIPTORS, stop.clone())));
-        let watched = Admin { metrics, readiness: readiness.clone() };
+        let api = port(api, CONNECTIONS_PERCENT_OF_DESCRIPTORS, stop.clone());
+        tokio::spawn(control::serve(api, readiness.clone(), Arc::clone(&control)));
+        let watched = Admin { metrics: Arc::clone(&metrics), readiness: readiness.clone() };
         // Nobody who watches is sent away before the end.
         let admin_stop = Stop { drain: stop.end.clone(), end: stop.end.clone(), ..Stop::default() };
         tokio::spawn(watched.serve(port(
@@ -155,10 +142,33 @@ impl Node {
             limit::admin::CONNECTIONS_PERCENT_OF_DESCRIPTORS,
             admin_stop,
         )));
+        let Opened { store, credentials, chat_token_keys, page_token_keys } = match Opened::open(config).await
+        {
+            Ok(opened) => opened,
+            Err(error) => {
+                edge.drain().await;
+                stop.end.cancel();
+                return Err(error);
+            }
+        };
+        for keys in [&chat_token_keys, &page_token_keys] {
+            stop.under_way.spawn(keys.clone().rotate_until(store.clone(), stop.drain.clone()));
+        }
+        let FirstCredentials { credentials, made } = credentials;
+        // Each is set here and nowhere else.
+        let _ = admission.set(Admission { store: store.clone(), token_keys: chat_token_keys.clone() });
+        let _ = control.set(Arc::new(ControlPlane {
+            store: store.clone(),
+            bus,
+            credentials,
+            chat_token_keys,
+            page_token_keys,
+            metrics,
+        }));
         readiness.enter(Phase::Ready);
         let has_tls = tls.is_some();
         let node = Self { addresses, has_tls, readiness, edge, stop, store };
-        if let Some(made) = first.made {
+        if let Some(made) = made {
             eprintln!("{}", credentials::welcome(&made, &node.api_url()));
         }
         Ok(node)
@@ -193,6 +203,28 @@ impl Node {
     fn api_url(&self) -> String {
         let http = if self.has_tls { "https" } else { "http" };
         format!("{http}://{}", self.addresses.api)
+    }
+}
+
+/// What the server has kept from one start to the next.
+struct Opened {
+    store: Store,
+    credentials: FirstCredentials,
+    chat_token_keys: KeyRing,
+    page_token_keys: KeyRing,
+}
+
+impl Opened {
+    async fn open(config: &Config) -> Result<Self, StartError> {
+        let location = location(config);
+        let unusable = |error| StartError::Store(location.clone(), error);
+        let store = Store::open(&location).await.map_err(unusable)?;
+        Ok(Self {
+            credentials: credentials::open(config).map_err(StartError::Credentials)?,
+            chat_token_keys: KeyRing::load(&store, KeyPurpose::ChatToken).await.map_err(unusable)?,
+            page_token_keys: KeyRing::load(&store, KeyPurpose::PageToken).await.map_err(unusable)?,
+            store,
+        })
     }
 }
 

@@ -45,6 +45,7 @@ use protocol::limit::member::TAGS_MAX;
 use protocol::operation::Operation;
 use protocol::page::{PageKey, PagedList};
 use serde::Serialize;
+use tokio::sync::SetOnce;
 use tokio_util::task::TaskTracker;
 
 use self::auth::{AuthorizedRequest, RawRequest};
@@ -76,19 +77,16 @@ pub struct ControlPlane {
     pub page_token_keys: KeyRing,
     /// Counts requests.
     pub metrics: Arc<Metrics>,
-    /// What the health requests answer.
-    pub readiness: Readiness,
+}
+
+/// Answers requests until the port's end: about the server's health at once, all others as soon as `control` is there.
+pub async fn serve(port: Port, readiness: Readiness, control: Arc<SetOnce<Arc<ControlPlane>>>) {
+    let requests = port.stop.under_way.clone();
+    let handler = move |arrived| answer(readiness.clone(), Arc::clone(&control), requests.clone(), arrived);
+    http::serve(port, handler).await;
 }
 
 impl ControlPlane {
-    /// Answers requests until the port's end.
-    pub async fn serve(self, port: Port) {
-        let control = Arc::new(self);
-        let requests = port.stop.under_way.clone();
-        let handler = move |arrived| answer(Arc::clone(&control), requests.clone(), arrived);
-        http::serve(port, handler).await;
-    }
-
     /// Finds the position that a `nextToken` stands for.
     fn open_page_token(
         &self,
@@ -122,18 +120,24 @@ struct Success {
 }
 
 /// The answer to a request, whatever happens. May be dropped when the client goes away; what has begun ends anyway.
-async fn answer(control: Arc<ControlPlane>, requests: TaskTracker, arrived: Arrived) -> Answer {
+async fn answer(
+    readiness: Readiness,
+    control: Arc<SetOnce<Arc<ControlPlane>>>,
+    requests: TaskTracker,
+    arrived: Arrived,
+) -> Answer {
     let started = Instant::now();
     let request_id = request_id();
     if let Ok(request) = &arrived
-        && let Some(report) = control.readiness.report(request.method().as_str(), request.uri().path())
+        && let Some(report) = readiness.report(request.method().as_str(), request.uri().path())
     {
         return respond(report.status, report.body, &request_id);
     }
-    let (operation, outcome) = match receive(&control, arrived).await {
+    let control = control.wait().await;
+    let (operation, outcome) = match receive(&readiness, arrived).await {
         Err(refusal) => (None, Err(refusal)),
         Ok(request) => {
-            let (operation, outcome) = carry_through(&requests, process(Arc::clone(&control), request)).await;
+            let (operation, outcome) = carry_through(&requests, process(Arc::clone(control), request)).await;
             (operation, outcome.map_err(Refusal::from))
         }
     };
@@ -149,9 +153,9 @@ async fn answer(control: Arc<ControlPlane>, requests: TaskTracker, arrived: Arri
 
 /// Takes in the whole request, if it can be read and there is time to carry it out. While the server drains there is
 /// not: SDKs try again after a 503, on a new connection, which a load balancer leads elsewhere.
-async fn receive(control: &ControlPlane, arrived: Arrived) -> Result<RawRequest, Refusal> {
+async fn receive(readiness: &Readiness, arrived: Arrived) -> Result<RawRequest, Refusal> {
     let request = arrived.map_err(Refusal::unreadable)?;
-    if control.readiness.phase() == Phase::Draining {
+    if readiness.phase() == Phase::Draining {
         return Err(Refusal::draining());
     }
     receive::receive(request).await

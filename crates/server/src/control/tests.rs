@@ -21,6 +21,7 @@ use protocol::time::Timestamp;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::SetOnce;
 use tokio::task::JoinHandle;
 
 use super::ControlPlane;
@@ -68,13 +69,13 @@ impl Server {
             chat_token_keys: chat_token_keys.clone(),
             page_token_keys,
             metrics: Arc::clone(&metrics),
-            readiness: readiness.clone(),
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("an address");
         let stop = Stop::default();
         let port = Port { listener, tls: None, connections_max: CONNECTIONS_MAX, stop: stop.clone() };
-        let running = tokio::spawn(control.serve(port));
+        let control = Arc::new(SetOnce::new_with(Some(Arc::new(control))));
+        let running = tokio::spawn(super::serve(port, readiness.clone(), control));
         Self { address, chat_token_keys, metrics, readiness, stop, running, told: Mutex::new(told) }
     }
 

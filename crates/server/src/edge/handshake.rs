@@ -15,8 +15,10 @@ use protocol::messaging::encode_sender;
 use protocol::token::{self, Claims, TokenError};
 use rustls::ServerConfig;
 use tokio::net::TcpStream;
+use tokio::sync::SetOnce;
 use tokio::time::{Instant, sleep, timeout};
 
+use super::Admission;
 use super::arrival::Arrival;
 use super::proxy::{Preface, client_address, read_preface};
 use super::upgrade::{HEAD_TOO_LONG, Refusal, Upgrade, Wanted, page, read_head, switch_protocols};
@@ -25,8 +27,7 @@ use crate::bus::{room_key, room_settings};
 use crate::clock;
 use crate::config::TrustedProxies;
 use crate::health::{Phase, Readiness};
-use crate::keys::KeyRing;
-use crate::store::{Room, Store, StoreError};
+use crate::store::{Room, StoreError};
 
 /// How long to wait before the store is asked again.
 const STORE_RETRY: Duration = Duration::from_millis(100);
@@ -35,8 +36,7 @@ const STORE_AWAY: &str = "the store does not answer; try again";
 
 /// What all handshakes share.
 pub(super) struct Door {
-    pub(super) store: Store,
-    pub(super) token_keys: KeyRing,
+    pub(super) admission: Arc<SetOnce<Admission>>,
     pub(super) tls: Option<Arc<ServerConfig>>,
     pub(super) trusted_proxies: TrustedProxies,
     pub(super) readiness: Readiness,
@@ -75,8 +75,10 @@ impl Door {
             // after a few failures, so whoever comes next should have time to start.
             return pending().await;
         }
+        // Whoever comes while the server starts is held until it has.
+        let admission = self.admission.wait().await;
         let client = client_address(peer, &upgrade.forwarded_for, &self.trusted_proxies);
-        match self.admit(&upgrade).await {
+        match admission.admit(&upgrade).await {
             Ok(join) => {
                 tracing::debug!(%client, room = %join.room.id, "a client is let in");
                 let (transport, early) = wire.into_transport()?;
@@ -127,7 +129,9 @@ impl Door {
         };
         wire.say_last(&answer).await
     }
+}
 
+impl Admission {
     /// Whoever brings a good token is let in, once.
     async fn admit(&self, upgrade: &Upgrade) -> Result<Join, Refusal> {
         let keys = self.token_keys.token_keys();

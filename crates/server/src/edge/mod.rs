@@ -25,7 +25,7 @@ use mio::{Poll, Waker};
 use protocol::limit::edge::ROOM_LOADS_MAX;
 use rustls::ServerConfig;
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
+use tokio::sync::{SetOnce, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use self::acceptor::{Acceptor, Unfinished};
@@ -55,12 +55,18 @@ pub struct EdgeSettings {
     pub tls: Option<Arc<ServerConfig>>,
 }
 
-/// What the edge works with.
-pub struct Surroundings {
+/// What decides who is let in.
+pub struct Admission {
     /// Rooms and redeemed tokens.
     pub store: Store,
     /// Opens chat tokens.
     pub token_keys: KeyRing,
+}
+
+/// What the edge works with.
+pub struct Surroundings {
+    /// Set once the server has opened its store; until then handshakes are held.
+    pub admission: Arc<SetOnce<Admission>>,
     /// For `/health` on the edge's own port.
     pub readiness: Readiness,
     /// Everything is counted there.
@@ -141,11 +147,10 @@ impl Shards {
             let thread = std::thread::Builder::new().name(format!("shard-{index}"));
             threads.push(thread.spawn(move || run_shard(Shard::new(parts)))?);
         }
-        tokio::spawn(load_rooms(loads, surroundings.store.clone(), self.bus.clone()));
+        tokio::spawn(load_rooms(loads, Arc::clone(&surroundings.admission), self.bus.clone()));
         let acceptor = Acceptor {
             door: Door {
-                store: surroundings.store,
-                token_keys: surroundings.token_keys,
+                admission: surroundings.admission,
                 tls: settings.tls,
                 trusted_proxies: settings.trusted_proxies,
                 readiness: surroundings.readiness,
@@ -211,7 +216,8 @@ fn hub_settings(settings: &EdgeSettings, shard: ShardIndex) -> io::Result<Settin
 
 /// Reads rooms' settings again for home shards that have just begun to serve them: an update that was accepted
 /// between the handshake and then has reached nobody.
-async fn load_rooms(mut loads: mpsc::Receiver<RoomKey>, store: Store, bus: Bus) {
+async fn load_rooms(mut loads: mpsc::Receiver<RoomKey>, admission: Arc<SetOnce<Admission>>, bus: Bus) {
+    let store = &admission.wait().await.store;
     while let Some(room) = loads.recv().await {
         let home = bus.home(&room);
         let message = match store.get_room(&room.scope, room.id).await {
