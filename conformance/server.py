@@ -11,6 +11,7 @@ import os
 import queue
 import re
 import signal
+import socket
 import subprocess
 import threading
 import time
@@ -144,6 +145,15 @@ def address(url):
     """Host and port of a URL."""
     parts = urlsplit(url)
     return parts.hostname, parts.port
+
+
+def narrow_connection(where):
+    """A connection whose kernel takes little in advance: who sends much waits until the server has read it, and hears of
+    it when the server does not.
+    """
+    connection = socket.create_connection(where, timeout=10)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16 * 1024)
+    return connection
 
 
 def get(url, path, timeout=10):

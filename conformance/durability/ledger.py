@@ -20,7 +20,7 @@ class LedgerBroken(AssertionError):
 
 
 class Gone(Exception):
-    """The server went away before it answered."""
+    """The server went away before it answered, or said that it is about to."""
 
 
 class Line:
@@ -119,6 +119,8 @@ class Writer:
             self._delete(line)
 
     def _accepted(self, answer, status=200):
+        if answer.status == 503 and b"is stopping" in answer.body:
+            raise Gone
         if answer.status != status:
             raise AssertionError(f"writer {self.number}: {answer.status} {answer.body!r} for {self.pending}")
         self.pending = None

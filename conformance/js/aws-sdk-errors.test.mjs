@@ -1,7 +1,6 @@
 // What an application that uses the AWS SDK for JavaScript v3 catches: every reachable error as its typed exception.
 
 import assert from 'node:assert/strict';
-import { after } from 'node:test';
 
 import {
   ConflictException,
@@ -26,15 +25,12 @@ import {
   ValidationException,
 } from '@aws-sdk/client-ivschat';
 
-import { controlClient, createRoom, send } from './control.mjs';
+import { controlClient, createRoom, send, startStage } from './control.mjs';
 import { suite } from './results.mjs';
-import { ACCOUNT_ID, CREDENTIALS, REGION, startServer } from './server.mjs';
+import { ACCOUNT_ID, CREDENTIALS, REGION } from './server.mjs';
 
 const check = suite({ name: 'js-sdk', file: import.meta.url, client: '@aws-sdk/client-ivschat' });
-const server = await startServer();
-after(() => server.stop());
-const client = controlClient(server);
-after(() => client.destroy());
+const { server, client } = await startStage();
 
 const UNKNOWN_ID = 'AbCdEfGh1234';
 const UNKNOWN_ROOM = `arn:aws:ivschat:${REGION}:${ACCOUNT_ID}:room/${UNKNOWN_ID}`;

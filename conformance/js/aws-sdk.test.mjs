@@ -3,7 +3,6 @@
 // What the SDK hands to an application is compared key by key: times are Dates, what was not set is absent.
 
 import assert from 'node:assert/strict';
-import { after } from 'node:test';
 
 import {
   CreateChatTokenCommand,
@@ -26,15 +25,12 @@ import {
   paginateListRooms,
 } from '@aws-sdk/client-ivschat';
 
-import { EVERY_CAPABILITY, controlClient, createRoom, send } from './control.mjs';
+import { EVERY_CAPABILITY, createRoom, send, startStage } from './control.mjs';
 import { suite } from './results.mjs';
-import { ACCOUNT_ID, REGION, startServer } from './server.mjs';
+import { ACCOUNT_ID, REGION } from './server.mjs';
 
 const check = suite({ name: 'js-sdk', file: import.meta.url, client: '@aws-sdk/client-ivschat' });
-const server = await startServer();
-after(() => server.stop());
-const client = controlClient(server);
-after(() => client.destroy());
+const { client } = await startStage();
 
 const ID = /^[a-zA-Z0-9]{12}$/;
 const HANDLER_URI = `arn:aws:lambda:${REGION}:${ACCOUNT_ID}:function:review`;

@@ -8,18 +8,14 @@ import { after } from 'node:test';
 import { SendEventCommand } from '@aws-sdk/client-ivschat';
 import { chromium } from 'playwright-core';
 
-import { EVERY_CAPABILITY, controlClient, createRoom, createToken, send } from './control.mjs';
+import { EVERY_CAPABILITY, createRoom, createToken, send, startStage } from './control.mjs';
 import { startPageServer } from './page-server.mjs';
 import { startProxy } from './proxy.mjs';
 import { suite } from './results.mjs';
-import { startServer } from './server.mjs';
 import { eventually } from './waiting.mjs';
 
 const check = suite({ name: 'browser', file: import.meta.url, client: 'amazon-ivs-chat-messaging in Chromium' });
-const server = await startServer();
-after(() => server.stop());
-const client = controlClient(server);
-after(() => client.destroy());
+const { server, client } = await startStage();
 
 const browser = await chromium.launch({
   executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',

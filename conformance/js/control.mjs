@@ -1,14 +1,25 @@
 // The control plane as the AWS SDK for JavaScript sees it: clients, and the few calls that every suite needs.
 
+import { after } from 'node:test';
+
 import { CreateChatTokenCommand, CreateRoomCommand, IvschatClient } from '@aws-sdk/client-ivschat';
 
-import { CREDENTIALS, REGION } from './server.mjs';
+import { CREDENTIALS, REGION, startServer } from './server.mjs';
 
 export const EVERY_CAPABILITY = ['SEND_MESSAGE', 'DELETE_MESSAGE', 'DISCONNECT_USER'];
 
 /** An SDK client of `server`, with whatever the test wants otherwise. */
 export function controlClient(server, overrides = {}) {
   return new IvschatClient({ endpoint: server.api, region: REGION, credentials: CREDENTIALS, ...overrides });
+}
+
+/** What the tests of one file share: a server of their own and a client of it, which both end with the last test. */
+export async function startStage() {
+  const server = await startServer();
+  after(() => server.stop());
+  const client = controlClient(server);
+  after(() => client.destroy());
+  return { server, client };
 }
 
 /** The answer of an operation without the SDK's own `$metadata`. */

@@ -3,7 +3,7 @@
 // The rooms of the tests are independent of each other, so all tests run at the same time.
 
 import assert from 'node:assert/strict';
-import { after, describe } from 'node:test';
+import { describe } from 'node:test';
 
 import {
   DeleteMessageCommand,
@@ -14,17 +14,13 @@ import {
 } from '@aws-sdk/client-ivschat';
 import { DeleteMessageRequest, DisconnectUserRequest, SendMessageRequest } from 'amazon-ivs-chat-messaging';
 
-import { EVERY_CAPABILITY, controlClient, createRoom, send } from './control.mjs';
+import { EVERY_CAPABILITY, createRoom, send, startStage } from './control.mjs';
 import { joined } from './participant.mjs';
 import { suite } from './results.mjs';
-import { startServer } from './server.mjs';
 import { eventually } from './waiting.mjs';
 
 const check = suite({ name: 'js-messaging', file: import.meta.url, client: 'amazon-ivs-chat-messaging' });
-const server = await startServer();
-after(() => server.stop());
-const client = controlClient(server);
-after(() => client.destroy());
+const { server, client } = await startStage();
 
 const ID = /^[a-zA-Z0-9]{12}$/;
 const join = (room, userId, options = {}) => joined({ client, edge: server.edge, room, userId, ...options });

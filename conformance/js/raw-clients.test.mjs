@@ -4,20 +4,16 @@
 // in a request, pings, times, and what closes say. Rewritten from a description of their behaviour, in our own words.
 
 import assert from 'node:assert/strict';
-import { after, describe } from 'node:test';
+import { describe } from 'node:test';
 
 import { DisconnectUserCommand, SendEventCommand } from '@aws-sdk/client-ivschat';
 
-import { EVERY_CAPABILITY, controlClient, createRoom, createToken, send } from './control.mjs';
+import { EVERY_CAPABILITY, createRoom, createToken, send, startStage } from './control.mjs';
 import { openSocket, refusedHandshake } from './raw-socket.mjs';
 import { suite } from './results.mjs';
-import { startServer } from './server.mjs';
 
 const check = suite({ name: 'js-raw', file: import.meta.url, client: 'raw WebSocket' });
-const server = await startServer();
-after(() => server.stop());
-const client = controlClient(server);
-after(() => client.destroy());
+const { server, client } = await startStage();
 
 /** A session is at least a minute long. */
 const SESSION_END_MS_MAX = 75_000;

@@ -10,7 +10,7 @@ from urllib.parse import quote
 import pytest
 
 from edge import parse_head
-from server import ACCESS_KEY_ID, SECRET_ACCESS_KEY, get
+from server import ACCESS_KEY_ID, SECRET_ACCESS_KEY, get, narrow_connection
 from signing import presign, sign
 
 REQUEST_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\Z")
@@ -386,23 +386,80 @@ def test_an_oversized_chunked_body_is_a_413(http):
     assert (status, headers["x-amzn-errortype"]) == (413, "RequestEntityTooLargeException")
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        b"nonsense\r\n\r\n", b"GET\r\n\r\n", b"POST /ListRooms HTTP/9.9\r\n\r\n", b"POST /ListRooms HTTP/1.1\r\nNo colon\r\n\r\n",
-        b"POST /ListRooms HTTP/1.1\r\nHost: a\r\nContent-Length: x\r\n\r\n",
-        b"POST /ListRooms HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab", b"\x16\x03\x01\x02\x00\x01\x00",
-    ],
-)  # fmt: skip
-def test_what_is_no_http_is_a_4xx_or_a_closed_connection(http, chat, text):
+def answers_until_the_end(connection):
+    """All answers of a connection that the server ends, as (status, headers, body); a reset fails the test."""
+    received = b""
+    while piece := connection.recv(65536):
+        received += piece
+    answers = []
+    while received:
+        head, _, received = received.partition(b"\r\n\r\n")
+        status, headers = parse_head(head)
+        length = int(headers["content-length"])
+        answers.append((status, headers, received[:length]))
+        received = received[length:]
+    return answers
+
+
+def check_refusal(answer, status, error_type):
+    """A typed error that ends its connection."""
+    assert (answer[0], answer[1]["x-amzn-errortype"]) == (status, error_type), answer
+    assert answer[1]["connection"] == "close"
+    assert answer[1]["content-type"] == "application/json" and json.loads(answer[2])["message"]
+    assert REQUEST_ID.match(answer[1]["x-amzn-requestid"])
+    date = email.utils.parsedate_to_datetime(answer[1]["date"])
+    assert abs(datetime.now(timezone.utc) - date) < timedelta(seconds=10)
+
+
+NO_HTTP = [
+    b"nonsense\r\n\r\n", b"GET\r\n\r\n", b"POST /ListRooms HTTP/9.9\r\n\r\n", b"POST /ListRooms HTTP/1.1\r\nNo colon\r\n\r\n",
+    b"POST /ListRooms HTTP/1.1\r\nHost: a\r\nContent-Length: x\r\n\r\n",
+    b"POST /ListRooms HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
+    b"POST /ListRooms HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n\r\n",
+    b"POST /ListRooms HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nno length\r\n", b"\x16\x03\x01\x02\x00\x01\x00",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", NO_HTTP)
+def test_what_is_no_http_is_a_typed_400(http, chat, text):
     with socket.create_connection(http.address, timeout=10) as connection:
         connection.sendall(text)
-        connection.shutdown(socket.SHUT_WR)
-        answer = b""
-        while received := connection.recv(65536):
-            answer += received
-    assert not answer or 400 <= int(answer.split(b" ", 2)[1]) < 500
+        (answer,) = answers_until_the_end(connection)
+    check_refusal(answer, 400, "MalformedHttpRequestException")
     chat.list_rooms(maxResults=1)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"POST /ListRooms HTTP/1.1\r\nX-Padding: " + b"x" * 900_000 + b"\r\n\r\n",
+        b"POST /ListRooms HTTP/1.1\r\nX-Padding: " + b"x" * 40_000,
+        b"POST /ListRooms HTTP/1.1\r\n" + b"X-Line: x\r\n" * 101 + b"\r\n",
+        b"POST /" + b"x" * 66_000 + b" HTTP/1.1\r\n\r\n",
+    ],
+    ids=["900 KB", "without an end", "101 headers", "a long path"],
+)
+def test_a_head_without_measure_is_a_typed_431(http, head):
+    with narrow_connection(http.address) as connection:
+        connection.sendall(head)
+        (answer,) = answers_until_the_end(connection)
+    check_refusal(answer, 431, "RequestHeaderFieldsTooLargeException")
+
+
+def test_a_refusal_comes_behind_the_answers_before_it(http):
+    with Wire(http) as wire:
+        wire.socket.sendall(wire.request() + wire.request() + b"nonsense\r\n\r\n" + wire.request())
+        first, second, refusal = answers_until_the_end(wire.socket)
+    assert (first[0], second[0]) == (200, 200)
+    check_refusal(refusal, 400, "MalformedHttpRequestException")
+
+
+def test_a_refusal_reaches_a_client_that_is_still_sending(http):
+    head = b"POST /CreateRoom HTTP/1.1\r\nHost: a\r\nContent-Length: 100000000\r\n\r\n"
+    with narrow_connection(http.address) as connection:
+        connection.sendall(head + b"x" * 900_000)
+        (answer,) = answers_until_the_end(connection)
+    check_refusal(answer, 413, "RequestEntityTooLargeException")
 
 
 def test_a_client_that_hangs_up_in_the_middle_harms_nobody(http, chat):

@@ -2,16 +2,25 @@
 stop, and what a server costs that nobody uses.
 """
 
+import contextlib
+import json
+import os
 import re
 import signal
+import socket
 import stat
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import SimpleNamespace
+from urllib.parse import urlsplit
 
 import pytest
 
 import clients
-from edge import CLOSE, ChatSocket, Dropped
-from server import BINARY, Server, get
+from edge import CLOSE, ChatSocket, Dropped, handshake_bytes
+from server import BINARY, Server, address, get
+from signing import Requester, sign
 
 IDLE_MEMORY_KB_MAX = 25 * 1024
 
@@ -97,6 +106,158 @@ def test_a_stop_with_open_connections_ends_cleanly_and_brings_clients_back(fresh
     token = clients.ivschat(fresh_server).create_chat_token(roomIdentifier=room, userId="u")["token"]
     with ChatSocket(fresh_server.edge, token) as socket:
         socket.expect_silence_until(b"back again")
+
+
+def begin_request(server):
+    """A request that waits for the rest of its body: a connection on which it is under way, and that rest."""
+    body = b"{}"
+    headers = sign("POST", "/CreateRoom", urlsplit(server.api).netloc, body)
+    headers |= {"Content-Length": "2", "Expect": "100-continue"}
+    lines = ["POST /CreateRoom HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items()), "", ""]
+    connection = socket.create_connection(address(server.api), timeout=10)
+    connection.sendall("\r\n".join(lines).encode())
+    assert connection.recv(4096) == b"HTTP/1.1 100 Continue\r\n\r\n"
+    return connection, body
+
+
+def listening_ports(pid):
+    """The ports on which a process listens, in the order in which it opened them."""
+    listening = {}
+    for line in Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]:
+        _, local, _, state, *_, inode = line.split()[:10]
+        if state == "0A":
+            listening[inode] = int(local.rpartition(":")[2], 16)
+    ports = []
+    for descriptor in sorted(Path(f"/proc/{pid}/fd").iterdir(), key=lambda path: int(path.name)):
+        target = descriptor.readlink().name
+        if target.startswith("socket:[") and target[8:-1] in listening:
+            ports.append(listening[target[8:-1]])
+    return ports
+
+
+def test_all_ports_tell_that_the_server_starts_and_hold_what_comes_meanwhile(tmp_path):
+    server = Server(tmp_path / "data", with_root=False).start()
+    credentials = tmp_path / "data" / "root-credentials.json"
+    pair = credentials.read_text()
+    keys = json.loads(pair)
+
+    def client(api):
+        at = SimpleNamespace(api=api)
+        return clients.ivschat(at, access_key_id=keys["access_key_id"], secret=keys["secret_access_key"])
+
+    room = client(server.api).create_room()["arn"]
+    token = client(server.api).create_chat_token(roomIdentifier=room, userId="u")["token"]
+    server.stop()
+    # The start comes as far as its credentials, and waits for somebody to write them.
+    credentials.unlink()
+    os.mkfifo(credentials, 0o600)
+    with ThreadPoolExecutor(4) as threads:
+        restarted = threads.submit(server.restart)
+        with threads.submit(credentials.open, "w").result() as pipe:
+            api, edge, admin = (f"http://127.0.0.1:{port}" for port in listening_ports(server.process.pid))
+            for port in (api, edge, admin):
+                assert get(port, "/health/live")[::2] == (200, '{"status":"live"}')
+                assert get(port, "/health/ready")[::2] == (503, '{"status":"starting"}')
+            held = threads.submit(client(api).get_room, identifier=room)
+            joined = threads.submit(ChatSocket, edge, token)
+            assert not held.done() and not joined.done() and not restarted.done()
+            pipe.write(pair)
+        restarted.result()
+        assert held.result()["arn"] == room
+        joined.result().close()
+    assert {server.api, server.edge.replace("ws", "http"), server.admin} == {api, edge, admin}
+    assert get(server.admin, "/health/ready")[0] == 200
+    server.stop()
+
+
+def test_all_ports_tell_that_the_server_drains_and_let_nobody_in(fresh_server):
+    ports = [url.replace("ws://", "http://") for url in (fresh_server.api, fresh_server.edge, fresh_server.admin)]
+    chat = clients.ivschat(fresh_server)
+    room = chat.create_room()["arn"]
+    token = chat.create_chat_token(roomIdentifier=room, userId="u")["token"]
+    for port in ports:
+        assert get(port, "/health/ready")[0] == 200
+    # Taken in this order, so once the request is under way the server has both.
+    idle = socket.create_connection(address(fresh_server.api), timeout=10)
+    under_way, rest = begin_request(fresh_server)
+    with under_way, idle:
+        fresh_server.process.send_signal(signal.SIGTERM)
+        assert idle.recv(1) == b"", "the drain begins by closing what is idle"
+        for port in ports:
+            assert get(port, "/health/live")[::2] == (200, '{"status":"live"}')
+            assert get(port, "/health/ready")[::2] == (503, '{"status":"draining"}')
+        late = Requester(fresh_server).call("CreateRoom", {})
+        assert (late.status, late.error_type, late.headers["Connection"]) == (503, "ServiceUnavailable", "close")
+        handshake, _ = handshake_bytes("x", token)
+        with socket.create_connection(address(fresh_server.edge), timeout=10) as held:
+            held.sendall(handshake)
+            under_way.sendall(rest)
+            assert under_way.recv(65536).startswith(b"HTTP/1.1 200 OK\r\n"), "what was under way is answered"
+            assert fresh_server.process.wait(10) == 0
+            with contextlib.suppress(ConnectionResetError):
+                assert held.recv(4096) == b"", "a handshake is held, neither refused nor let in"
+    fresh_server.restart()
+    with ChatSocket(fresh_server.edge, token):
+        pass  # The token was not used up.
+
+
+def test_idle_connections_of_the_other_ports_do_not_keep_chat_out(tmp_path):
+    few = ["sh", "-c", 'ulimit -n 256; exec "$@"', "sh"]
+    server = Server(tmp_path / "data", wrapper=few).start()
+    chat = clients.ivschat(server)
+    room = chat.create_room()["arn"]
+    tokens = [chat.create_chat_token(roomIdentifier=room, userId=f"u{number}")["token"] for number in range(20)]
+    with contextlib.ExitStack() as opened:
+        for url in (server.api, server.admin):
+            for _ in range(200):
+                opened.enter_context(socket.create_connection(address(url), timeout=10))
+        for token in tokens:
+            opened.enter_context(ChatSocket(server.edge, token)).expect_silence_until(b"in")
+    # Whoever waited for a place gets it.
+    assert chat.list_rooms()["rooms"] and get(server.admin, "/health/ready")[0] == 200
+    server.stop()
+
+
+def start_and_fail(data_dir, wrapper=()):
+    """Starts a server that must not start; what it says."""
+    ports = [f"--{name}-addr=127.0.0.1:0" for name in ("api", "edge", "admin")]
+    command = [*wrapper, BINARY, "serve", "--data-dir", str(data_dir), *ports]
+    failed = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert failed.returncode == 1 and failed.stdout == "", failed
+    return failed.stderr
+
+
+def test_a_store_that_cannot_be_used_is_named_with_what_to_do(fresh_server):
+    fresh_server.stop()
+    file = fresh_server.data_dir / "grandstand.db"
+    whole = file.read_bytes()
+    file.write_bytes(b"\xff" * 4096 + whole[4096:])
+    said = start_and_fail(fresh_server.data_dir)
+    assert f"cannot use {file}: " in said and "move it away" in said, said
+    file.write_bytes(whole)
+    fresh_server.restart()
+
+
+def test_a_store_without_room_on_the_disk_is_named(tmp_path):
+    # No file may have a byte, and the signal that tells so is not heard.
+    full = ["sh", "-c", "trap '' XFSZ; ulimit -f 0; exec \"$@\"", "sh"]
+    said = start_and_fail(tmp_path / "data", full)
+    assert str(tmp_path / "data") in said and "File too large" in said, said
+    full = ["sh", "-c", "trap '' XFSZ; ulimit -f 8; exec \"$@\"", "sh"]
+    said = start_and_fail(tmp_path / "other", full)
+    assert f"cannot use {tmp_path / 'other' / 'grandstand.db'}: " in said and "disk" in said, said
+
+
+def test_what_lies_about_in_the_data_folder_stops_no_start(fresh_server):
+    fresh_server.stop()
+    redemptions = fresh_server.data_dir / "redemptions"
+    (redemptions / "600").mkdir()
+    (redemptions / "notes.txt").write_text("theirs")
+    fresh_server.restart()
+    warnings = [line for line in fresh_server.log_path.read_text().splitlines() if "WARN" in line]
+    for name in ("600", "notes.txt"):
+        assert any(str(redemptions / name) in line for line in warnings), warnings
+    assert (redemptions / "notes.txt").read_text() == "theirs" and (redemptions / "600").is_dir()
 
 
 def test_metrics_count_what_happens(fresh_server):

@@ -1,16 +1,17 @@
 """TLS on all three ports: boto3 over HTTPS, Python `websockets` over WSS, health over HTTPS, and bytes that are no TLS."""
 
+import http.client
 import json
 import socket
 import ssl
 import subprocess
 import urllib.request
 
-import boto3
 import pytest
 from websockets.sync.client import connect
 
-from server import ACCESS_KEY_ID, REGION, SECRET_ACCESS_KEY, Server, address
+import clients
+from server import Server, address
 
 DEADLINE_SECONDS = 10
 
@@ -41,14 +42,7 @@ def tls_server(certificate, tmp_path_factory):
 @pytest.fixture(scope="module")
 def tls_chat(tls_server, certificate):
     """A boto3 client that trusts the certificate."""
-    return boto3.client(
-        "ivschat",
-        endpoint_url=tls_server.api,
-        region_name=REGION,
-        aws_access_key_id=ACCESS_KEY_ID,
-        aws_secret_access_key=SECRET_ACCESS_KEY,
-        verify=str(certificate[0]),
-    )
+    return clients.ivschat(tls_server, certificate=str(certificate[0]))
 
 
 @pytest.fixture
@@ -98,6 +92,19 @@ def test_a_message_in_many_tls_records_is_one_message(tls_chat, join):
     with join(room, "alice") as alice:
         alice.send(iter(['{"Action":"SEND_MESSAGE",', '"Content":"in ', 'pieces"}']))
         assert receive(alice)["Content"] == "in pieces"
+
+
+def test_refusals_are_whole_over_tls(tls_server, certificate):
+    context = ssl.create_default_context(cafile=certificate[0])
+    padding = b"GET / HTTP/1.1\r\nHost: x\r\nX-Padding: " + b"x" * 100_000 + b"\r\n\r\n"
+    for url in (tls_server.api, tls_server.admin, tls_server.edge):
+        plain = socket.create_connection(address(url), DEADLINE_SECONDS)
+        with context.wrap_socket(plain, server_hostname="127.0.0.1") as wire:
+            wire.sendall(padding)
+            answer = http.client.HTTPResponse(wire)
+            answer.begin()
+            assert answer.status == 431 and answer.read(), url
+            assert url != tls_server.api or answer.headers["x-amzn-ErrorType"] == "RequestHeaderFieldsTooLargeException"
 
 
 def test_a_client_that_speaks_no_tls_is_dropped_and_others_are_served(tls_server, tls_chat):

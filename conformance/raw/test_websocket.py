@@ -2,12 +2,14 @@
 
 import json
 import re
+import socket
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from edge import BINARY, TEXT, ChatSocket, Refused
-from server import ID, NANOS_TIME
+from edge import BINARY, TEXT, ChatSocket, Refused, encode_frame, handshake_bytes
+from server import ID, NANOS_TIME, address, narrow_connection
 
 ALL = ["SEND_MESSAGE", "DELETE_MESSAGE", "DISCONNECT_USER"]
 
@@ -104,9 +106,69 @@ def test_what_is_no_websocket_handshake_is_refused_and_costs_no_token(server, ch
 
 
 def test_an_oversized_handshake_is_a_431(server):
-    with pytest.raises(Refused) as caught:
-        ChatSocket(server.edge, "A", extra=[("X-Padding", "x" * 17_000)])
-    assert caught.value.status == 431
+    assert refusal(server, "A", extra=[("X-Padding", "x" * 17_000)]) == 431
+
+
+@pytest.mark.parametrize(("length", "status"), [(0, 403), (900_000, 431)])
+def test_a_refusal_reaches_a_client_that_is_still_sending(server, length, status):
+    request, _ = handshake_bytes("x", "garbage", extra=[("X-Padding", "x" * length)])
+    with narrow_connection(address(server.edge)) as connection:
+        connection.sendall(request + b"x" * (900_000 - length))
+        answer = b""
+        while received := connection.recv(65536):
+            answer += received
+    assert answer.startswith(b"HTTP/1.1 %d " % status) and answer.count(b"\n") == answer.count(b"\r\n") + 1, answer
+
+
+BROKEN_HTTP = {
+    "no Host": (b"Host: x\r\n", b""),
+    "two Hosts": (b"Host: x\r\n", b"Host: x\r\nHost: y\r\n"),
+    "a bare line feed": (b"Host: x\r\n", b"Host: x\n"),
+    "a bare line feed in front": (b"GET /", b"\nGET /"),
+    "a bare line feed at the end": (b"\r\n\r\n", b"\r\n\n"),
+    "a length": (b"Host: x\r\n", b"Host: x\r\nContent-Length: 2\r\n"),
+    "a length that is none": (b"Host: x\r\n", b"Host: x\r\nContent-Length: +0\r\n"),
+    "chunks": (b"Host: x\r\n", b"Host: x\r\nTransfer-Encoding: chunked\r\n"),
+    "a folded header": (b"Host: x\r\n", b"Host: x\r\nX: a\r\n b\r\n"),
+    "HTTP/1.0": (b"HTTP/1.1", b"HTTP/1.0"),
+}
+
+
+def test_an_upgrade_that_breaks_http_is_a_400_and_costs_no_token(server, chat, room):
+    token = chat.create_chat_token(roomIdentifier=room["arn"], userId="u")["token"]
+    request, _ = handshake_bytes("x", token)
+    for name, (good, bad) in BROKEN_HTTP.items():
+        assert good in request
+        with socket.create_connection(address(server.edge), timeout=10) as connection:
+            connection.sendall(request.replace(good, bad, 1))
+            answer = b""
+            while received := connection.recv(65536):
+                answer += received
+        head, _, reason = answer.partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 400 "), (name, answer)
+        assert len(reason.splitlines()) == 1 and reason.strip(), (name, answer)
+    with ChatSocket(server.edge, token, extra=[("Content-Length", "0")]):
+        pass
+
+
+def test_who_has_a_connection_is_greeted_a_quarter_of_a_second_later(server, chat, room, join):
+    join(user="alice")
+    token = chat.create_chat_token(roomIdentifier=room["arn"], userId="alice")["token"]
+    began = time.monotonic()
+    with ChatSocket(server.edge, token):
+        assert time.monotonic() - began >= 0.25
+
+
+def test_joins_of_one_user_in_a_hot_loop_are_paced_and_none_is_refused(server, chat, room):
+    """Fifty may come at once, and ten each second after that: so sixty take a second at least."""
+    tokens = [chat.create_chat_token(roomIdentifier=room["arn"], userId="hasty")["token"] for _ in range(60)]
+    began = time.monotonic()
+    with ThreadPoolExecutor(len(tokens)) as threads:
+        sockets = list(threads.map(lambda token: ChatSocket(server.edge, token), tokens))
+    assert time.monotonic() - began >= 1
+    for socket in sockets:
+        assert socket.act(Action="FLY")["ErrorCode"] == 400, "it is a member like any other"
+        socket.close()
 
 
 # --- frames, byte for byte ---------------------------------------------------------------------------------------
@@ -188,6 +250,20 @@ def test_a_disconnect_user_event_byte_for_byte_then_close_1000_with_the_reason(j
         assert socket.receive_text() == text
     for victim in victims:
         assert victim.receive_close() == (1000, "Enough")
+
+
+@pytest.mark.covers("DISCONNECT_USER")
+def test_what_a_user_sent_behind_the_disconnection_is_not_published(join):
+    moderator, viewer, troll = join(), join(user="bob", capabilities=[]), join(user="troll")
+    actions = [{"Action": "DISCONNECT_USER", "UserId": "troll", "Reason": "Enough"}]
+    actions += [{"Action": "SEND_MESSAGE", "Content": "too late"}] * 3
+    troll.send_bytes(b"".join(encode_frame(TEXT, json.dumps(action)) for action in actions))
+    assert viewer.receive_json()["EventName"] == "aws:DISCONNECT_USER"
+    assert troll.receive_json()["EventName"] == "aws:DISCONNECT_USER"
+    assert troll.receive_close() == (1000, "Enough")
+    assert join(user="troll").act(Action="SEND_MESSAGE", Content="back")["Content"] == "back"
+    assert viewer.receive_json()["Content"] == "back"
+    assert moderator.receive_json()["EventName"] == "aws:DISCONNECT_USER"
 
 
 @pytest.mark.covers("DISCONNECT_USER")
@@ -282,11 +358,27 @@ def test_the_request_id_of_a_wrong_request_comes_back(join):
 @pytest.mark.covers("frame:ERROR")
 def test_fields_that_are_too_large_are_refused(join):
     sender = join()
-    exact = sender.act(Action="SEND_MESSAGE", Content="x", Attributes={"k": "v" * 1023}, RequestId="r" * 256)
-    assert (exact["Attributes"], exact["RequestId"]) == ({"k": "v" * 1023}, "r" * 256)
-    for oversized in ({"Attributes": {"k": "é" * 512}}, {"RequestId": "r" * 257}):
-        frame = sender.act(Action="SEND_MESSAGE", Content="x", **oversized)
-        assert (frame["Type"], frame["ErrorCode"]) == ("ERROR", 400)
+    exact = sender.act(Action="SEND_MESSAGE", Content="x", Attributes={"k": "v" * 1023})
+    assert exact["Attributes"] == {"k": "v" * 1023}
+    frame = sender.act(Action="SEND_MESSAGE", Content="x", Attributes={"k": "é" * 512})
+    assert (frame["Type"], frame["ErrorCode"]) == ("ERROR", 400)
+
+
+@pytest.mark.covers("frame:ERROR", "SEND_MESSAGE")
+def test_a_request_id_has_at_most_256_bytes(join):
+    sender = join()
+    longest = "é" * 128
+    assert sender.act(Action="SEND_MESSAGE", Content="x", RequestId=longest)["RequestId"] == longest
+    frame = sender.act(Action="SEND_MESSAGE", Content="x", RequestId=f"{longest}r")
+    assert (frame["Type"], frame["ErrorCode"], frame["RequestId"]) == ("ERROR", 400, f"{longest}r")
+
+
+@pytest.mark.covers("SEND_MESSAGE")
+@pytest.mark.parametrize("first, last", [("Content", "content"), ("content", "Content"), ("Content", "Content")])
+def test_of_a_member_given_twice_the_last_one_counts(join, first, last):
+    sender = join()
+    sender.send_frame(TEXT, '{"Action":"SEND_MESSAGE","%s":"first","%s":"last"}' % (first, last))
+    assert sender.receive_json()["Content"] == "last"
 
 
 @pytest.mark.covers("frame:ERROR")

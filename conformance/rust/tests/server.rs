@@ -64,7 +64,8 @@ impl Server {
     /// Stops the server with SIGTERM; says whether it ended with status 0 in time.
     pub async fn stop(mut self) -> bool {
         let process_id = self.child.id().expect("a running server").to_string();
-        let told = Command::new("kill").args(["-TERM", &process_id]).status().await.expect("kill runs");
+        // The shell's own `kill`: the program of this name is not on every machine.
+        let told = Command::new("sh").args(["-c", "kill -TERM \"$0\"", &process_id]).status().await.expect("sh runs");
         let ended = timeout(Duration::from_secs(STOP_SECONDS_MAX), self.child.wait()).await;
         told.success() && matches!(ended, Ok(Ok(status)) if status.success())
     }

@@ -18,6 +18,7 @@ use std::sync::Arc;
 use hub::audience::Member;
 use hub::log::RoomLog;
 use hub::message::{Join, Now, RoomKey, RoomSettings, Written};
+use hub::roll::Roll;
 use hub::session::{Grant, Session};
 use hub::{Hub, Settings};
 use protocol::arn::Scope;
@@ -220,13 +221,15 @@ fn member(index: usize) -> Member {
 }
 
 fn session() -> Session {
+    let scope = Arc::new(Scope { account_id: "123456789012".into(), region: "us-east-1".into() });
+    let mut roll = Roll::new([7; 32]);
+    let (entry, _) = roll.enter(roll.user(&RoomKey { scope, id: Id::from_random(1) }, "viewer-00000"));
     let grant = Grant {
-        user_id: "viewer-00000".into(),
         sender: "{}".into(),
         capabilities: Capabilities::default(),
         session_end: Timestamp::from_nanos(0),
     };
-    Session::new(0, grant, 0)
+    Session::new(0, entry, grant, 0)
 }
 
 /// Nanoseconds per visited member. Between two walks other memory is touched, as sockets and kernel do in life.
@@ -276,8 +279,9 @@ pub fn print_session_memory(room_members: u32) -> Result<(), Failure> {
         let room = RoomKey { scope: Arc::clone(&scope), id };
         let settings =
             RoomSettings { version: 1, message_length_max: 500, message_rate_max: 10, review_fallback: None };
-        hub.place(&room, settings);
-        hub.adopt(now, join(room, settings, index));
+        let join = join(room, settings, index);
+        let placement = hub.place(now, &join);
+        hub.adopt(now, join, placement);
         while hub.next_effect().is_some() {}
         hub.flush(u64::MAX / 2, &|| 1, &mut |_, bytes| Written::Bytes(bytes.len()));
     }

@@ -10,6 +10,9 @@ use crate::{Hub, slot};
 impl Hub {
     /// Appends a frame to its room's log and sees to it that a pass will take it to the members.
     pub(crate) fn deliver(&mut self, now: Now, delivery: &Delivery) {
+        if let Some(disconnect) = &delivery.disconnect {
+            self.note_kick(&delivery.room, disconnect);
+        }
         let Some(index) = self.audience_by_room.get(&delivery.room).copied() else { return };
         let audience = &mut self.audiences[index];
         audience.log.append(&delivery.frame);
@@ -19,7 +22,7 @@ impl Hub {
         let members = self.audiences[index].members.iter();
         let victims: Vec<u32> = members
             .map(|member| member.connection)
-            .filter(|connection| self.sessions[slot(*connection)].user_id == disconnect.user_id)
+            .filter(|connection| disconnect.ends(self.sessions[slot(*connection)].entry))
             .collect();
         for connection in victims {
             self.close(now, connection, disconnect.close_frame.clone());
@@ -47,12 +50,17 @@ impl Hub {
             return Some(0);
         }
         let pass_due = self.waiting.peek().map(|Reverse((due, _))| *due);
-        let held_until = self.held.front().map(|(until, _)| *until);
-        pass_due.into_iter().chain(held_until).min()
+        let held_until = self.held.peek().map(|Reverse((until, ..))| *until);
+        let paused_until = self.paused.front().map(|(until, _)| *until);
+        pass_due.into_iter().chain(held_until).chain(paused_until).min()
     }
 
-    /// Writes what is due: first to single connections, then room by room, each for at most `quantum_nanos` in turn.
-    /// Returns after about one quantum per room that is due, so that the caller can look at its sockets in between.
+    /// Writes what is due: first to single connections, then room by room for about `quantum_nanos` in all, so that the
+    /// caller can look at its sockets in between. The next flush goes on where this one has stopped, so each room has its
+    /// turn.
+    ///
+    /// Single connections are all served, since a pass may not overtake what is to come before it (a greeting, an ERROR).
+    /// They are as many as the caller's last look at its sockets and messages gave rise to, or a sweep.
     ///
     /// `write` puts bytes into the socket of a connection; `clock` reads the monotonic nanoseconds.
     pub fn flush<W, C>(&mut self, quantum_nanos: u64, clock: &C, write: &mut W)
@@ -62,6 +70,7 @@ impl Hub {
     {
         let now_nanos = clock();
         self.let_go(now_nanos);
+        self.end_pauses(now_nanos);
         let mut failed = Vec::new();
         let mut lagging = Vec::new();
         let mut offer =
@@ -69,6 +78,8 @@ impl Hub {
         for connection in std::mem::take(&mut self.urgent) {
             self.flush_connection(connection, &mut offer);
         }
+        let deadline_nanos = clock() + quantum_nanos;
+        offer.deadline_nanos = deadline_nanos;
         while let Some(Reverse((due, index))) = self.waiting.peek().copied()
             && due <= now_nanos
         {
@@ -76,10 +87,17 @@ impl Hub {
             self.ready.push_back(index);
         }
         for _ in 0..self.ready.len() {
-            offer.deadline_nanos = clock() + quantum_nanos;
             self.run_ready(&mut offer);
+            if clock() >= deadline_nanos {
+                break;
+            }
         }
-        self.drop_unfit(&failed, &lagging);
+        for connection in failed {
+            self.remove(connection);
+        }
+        for connection in lagging {
+            self.fall_behind(now_nanos, connection);
+        }
     }
 
     fn run_ready<W, C>(&mut self, offer: &mut Offer<'_, W, C>)
@@ -112,6 +130,10 @@ impl Hub {
         C: Fn() -> u64,
     {
         let Some(session) = self.sessions.get_mut(slot(connection)) else { return };
+        if session.held {
+            // What was to be written was for an earlier connection with this index.
+            return;
+        }
         match session.seat {
             Some(Seat { audience, member }) => {
                 let audience = &mut self.audiences[audience];
@@ -150,12 +172,10 @@ impl Hub {
         }
     }
 
-    fn drop_unfit(&mut self, failed: &[u32], lagging: &[u32]) {
-        for connection in failed {
-            self.remove(*connection);
-        }
-        for connection in lagging {
-            self.drop_slow(*connection);
+    /// A member is further behind than it may be: it is dropped, unless its greeting is still held.
+    pub(crate) fn fall_behind(&mut self, now_nanos: u64, connection: u32) {
+        if !self.greet(now_nanos, connection) {
+            self.drop_slow(connection);
         }
     }
 

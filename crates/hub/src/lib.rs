@@ -17,6 +17,8 @@
 //! - All members of a room see its frames in one order, each at most once; exactly once while they stay connected and
 //!   within their lag limit.
 //! - Nothing is written to a session after its Close frame.
+//! - A kick ends exactly the connections that its room's home had placed before it, wherever they are by then: they are
+//!   closed, and nothing they asked for is published behind the kick ([`roll`]).
 //! - A connection that is slow or stuck costs others nothing: it is skipped, and dropped at its limit.
 //! - What is kept per connection and per room is bounded by the limits in [`protocol::limit::edge`].
 
@@ -25,15 +27,19 @@ pub mod frame;
 pub mod inbound;
 pub mod log;
 pub mod message;
+pub mod pace;
 pub mod random;
 pub mod rate;
+pub mod roll;
 pub mod room;
 pub mod session;
 
 mod deliver;
+mod hold;
+mod join;
+mod pause;
 mod publish;
 mod receive;
-mod renew;
 mod sweep;
 
 use std::cmp::Reverse;
@@ -49,12 +55,15 @@ use slab::Slab;
 use crate::audience::Audience;
 use crate::frame::{encode_close, encode_text};
 use crate::log::Position;
-use crate::message::{ConnectionId, Effect, Join, Message, Now, RoomKey, RoomSettings, ShardIndex, ShardSet};
+use crate::message::{ConnectionId, Effect, Message, Now, RoomKey, ShardIndex, ShardSet};
+use crate::pace::JoinPaces;
 use crate::random::Random;
+use crate::roll::Roll;
 use crate::room::Home;
-use crate::session::{Grant, Phase, Seat, Session};
+use crate::session::{Phase, Session};
 
 const SECOND_NANOS: u64 = 1_000_000_000;
+const MILLISECOND_NANOS: u64 = 1_000_000;
 
 /// How a hub behaves; fixed for its life.
 #[derive(Clone, Debug)]
@@ -88,6 +97,8 @@ pub struct Counters {
     pub slow_readers_dropped: u64,
     /// Connections dropped because nothing was heard of them.
     pub dead_peers_dropped: u64,
+    /// Times a connection was not read for a while because it had sent too many frames.
+    pub pauses: u64,
     /// Messages that took their room's fallback result because no handler reviewed them.
     pub review_fallbacks: u64,
 }
@@ -110,8 +121,16 @@ pub struct Hub {
     ready: VecDeque<usize>,
     /// Connections to be written to now, on their own.
     urgent: Vec<u32>,
-    /// Connections whose greeting is held, and until when. All are held equally long, so the first is due first.
-    held: VecDeque<(u64, ConnectionId)>,
+    /// Connections whose greeting is held: until when, index, generation.
+    held: BinaryHeap<Reverse<(u64, u32, u32)>>,
+    /// Who has connections to the rooms of `homes`.
+    roll: Roll,
+    /// How often users join those rooms.
+    join_paces: JoinPaces,
+    /// By home shard, the highest number of an entry that a kick which came by here may have ended.
+    kicked_up_to: Box<[u64]>,
+    /// Connections that are not read, and until when. All pauses are equally long, so the first is over first.
+    paused: VecDeque<(u64, ConnectionId)>,
     /// Shards whose inbox takes no more deliveries.
     pressed: ShardSet,
     effects: VecDeque<Effect>,
@@ -124,6 +143,9 @@ impl Hub {
     pub fn new(settings: Settings) -> Self {
         Self {
             random: Random::from_seed(settings.seed),
+            roll: Roll::new(settings.seed),
+            join_paces: JoinPaces::default(),
+            kicked_up_to: vec![0; usize::from(settings.shards)].into(),
             settings,
             homes: HashMap::default(),
             audiences: Slab::new(),
@@ -133,67 +155,12 @@ impl Hub {
             waiting: BinaryHeap::new(),
             ready: VecDeque::new(),
             urgent: Vec::new(),
-            held: VecDeque::new(),
+            held: BinaryHeap::new(),
+            paused: VecDeque::new(),
             pressed: ShardSet::default(),
             effects: VecDeque::new(),
             counters: Counters::default(),
         }
-    }
-
-    /// On the home shard of the room: chooses the shard that is to [`Hub::adopt`] the connection, and counts it there.
-    /// From now on that shard gets the room's frames.
-    pub fn place(&mut self, room: &RoomKey, settings: RoomSettings) -> ShardIndex {
-        let shards = self.settings.shards;
-        let effects = &mut self.effects;
-        let home = self.homes.entry(room.clone()).or_insert_with(|| {
-            effects.push_back(Effect::LoadRoom(room.clone()));
-            Home::new(settings, shards)
-        });
-        home.place(self.settings.shard)
-    }
-
-    /// On the home shard, right after [`Hub::place`]: the shard that was chosen takes nobody just now, so the connection
-    /// is counted here instead, and is to be adopted here.
-    pub fn place_at_home(&mut self, room: &RoomKey, instead_of: ShardIndex) {
-        if let Some(home) = self.homes.get_mut(room) {
-            home.leave(instead_of);
-            home.enter(self.settings.shard);
-        }
-    }
-
-    /// On the shard that was chosen: makes the connection a member of its room. Its index is the one by which sockets
-    /// and effects name it; since an index is used again, all effects must have been carried out before. The greeting
-    /// goes out with the next [`Hub::flush`].
-    pub fn adopt(&mut self, now: Now, join: Join) -> u32 {
-        self.generation = self.generation.wrapping_add(1);
-        let grant = Grant {
-            user_id: join.user_id,
-            sender: join.sender,
-            capabilities: join.capabilities,
-            session_end: join.session_end,
-        };
-        let slot = self.sessions.insert(Session::new(self.generation, grant, now.nanos / SECOND_NANOS));
-        let connection = u32::try_from(slot).unwrap_or(u32::MAX);
-        let audience = match self.audience_by_room.get(&join.room) {
-            Some(audience) => *audience,
-            None => {
-                let audience = self.audiences.insert(Audience::new(join.room.clone()));
-                self.audience_by_room.insert(join.room, audience);
-                audience
-            }
-        };
-        let held = self.is_renewal(audience, &self.sessions[slot].user_id);
-        let member = self.audiences[audience].add(connection);
-        let start = self.audiences[audience].members[member].cursor;
-        let session = &mut self.sessions[slot];
-        session.seat = Some(Seat { audience, member });
-        session.push_private(start, join.greeting);
-        if held {
-            self.hold(now, connection);
-        } else {
-            self.urgent.push(connection);
-        }
-        connection
     }
 
     /// Takes a message from another shard or from the control plane.
@@ -211,9 +178,15 @@ impl Hub {
                     home.delete();
                 }
             }
-            Message::Left { room, shard } => self.left(&room, shard),
+            Message::Left { room, shard, entry } => self.left(&room, shard, entry),
+            Message::Adopted { connection, entry } => self.adopted(connection, entry),
             Message::Deliver(delivery) => self.deliver(now, &delivery),
             Message::Refuse { connection, frame } => self.refuse_with(connection, frame),
+            Message::Close { connection, frame } => {
+                if self.is_open(connection) {
+                    self.close(now, connection.index, frame);
+                }
+            }
         }
     }
 
@@ -263,10 +236,15 @@ impl Hub {
     }
 
     fn refuse_with(&mut self, connection: ConnectionId, frame: Vec<u8>) {
-        let session = self.sessions.get(slot(connection.index));
-        if session.is_some_and(|session| session.generation == connection.generation) {
+        if self.is_open(connection) {
             self.send_private(connection.index, frame);
         }
+    }
+
+    /// Whether it is still the same connection.
+    fn is_open(&self, connection: ConnectionId) -> bool {
+        let session = self.sessions.get(slot(connection.index));
+        session.is_some_and(|session| session.generation == connection.generation)
     }
 
     fn error_frame(&mut self, request_id: &str, refusal: &Refusal) -> Vec<u8> {
@@ -325,35 +303,13 @@ impl Hub {
         let drop_at = now.nanos / SECOND_NANOS + SESSION_END_GRACE_SECONDS;
         session.phase = Phase::Closing { drop_at, shut_down: false };
         session.inbound = None;
+        session.held = false;
         self.urgent.push(connection);
         self.leave(connection);
     }
 
     fn close_with(&mut self, now: Now, connection: u32, code: CloseCode) {
         self.close(now, connection, encode_close(code.as_u16(), ""));
-    }
-
-    /// Takes a session out of its room.
-    fn leave(&mut self, connection: u32) {
-        let Some(seat) = self.sessions.get_mut(slot(connection)).and_then(|session| session.seat.take())
-        else {
-            return;
-        };
-        let audience = &mut self.audiences[seat.audience];
-        for (moved, member) in audience.remove(seat.member).into_iter().flatten() {
-            if let Some(session) = self.sessions.get_mut(slot(moved)) {
-                session.seat = Some(Seat { audience: seat.audience, member });
-            }
-        }
-        let room = audience.key.clone();
-        self.forget_if_empty(seat.audience);
-        let home = room.home(self.settings.shards);
-        if home == self.settings.shard {
-            self.left(&room, home);
-        } else {
-            let shard = self.settings.shard;
-            self.effects.push_back(Effect::Send(home, Message::Left { room, shard }));
-        }
     }
 
     /// Forgets the audience of a room that everybody has left. While a pass is due it stays: the pass is noted by its
@@ -363,12 +319,6 @@ impl Hub {
         if audience.members.is_empty() && !audience.scheduled {
             self.audience_by_room.remove(&audience.key);
             self.audiences.remove(index);
-        }
-    }
-
-    fn left(&mut self, room: &RoomKey, shard: ShardIndex) {
-        if let Some(home) = self.homes.get_mut(room) {
-            home.leave(shard);
         }
     }
 
@@ -390,6 +340,12 @@ impl Hub {
     /// How much memory the log of each room holds here, in bytes, in no order.
     pub fn room_log_bytes(&self) -> impl Iterator<Item = (&RoomKey, usize)> {
         self.audiences.iter().map(|(_, audience)| (&audience.key, audience.log.capacity_bytes()))
+    }
+
+    /// Who has connections to the rooms whose home is here.
+    #[must_use]
+    pub fn roll(&self) -> &Roll {
+        &self.roll
     }
 
     /// How many bytes wait to be written to a connection; `None` when there is no such connection.

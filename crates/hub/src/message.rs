@@ -10,6 +10,8 @@ use protocol::id::Id;
 use protocol::messaging::{Attributes, Request};
 use protocol::time::{Timestamp, UnixMicros};
 
+use crate::roll::{Entry, UserKey};
+
 /// The time as a shard read it once for what it is about to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Now {
@@ -118,6 +120,20 @@ pub struct Join {
     pub greeting: Vec<u8>,
 }
 
+/// What the home of a room decides about a connection. Each ends in one [`Message::Left`]: the hub that adopts the
+/// connection sends it; whoever gives the connection up instead must.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub struct Placement {
+    /// The shard that is to adopt the connection.
+    pub shard: ShardIndex,
+    /// Its entry in the home's roll.
+    pub entry: Entry,
+    /// How long its greeting is to be held, in milliseconds: see [`protocol::limit::edge::RENEWAL_HOLD_MS`] and
+    /// [`protocol::limit::edge::JOIN_HOLD_MS_MAX`].
+    pub hold_ms: u64,
+}
+
 /// What a connection asks its room to do.
 #[derive(Clone, Debug)]
 pub struct Act {
@@ -125,6 +141,8 @@ pub struct Act {
     pub room: RoomKey,
     /// Who gets the ERROR, if any.
     pub connection: ConnectionId,
+    /// The connection's: whether a kick has ended it is decided where the room's order is.
+    pub entry: Entry,
     /// The `Sender` of a MESSAGE frame.
     pub sender: Arc<str>,
     /// Parsed, and allowed by the connection's capabilities and rate.
@@ -191,7 +209,7 @@ pub struct Delivery {
     pub room: RoomKey,
     /// A whole WebSocket frame, encoded once for all receivers.
     pub frame: Vec<u8>,
-    /// After this frame, all connections of this user are closed.
+    /// After this frame, these connections are closed.
     pub disconnect: Option<Disconnect>,
 }
 
@@ -199,9 +217,19 @@ pub struct Delivery {
 #[derive(Debug)]
 pub struct Disconnect {
     /// The user.
-    pub user_id: Box<str>,
+    pub user: UserKey,
+    /// Connections with entries up to this number; later ones came after the kick, and stay.
+    pub number_max: u64,
     /// The Close frame with the moderator's reason.
     pub close_frame: Vec<u8>,
+}
+
+impl Disconnect {
+    /// Whether it ends the connection with this entry.
+    #[must_use]
+    pub fn ends(&self, entry: Entry) -> bool {
+        entry.user == self.user && entry.number <= self.number_max
+    }
 }
 
 /// What shards, and the control plane, send to a shard.
@@ -230,12 +258,22 @@ pub enum Message {
         /// The room.
         room: RoomKey,
     },
-    /// To the home shard: a member of `shard` has left.
+    /// To the home shard: a connection is not, or will never be, a member of its room any more.
     Left {
         /// The room.
         room: RoomKey,
         /// The shard with one member less.
         shard: ShardIndex,
+        /// The connection's.
+        entry: Entry,
+    },
+    /// To the home shard: a connection was adopted after a kick had come by that might have been for it. If one was,
+    /// [`Message::Close`] is the answer.
+    Adopted {
+        /// The connection.
+        connection: ConnectionId,
+        /// The connection's.
+        entry: Entry,
     },
     /// To shards with members: a frame.
     Deliver(Arc<Delivery>),
@@ -246,17 +284,26 @@ pub enum Message {
         /// A whole WebSocket frame.
         frame: Vec<u8>,
     },
+    /// To the shard of a connection: the last frame for it.
+    Close {
+        /// The connection, if it is still there.
+        connection: ConnectionId,
+        /// The Close frame.
+        frame: Vec<u8>,
+    },
 }
 
 /// What a hub wants done by the shard that drives it.
 #[derive(Debug)]
 pub enum Effect {
-    /// Put a message into another shard's inbox.
+    /// Put a message into a shard's inbox; now and then that is this one.
     Send(ShardIndex, Message),
     /// Hand a frame to the bus, for the shards that have members of its room (maybe this one too).
     Publish(ShardSet, Arc<Delivery>),
     /// Read the room's settings, and send [`Message::RoomChanged`] or [`Message::RoomDeleted`] to its home shard.
     LoadRoom(RoomKey),
+    /// The connection may be read again after a pause: first what of it was not taken, then its socket.
+    Resume(u32),
     /// All that was to be written has been: close the writing side and wait for the peer to do the same.
     ShutDown(u32),
     /// The connection is no more: close its socket.

@@ -19,8 +19,12 @@ use crate::message::{
 const DISCONNECTED: &str = "Disconnected by a moderator";
 
 impl Hub {
-    /// Carries out what a member asked for, or tells it why not.
+    /// Carries out what a member asked for, or tells it why not. What a connection asked for that a kick has ended comes
+    /// to nothing without a word: the Close frame on its way to it is the answer.
     pub(crate) fn act(&mut self, now: Now, act: &Act) {
+        if self.roll.close_frame(act.entry).is_some() {
+            return;
+        }
         if let Err(refusal) = self.try_act(now, act) {
             self.refuse_at(act.connection, &act.request.request_id, &refusal);
         }
@@ -110,7 +114,9 @@ impl Hub {
     ) -> Id {
         let id = self.next_id();
         let close_frame = encode_close(CloseCode::Normal.as_u16(), reason.unwrap_or(DISCONNECTED));
-        let disconnect = Disconnect { user_id: user_id.into(), close_frame };
+        let user = self.roll.user(room, user_id);
+        let number_max = self.roll.kick(user, &close_frame);
+        let disconnect = Disconnect { user, number_max, close_frame };
         let json = encode_disconnect_event(id, request_id, user_id, reason, now.wall);
         self.send_out(room, &json, Some(disconnect));
         id

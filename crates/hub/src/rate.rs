@@ -23,6 +23,17 @@ impl Rate {
         true
     }
 
+    /// Counts something that cannot be refused, and answers how many nanoseconds it should wait: not at all as long as
+    /// no more than `burst` come at once, then longer and longer, so that `per_second` pass, but at most `wait_nanos_max`.
+    pub fn delay(&mut self, now_nanos: u64, per_second: u32, burst: u32, wait_nanos_max: u64) -> u64 {
+        let interval = SECOND_NANOS / u64::from(per_second.max(1));
+        let tolerance = interval * u64::from(burst.saturating_sub(1));
+        let arrival = self.0.max(now_nanos);
+        let wait = (arrival - now_nanos).saturating_sub(tolerance).min(wait_nanos_max);
+        self.0 = (arrival + interval).min(now_nanos + tolerance + wait_nanos_max);
+        wait
+    }
+
     /// Whether nothing is remembered any more at `now`.
     #[must_use]
     pub fn is_idle(&self, now_nanos: u64) -> bool {
@@ -48,5 +59,17 @@ mod tests {
             assert!(!rate.admit(now, per_second));
             assert!(rate.is_idle(now + 2 * SECOND_NANOS));
         }
+    }
+
+    #[test]
+    fn who_comes_too_often_waits_longer_and_longer_up_to_a_limit() {
+        let mut rate = Rate::default();
+        let mut waits = |now_nanos: u64, times: usize| -> Vec<u64> {
+            (0..times).map(|_| rate.delay(now_nanos, 10, 3, SECOND_NANOS / 2) * 10 / SECOND_NANOS).collect()
+        };
+        let now = 5 * SECOND_NANOS;
+        assert_eq!(waits(now, 11), [0, 0, 0, 1, 2, 3, 4, 5, 5, 5, 5], "in tenths of a second");
+        assert_eq!(waits(now + SECOND_NANOS / 5, 3), [3, 4, 5], "two have passed meanwhile");
+        assert_eq!(waits(now + SECOND_NANOS, 4), [0, 0, 0, 1], "nothing is remembered");
     }
 }

@@ -12,7 +12,8 @@ use crate::{Hub, SECOND_NANOS, slot};
 
 impl Hub {
     /// Takes what a client has sent, as far as it makes whole frames, and answers how many bytes that was. The caller
-    /// keeps the rest and gives it again, in front of what comes next. Bytes are unmasked in place.
+    /// keeps the rest and gives it again, in front of what comes next; if the connection [`Hub::is_paused`] now, not
+    /// before [`Effect::Resume`]. Bytes are unmasked in place.
     pub fn received(&mut self, now: Now, connection: u32, buffer: &mut [u8]) -> usize {
         let Some(session) = self.sessions.get_mut(slot(connection)) else { return buffer.len() };
         session.heard_at = now.nanos / SECOND_NANOS;
@@ -22,6 +23,9 @@ impl Hub {
         while taken < buffer.len() {
             if !self.listens_to(connection) {
                 return buffer.len();
+            }
+            if !self.admit_frame(now, connection) {
+                break;
             }
             match inbound.read_frame(&mut buffer[taken..], |incoming| self.take(now, connection, &incoming)) {
                 Ok(0) => break,
@@ -76,7 +80,11 @@ impl Hub {
                     let sender = Arc::clone(&session.sender);
                     let Some(seat) = session.seat else { return };
                     let room = self.audiences[seat.audience].key.clone();
-                    self.send_home(now, Act { room, connection: id, sender, request, received: now.wall });
+                    let entry = session.entry;
+                    self.send_home(
+                        now,
+                        Act { room, connection: id, entry, sender, request, received: now.wall },
+                    );
                     return;
                 }
                 (forbidden(capability), request.request_id)

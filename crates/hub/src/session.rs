@@ -4,12 +4,13 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use protocol::capability::Capabilities;
-use protocol::limit::edge::REQUESTS_PER_SECOND;
+use protocol::limit::edge::{FRAMES_PER_SECOND, REQUESTS_PER_SECOND};
 use protocol::time::Timestamp;
 
 use crate::inbound::Inbound;
 use crate::log::Position;
 use crate::rate::Rate;
+use crate::roll::Entry;
 
 /// Where a session stands in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,8 +47,8 @@ pub struct Session {
     pub generation: u32,
     /// `None` once the session has left its room and only its last bytes are to be written.
     pub seat: Option<Seat>,
-    /// From the chat token.
-    pub user_id: Box<str>,
+    /// In the roll of the room's home.
+    pub entry: Entry,
     /// The `Sender` of its messages, as JSON.
     pub sender: Arc<str>,
     /// From the chat token.
@@ -58,21 +59,22 @@ pub struct Session {
     pub phase: Phase,
     /// When the peer was last heard of, in seconds of the monotonic clock.
     pub heard_at: u64,
-    /// The answer to the handshake is held back; see [`protocol::limit::edge::RENEWAL_HOLD_MS`].
+    /// The answer to the handshake is held back; see `hold.rs`.
     pub held: bool,
     /// A ping was sent since the peer was last heard of.
     pub pinged: bool,
+    /// It has sent too many frames and is not read for a while.
+    pub paused: bool,
     /// An unfinished message of the peer.
     pub inbound: Option<Box<Inbound>>,
     /// Frames for this connection alone that have not been written yet.
     pub private: Option<Box<Private>>,
     rate: Rate,
+    frame_rate: Rate,
 }
 
 /// What a chat token says of a session.
 pub struct Grant {
-    /// See [`Session`].
-    pub user_id: Box<str>,
     /// See [`Session`].
     pub sender: Arc<str>,
     /// See [`Session`].
@@ -84,11 +86,11 @@ pub struct Grant {
 impl Session {
     /// A fresh session, heard of at `now_seconds`.
     #[must_use]
-    pub fn new(generation: u32, grant: Grant, now_seconds: u64) -> Self {
+    pub fn new(generation: u32, entry: Entry, grant: Grant, now_seconds: u64) -> Self {
         Self {
             generation,
             seat: None,
-            user_id: grant.user_id,
+            entry,
             sender: grant.sender,
             capabilities: grant.capabilities,
             session_end: grant.session_end,
@@ -96,15 +98,22 @@ impl Session {
             heard_at: now_seconds,
             held: false,
             pinged: false,
+            paused: false,
             inbound: None,
             private: None,
             rate: Rate::default(),
+            frame_rate: Rate::default(),
         }
     }
 
     /// Admits a request of any kind under the connection's own rate, or not.
     pub fn admit(&mut self, now_nanos: u64) -> bool {
         self.rate.admit(now_nanos, REQUESTS_PER_SECOND)
+    }
+
+    /// Admits one more frame of any kind, or not yet.
+    pub fn admit_frame(&mut self, now_nanos: u64) -> bool {
+        self.frame_rate.admit(now_nanos, FRAMES_PER_SECOND)
     }
 
     /// Queues bytes for this connection alone, to be written once its cursor has reached `at`.

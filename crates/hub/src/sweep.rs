@@ -42,8 +42,9 @@ impl Hub {
         let audiences = self.audiences.iter().filter(|(_, audience)| audience.blocked > 0);
         let slow: Vec<u32> = audiences.flat_map(|(_, audience)| slow_members(audience, now_ms)).collect();
         for connection in slow {
-            self.drop_slow(connection);
+            self.fall_behind(now.nanos, connection);
         }
+        self.join_paces.forget_idle(now.nanos);
         let effects = &mut self.effects;
         self.homes.retain(|room, home| {
             if home.is_unconfirmed() {

@@ -10,7 +10,7 @@ use std::sync::Arc as Shared;
 use serde::Serialize;
 
 use crate::arn::Arn;
-use crate::limit;
+use crate::limit::control::{BODY_BYTES_MAX, FAILURES_IN_MESSAGE_MAX, HEAD_BYTES_MAX, HEADERS_MAX};
 use crate::sigv4::SignatureError;
 
 /// Which error it is, as AWS names it. "Common" are the errors that the API reference lists for all operations.
@@ -153,11 +153,11 @@ impl ApiError {
                 format!("Request member: {} failed to satisfy the constraints: {}", only.name, only.message)
             }
             several => {
-                let names: Vec<&str> = several.iter().map(|failure| failure.name.as_str()).collect();
-                format!(
-                    "Request members: {} failed to satisfy the constraints, see fieldList",
-                    names.join(", ")
-                )
+                let names = several.iter().map(|failure| failure.name.as_str()).take(FAILURES_IN_MESSAGE_MAX);
+                let names = names.collect::<Vec<&str>>().join(", ");
+                let more = several.len().saturating_sub(FAILURES_IN_MESSAGE_MAX);
+                let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+                format!("Request members: {names}{more} failed to satisfy the constraints, see fieldList")
             }
         };
         let members = Members {
@@ -214,18 +214,17 @@ impl ApiError {
     /// RequestEntityTooLargeException.
     #[must_use]
     pub fn body_too_large() -> Self {
-        let bytes = limit::control::BODY_BYTES_MAX;
-        Self::plain(
-            Code::RequestEntityTooLarge,
-            format!("The request body must not be longer than {bytes} bytes"),
-        )
+        let message = format!("The request body must not be longer than {BODY_BYTES_MAX} bytes");
+        Self::plain(Code::RequestEntityTooLarge, message)
     }
 
     /// RequestHeaderFieldsTooLargeException.
     #[must_use]
     pub fn head_too_large() -> Self {
-        let bytes = limit::control::HEAD_BYTES_MAX;
-        let message = format!("The request line and headers must not be longer than {bytes} bytes");
+        let message = format!(
+            "The request line and headers must not be longer than {HEAD_BYTES_MAX} bytes, and there must not be \
+             more than {HEADERS_MAX} headers"
+        );
         Self::plain(Code::RequestHeaderFieldsTooLarge, message)
     }
 

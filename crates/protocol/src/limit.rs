@@ -60,6 +60,13 @@ pub mod member {
 pub mod edge {
     /// Requests per second of one connection, whatever their action; beyond it ERROR 429. Guide.
     pub const REQUESTS_PER_SECOND: u32 = 10;
+    /// Frames per second of one connection, of any kind, after a second's worth at once; an attempt to read one that is
+    /// not whole yet counts as well. Beyond it the connection is read more slowly, and nothing is refused: a message in
+    /// more fragments than that is legal, and takes its time. Clients send a few requests a second, and a ping or pong
+    /// in half a minute. Ours.
+    pub const FRAMES_PER_SECOND: u32 = 1_000;
+    /// How long a connection is not read once it has sent more frames than that, in milliseconds.
+    pub const FRAME_PAUSE_MS: u64 = 100;
     /// Longest client frame or message, in bytes; beyond it Close 1009.
     pub const MESSAGE_BYTES_MAX: usize = 16 * 1_024;
     /// Longest head of a handshake, in bytes; beyond it 431.
@@ -88,12 +95,23 @@ pub mod edge {
     pub const DEAD_AFTER_SECONDS: u64 = 75;
     /// Seconds between ERROR 401 and Close at the end of a session.
     pub const SESSION_END_GRACE_SECONDS: u64 = 5;
-    /// How long the answer to a handshake (101) is held while the user has another connection to the room (in rooms
-    /// of at most [`HOME_SHARD_MEMBERS_MAX`] members), in
+    /// How long the answer to a handshake (101) is held while the user has another connection to the room, in
     /// milliseconds. Official SDKs renew a token by opening a new connection, and stop listening to the old one as soon
     /// as the new one is open: frames that were still on their way to the old one would be lost. Nobody waits for a
     /// renewal, so this can be longer than frames usually take. Ours.
     pub const RENEWAL_HOLD_MS: u64 = 250;
+    /// Joins of one user to one room that may come at once; beyond it the answers to further ones are held. A user with
+    /// twenty tabs, or whose network comes and goes, never gets there. Ours.
+    pub const JOIN_BURST: u32 = 50;
+    /// Joins per second of one user to one room that are answered once the burst is used up: each further one is held
+    /// a tenth of a second longer than the one before, up to [`JOIN_HOLD_MS_MAX`]. None is refused. Ours.
+    pub const JOINS_PER_SECOND: u32 = 10;
+    /// Longest hold of a join that comes in a hot loop, in milliseconds: shorter than [`LAG_MS_MAX`], since what the
+    /// room sends meanwhile waits as for a slow reader. Ours.
+    pub const JOIN_HOLD_MS_MAX: u64 = 4_000;
+    /// Users whose latest joins a shard remembers; it forgets each within ten seconds. Joins of others beyond it are
+    /// not held. Ours.
+    pub const JOIN_PACES_MAX: usize = 65_536;
     /// The coalescing window, in milliseconds: after a frame has left at once, a room's frames gather this long.
     pub const COALESCING_WINDOW_MS: u64 = 40;
     /// A pass over a big room yields to the shard's other work after about this many microseconds.
@@ -120,20 +138,22 @@ pub mod control {
     pub const BODY_BYTES_MAX: usize = 64 * 1_024;
     /// Request line and headers together, in bytes; beyond it a typed 431.
     pub const HEAD_BYTES_MAX: usize = 32 * 1_024;
-    /// What is read of a head in order to answer it with that typed 431, in bytes; beyond it the HTTP library answers
-    /// a bare 431.
-    pub const HEAD_BUFFER_BYTES: usize = 128 * 1_024;
-    /// Headers of one request that are read for the same end; beyond it the HTTP library answers a bare 431.
-    pub const HEADERS_MAX: usize = 1_024;
+    /// What is read of a head that goes on and on before it is a typed 431 too, in bytes.
+    pub const HEAD_BUFFER_BYTES: usize = 2 * HEAD_BYTES_MAX;
+    /// Headers of one request; beyond it a typed 431. SDKs send about a dozen.
+    pub const HEADERS_MAX: usize = 100;
     /// What is read and thrown away of an over-large body, in bytes, so that the client gets to see the typed 413
     /// instead of a broken connection; beyond it the connection is closed with the answer.
     pub const BODY_DISCARD_BYTES_MAX: u64 = 16 * 1_024 * 1_024;
     /// Open connections; beyond it new ones wait in the kernel's queue until another one ends.
     pub const CONNECTIONS_MAX: usize = 1_024;
+    /// The same as a share of the process's file descriptors, in percent; the lesser of both counts. What is left
+    /// over is for chat: idle connections of the control plane must not keep it out.
+    pub const CONNECTIONS_PERCENT_OF_DESCRIPTORS: u64 = 20;
     /// Age at which a connection is closed once it is idle, in seconds: so nobody keeps one of those places for ever.
     pub const CONNECTION_SECONDS_MAX: u64 = 600;
-    /// Failing members that a ValidationException names; the rest is not listed.
-    pub const FIELD_FAILURES_MAX: usize = 100;
+    /// Failing members that the message of a ValidationException repeats from its `fieldList`, which has them all.
+    pub const FAILURES_IN_MESSAGE_MAX: usize = 20;
     /// A request whose head or body takes longer to arrive is closed, in seconds.
     pub const REQUEST_SECONDS_MAX: u64 = 30;
     /// JSON nesting that is looked into; deeper bodies are a typed 400.
@@ -145,6 +165,21 @@ pub mod control {
     /// Longest region in a credential scope, in characters; the longest of AWS has 14. With it, no ARN of ours is
     /// longer than the model allows.
     pub const REGION_LENGTH_MAX: usize = 32;
+}
+
+/// The admin port; what is not here is as for the control plane.
+pub mod admin {
+    /// Open connections, as a share of the process's file descriptors, in percent; beyond it new ones wait in the
+    /// kernel's queue until another one ends. A few probes and a collector of metrics need no more.
+    pub const CONNECTIONS_PERCENT_OF_DESCRIPTORS: u64 = 5;
+}
+
+/// Answers that a client gets before it has said everything, on all ports.
+pub mod refusal {
+    /// What is then read and thrown away, in bytes; beyond it the connection is closed. Enough for what is under way.
+    pub const LINGER_BYTES_MAX: u64 = 1_024 * 1_024;
+    /// How long a client may take to hang up, in seconds; beyond it the connection is closed.
+    pub const LINGER_SECONDS_MAX: u64 = 5;
 }
 
 /// Chat tokens.

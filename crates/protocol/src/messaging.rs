@@ -6,7 +6,9 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fmt;
 
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::{Map, Value};
 
 use crate::capability::Capability;
@@ -137,19 +139,16 @@ pub fn forbidden(capability: Capability) -> Refusal {
 /// Reads one text message of a client.
 ///
 /// Member names are compared without regard to case and unknown members are ignored, as the service does; `null` is
-/// the same as absent; of a name given twice in the same spelling the last one counts.
+/// the same as absent; of a name given twice, in whatever spelling, the last one counts.
 ///
 /// # Errors
 /// The refusal to send, with the RequestId it answers (empty if none could be read).
 pub fn parse_request(text: &str) -> Result<Request, (Refusal, String)> {
-    let parsed = serde_json::from_str(text).or_else(|_| serde_json::from_str(&replace_lone_surrogates(text)));
-    let Ok(Value::Object(object)) = parsed else {
+    let parsed: Result<Members, _> =
+        serde_json::from_str(text).or_else(|_| serde_json::from_str(&replace_lone_surrogates(text)));
+    let Ok(mut members) = parsed else {
         return Err((invalid("a message must be a JSON object"), String::new()));
     };
-    let mut members = Members::default();
-    for (name, value) in object {
-        members.take(&name, value);
-    }
     let request_id = match optional_text(members.request_id.take(), "RequestId") {
         Ok(request_id) => request_id.unwrap_or_default(),
         Err(refusal) => return Err((refusal, String::new())),
@@ -190,7 +189,8 @@ fn code_unit(escape: &str) -> Option<u16> {
     digits.bytes().all(|byte| byte.is_ascii_hexdigit()).then(|| u16::from_str_radix(digits, 16).ok())?
 }
 
-/// The members that any action has, as they were sent.
+/// The members that any action has, as they were sent. They are taken in while the text is read: a map in between would
+/// forget in which order two spellings of one name came.
 #[derive(Default)]
 struct Members {
     action: Option<Value>,
@@ -203,7 +203,8 @@ struct Members {
 }
 
 impl Members {
-    fn take(&mut self, name: &str, value: Value) {
+    /// Where the value of a member is kept; `None` for a name that no action has.
+    fn slot(&mut self, name: &str) -> Option<&mut Option<Value>> {
         let slots = [
             ("action", &mut self.action),
             ("requestid", &mut self.request_id),
@@ -213,12 +214,7 @@ impl Members {
             ("userid", &mut self.user_id),
             ("reason", &mut self.reason),
         ];
-        for (known, slot) in slots {
-            if name.eq_ignore_ascii_case(known) {
-                *slot = Some(value).filter(|value| !value.is_null());
-                return;
-            }
-        }
+        slots.into_iter().find(|(known, _)| name.eq_ignore_ascii_case(known)).map(|(_, slot)| slot)
     }
 
     fn into_action(self) -> Result<Action, Refusal> {
@@ -241,6 +237,34 @@ impl Members {
             }),
             _ => Err(invalid("Action must be one of SEND_MESSAGE, DELETE_MESSAGE, DISCONNECT_USER")),
         }
+    }
+}
+
+impl<'de> Deserialize<'de> for Members {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(MembersVisitor)
+    }
+}
+
+struct MembersVisitor;
+
+impl<'de> Visitor<'de> for MembersVisitor {
+    type Value = Members;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Members, A::Error> {
+        let mut members = Members::default();
+        while let Some(name) = object.next_key::<String>()? {
+            // Also what is unknown is read as a value, since its nesting must have a limit.
+            let value: Value = object.next_value()?;
+            if let Some(slot) = members.slot(&name) {
+                *slot = Some(value).filter(|value| !value.is_null());
+            }
+        }
+        Ok(members)
     }
 }
 

@@ -104,7 +104,7 @@ fn member_names_are_read_in_any_case_and_unknown_ones_ignored() {
     for text in [
         r#"{"Action":"SEND_MESSAGE","Content":"hi","Attributes":{"K":"v"}}"#,
         r#"{"action":"SEND_MESSAGE","content":"hi","attributes":{"K":"v"},"id":7,"other":[[]]}"#,
-        r#"{"ACTION":"SEND_MESSAGE","CONTENT":"old","content":"hi","ATTRIBUTES":{"K":"v"}}"#,
+        r#"{"ACTION":"SEND_MESSAGE","cONTENT":"hi","ATTRIBUTES":{"K":"v"}}"#,
     ] {
         assert_eq!(parsed(text), expected, "{text}");
     }
@@ -120,6 +120,24 @@ fn member_names_are_read_in_any_case_and_unknown_ones_ignored() {
         parsed(r#"{"Action":"DISCONNECT_USER","userId":"u"}"#),
         Action::DisconnectUser { user_id: "u".into(), reason: None }
     );
+}
+
+#[test]
+fn of_a_member_given_twice_the_last_one_counts() {
+    let said = |content: &str| Action::SendMessage { content: content.to_owned(), attributes: None };
+    for (text, expected) in [
+        (r#"{"Action":"SEND_MESSAGE","Content":"a","Content":"b"}"#, "b"),
+        (r#"{"Action":"SEND_MESSAGE","Content":"a","content":"b"}"#, "b"),
+        (r#"{"Action":"SEND_MESSAGE","content":"a","Content":"b"}"#, "b"),
+        (r#"{"cONTENT":"a","Action":"SEND_MESSAGE","content":null,"Content":"b","x":1,"x":[]}"#, "b"),
+        (r#"{"action":"DELETE_MESSAGE","Content":"b","ACTION":"SEND_MESSAGE"}"#, "b"),
+    ] {
+        assert_eq!(parsed(text), said(expected), "{text}");
+    }
+    let null_last =
+        r#"{"Action":"SEND_MESSAGE","content":"a","Content":null,"RequestId":"r","requestId":"last"}"#;
+    let Err((refusal, request_id)) = parse_request(null_last) else { panic!("it has no content") };
+    assert_eq!((refusal.code, request_id.as_str()), (ErrorCode::Invalid, "last"));
 }
 
 #[test]

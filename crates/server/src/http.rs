@@ -1,27 +1,34 @@
 //! The HTTP server that control plane and admin port share: it accepts connections and hands out their requests.
 //!
 //! Promises:
-//! - At most [`CONNECTIONS_MAX`] connections are open; more wait in the kernel's queue.
+//! - Every answer comes from the handler: it is asked even when a request cannot be read.
+//! - At most [`Port::connections_max`] connections are open; more wait in the kernel's queue.
 //! - A head that does not arrive within [`REQUEST_SECONDS_MAX`] ends its connection, and so does a TLS handshake.
 //! - No connection lives much longer than [`CONNECTION_SECONDS_MAX`], so nobody keeps a place for ever.
-//! - When `stop` comes, no new connection is taken, idle ones are closed, and requests under way are answered;
-//!   [`serve`] returns when the last connection has ended (its caller has the deadline).
+//! - A client that is refused before it has said everything gets to see why.
+//! - When the drain begins, idle connections are closed and requests under way are answered; new connections are
+//!   taken until the end, so that whoever watches the server can see it drain.
 
+mod outlet;
+
+use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
+use hyper::header::CONNECTION;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use protocol::limit::control::{
-    CONNECTION_SECONDS_MAX, CONNECTIONS_MAX, HEAD_BUFFER_BYTES, HEADERS_MAX, REQUEST_SECONDS_MAX,
+    CONNECTION_SECONDS_MAX, HEAD_BUFFER_BYTES, HEAD_BYTES_MAX, HEADERS_MAX, REQUEST_SECONDS_MAX,
 };
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
@@ -31,39 +38,78 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use self::outlet::Outlet;
+pub use self::outlet::Unreadable;
+use crate::linger::linger;
+
 /// How long to wait when the process has no file descriptor left for a new connection.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 const REQUEST_TIME_MAX: Duration = Duration::from_secs(REQUEST_SECONDS_MAX);
+/// With it, an answer is written to whose request could not be read.
+const PLACEHOLDER_REQUEST: &[u8] = b"GET / HTTP/1.1\r\nconnection: close\r\n\r\n";
 
-/// What a request is answered with.
+/// What a handler is asked to answer.
+pub type Arrived = Result<Request<Incoming>, Unreadable>;
+
+/// What a request is answered with. With `Connection: close` it may leave part of the request unread.
 pub type Answer = Response<Full<Bytes>>;
 
-/// Answers the requests that arrive at `listener` until `stop`.
-pub async fn serve<H, F>(listener: TcpListener, tls: Option<TlsAcceptor>, stop: CancellationToken, handler: H)
+/// Where connections come from, and for how long.
+pub struct Port {
+    /// Bound already.
+    pub listener: TcpListener,
+    /// `None`: plain HTTP.
+    pub tls: Option<TlsAcceptor>,
+    /// Open connections; beyond it new ones wait in the kernel's queue until another one ends.
+    pub connections_max: usize,
+    /// When it is over.
+    pub stop: Stop,
+}
+
+/// How a server comes to its end.
+#[derive(Clone, Debug, Default)]
+pub struct Stop {
+    /// The drain has begun.
+    pub drain: CancellationToken,
+    /// What was begun before the drain, and the drain waits for.
+    pub under_way: TaskTracker,
+    /// Nothing is accepted any more.
+    pub end: CancellationToken,
+}
+
+/// Answers the requests that arrive at a port until its end.
+pub async fn serve<H, F>(port: Port, handler: H)
 where
-    H: Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static,
+    H: Fn(Arrived) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Answer> + Send + 'static,
 {
-    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    let connections = TaskTracker::new();
+    let Port { listener, tls, connections_max, stop } = port;
+    let places = Arc::new(Semaphore::new(connections_max));
     loop {
-        // A closed semaphore has no places; nobody closes this one.
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else { break };
-        let socket = tokio::select! {
-            () = stop.cancelled() => break,
-            socket = accept(&listener) => socket,
+        let next = async {
+            // A closed semaphore has no places; nobody closes this one.
+            let place = Arc::clone(&places).acquire_owned().await.ok();
+            (place, accept(&listener).await)
         };
-        let (tls, stop, handler) = (tls.clone(), stop.clone(), handler.clone());
-        connections.spawn(async move {
-            if let Err(error) = serve_socket(socket, tls, &stop, handler).await {
+        let (place, socket) = tokio::select! {
+            () = stop.end.cancelled() => break,
+            next = next => next,
+        };
+        let is_late = stop.drain.is_cancelled();
+        let until = if is_late { &stop.end } else { &stop.drain }.clone();
+        let (tls, handler) = (tls.clone(), handler.clone());
+        let connection = async move {
+            if let Err(error) = serve_socket(socket, tls, &until, handler).await {
                 tracing::debug!(%error, "connection ended");
             }
             drop(place);
-        });
+        };
+        if is_late {
+            tokio::spawn(connection);
+        } else {
+            stop.under_way.spawn(connection);
+        }
     }
-    drop(listener);
-    connections.close();
-    connections.wait().await;
 }
 
 async fn accept(listener: &TcpListener) -> TcpStream {
@@ -81,27 +127,52 @@ async fn accept(listener: &TcpListener) -> TcpStream {
 async fn serve_socket<H, F>(
     socket: TcpStream,
     tls: Option<TlsAcceptor>,
-    stop: &CancellationToken,
+    until: &CancellationToken,
     handler: H,
 ) -> io::Result<()>
 where
-    H: Fn(Request<Incoming>) -> F,
+    H: Fn(Arrived) -> F,
     F: Future<Output = Answer>,
 {
     socket.set_nodelay(true)?;
     match tls {
-        None => serve_connection(socket, stop, handler).await,
+        None => serve_connection(socket, until, handler).await,
         Some(tls) => {
             let socket = tokio::select! {
-                () = stop.cancelled() => return Ok(()),
+                () = until.cancelled() => return Ok(()),
                 socket = timeout(REQUEST_TIME_MAX, tls.accept(socket)) => socket??,
             };
-            serve_connection(socket, stop, handler).await
+            serve_connection(socket, until, handler).await
         }
     }
 }
 
-async fn serve_connection<S, H, F>(socket: S, stop: &CancellationToken, handler: H) -> io::Result<()>
+async fn serve_connection<S, H, F>(socket: S, until: &CancellationToken, handler: H) -> io::Result<()>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    H: Fn(Arrived) -> F,
+    F: Future<Output = Answer>,
+{
+    let mut outlet = Outlet::new(socket);
+    let has_refused = AtomicBool::new(false);
+    let note = async |answer: F| {
+        let answer = answer.await;
+        has_refused.fetch_or(answer.headers().contains_key(CONNECTION), Ordering::Relaxed);
+        answer
+    };
+    let outcome = converse(&mut outlet, until, |request| note(handler(Ok(request)))).await;
+    let Outlet { mut socket, refused } = outlet;
+    if let Some(unreadable) = refused {
+        timeout(REQUEST_TIME_MAX, refuse(&mut socket, || handler(Err(unreadable)))).await??;
+    }
+    if refused.is_some() || has_refused.into_inner() {
+        linger(&mut socket).await;
+    }
+    outcome
+}
+
+/// Answers one request after the other until one side ends the connection, or it is time to.
+async fn converse<S, H, F>(socket: &mut S, until: &CancellationToken, handler: H) -> io::Result<()>
 where
     S: AsyncRead + AsyncWrite + Unpin,
     H: Fn(Request<Incoming>) -> F,
@@ -109,21 +180,39 @@ where
 {
     let service = service_fn(|request| {
         let answer = handler(request);
-        async move { Ok::<_, std::convert::Infallible>(answer.await) }
+        async move { Ok::<_, Infallible>(answer.await) }
     });
     let mut connection = pin!(
         http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(REQUEST_TIME_MAX)
             .max_buf_size(HEAD_BUFFER_BYTES)
+            .max_header_size(HEAD_BYTES_MAX)
             .max_headers(HEADERS_MAX)
             .serve_connection(TokioIo::new(socket), service)
     );
     tokio::select! {
         outcome = connection.as_mut() => return outcome.map_err(io::Error::other),
-        () = stop.cancelled() => {}
+        () = until.cancelled() => {}
         () = tokio::time::sleep(Duration::from_secs(CONNECTION_SECONDS_MAX)) => {}
     }
     connection.as_mut().graceful_shutdown();
     timeout(REQUEST_TIME_MAX, connection).await?.map_err(io::Error::other)
+}
+
+/// Writes an answer to a request that could not be read, and ends this side of the connection. Hyper encodes it, as if
+/// it had been asked for something.
+async fn refuse<S, H, F>(socket: &mut S, answer: H) -> io::Result<()>
+where
+    S: AsyncWrite + Unpin,
+    H: Fn() -> F,
+    F: Future<Output = Answer>,
+{
+    let service = service_fn(|_request| {
+        let answer = answer();
+        async move { Ok::<_, Infallible>(answer.await) }
+    });
+    let stage = TokioIo::new(tokio::io::join(PLACEHOLDER_REQUEST, socket));
+    // Nothing follows the request, and that is no reason to give up.
+    http1::Builder::new().half_close(true).serve_connection(stage, service).await.map_err(io::Error::other)
 }

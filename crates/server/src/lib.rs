@@ -26,6 +26,7 @@ pub mod edge;
 pub mod health;
 pub mod http;
 pub mod keys;
+mod linger;
 pub mod metrics;
 pub mod node;
 pub mod store;

@@ -56,7 +56,13 @@ async fn run(config: &Config) -> ExitCode {
             (Ok(terminate), Ok(interrupt)) => (terminate, interrupt),
             (Err(error), _) | (_, Err(error)) => return fail(&error),
         };
-    let node = match Node::start(config).await {
+    let started = tokio::select! {
+        started = Node::start(config) => started,
+        // Nothing has been acknowledged yet.
+        _ = terminate.recv() => return ExitCode::SUCCESS,
+        _ = interrupt.recv() => return ExitCode::SUCCESS,
+    };
+    let node = match started {
         Ok(node) => node,
         Err(error) => return fail(&error),
     };

@@ -38,6 +38,8 @@ pub struct Metrics {
     slow_readers_dropped: Counter,
     /// `grandstand_dead_peers_dropped_total`: connections of which nothing was heard any more.
     dead_peers_dropped: Counter,
+    /// `grandstand_connection_pauses_total`: times a connection was not read for a while, having sent too many frames.
+    pauses: Counter,
     /// `grandstand_review_fallbacks_total`: messages that took their room's fallback result.
     review_fallbacks: Counter,
 }
@@ -87,6 +89,11 @@ impl Metrics {
                 "dead_peers_dropped",
                 "Connections not heard of any more",
             ),
+            pauses: register(
+                &mut registry,
+                "connection_pauses",
+                "Times a connection with too many frames was not read for a while",
+            ),
             review_fallbacks: register(
                 &mut registry,
                 "review_fallbacks",
@@ -123,6 +130,7 @@ impl Metrics {
         set(&self.deliveries, sum(|shard| shard.deliveries));
         set(&self.slow_readers_dropped, sum(|shard| shard.slow_readers_dropped));
         set(&self.dead_peers_dropped, sum(|shard| shard.dead_peers_dropped));
+        set(&self.pauses, sum(|shard| shard.pauses));
         set(&self.review_fallbacks, sum(|shard| shard.review_fallbacks));
         let requests = [
             ("SEND_MESSAGE", sum(|shard| shard.send_message_requests)),

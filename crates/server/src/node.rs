@@ -1,8 +1,11 @@
 //! A node: all parts of the server, built in order, started, and drained in reverse.
 //!
-//! Sockets are bound first, so that a port that is taken is told at once; traffic starts last, when everything behind
-//! it works. [`Node::drain`] lets nobody new in, answers what is under way, closes the chat connections and then the
-//! store.
+//! Sockets are bound first, so that a port that is taken is told at once, and all ports tell whoever asks that the
+//! server is starting. Requests and handshakes that come meanwhile wait until everything behind them works.
+//!
+//! [`Node::drain`] answers what is under way, closes the chat connections and then the store. Meanwhile all ports still
+//! tell whoever asks that the server is draining, and let nobody else in: the control plane answers 503, and the edge
+//! holds handshakes until the process ends.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -11,22 +14,23 @@ use std::thread::available_parallelism;
 use std::time::Duration;
 
 use hub::message::{SHARDS_MAX, ShardIndex};
-use protocol::limit::Profile;
-use protocol::limit::edge::LISTEN_BACKLOG;
+use protocol::limit::control::{CONNECTIONS_MAX, CONNECTIONS_PERCENT_OF_DESCRIPTORS};
+use protocol::limit::edge::{HANDSHAKES_PERCENT_OF_DESCRIPTORS, LISTEN_BACKLOG};
+use protocol::limit::{self, Profile};
 use rustls::ServerConfig;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
+use tokio::sync::SetOnce;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use crate::admin::Admin;
 use crate::config::{Config, StoreUrl};
-use crate::control::ControlPlane;
-use crate::credentials::{self, CredentialsError};
-use crate::edge::{Edge, EdgeSettings, Shards, Surroundings};
+use crate::control::{self, ControlPlane};
+use crate::credentials::{self, CredentialsError, FirstCredentials};
+use crate::edge::{Admission, Edge, EdgeSettings, Shards, Surroundings};
 use crate::health::{Phase, Readiness};
+use crate::http::{Port, Stop};
 use crate::keys::KeyRing;
 use crate::metrics::Metrics;
 use crate::store::{KeyPurpose, Location, Store, StoreError};
@@ -36,7 +40,7 @@ use crate::tls::{self, TlsError};
 const DESCRIPTORS_DEFAULT: u64 = 1_024;
 
 /// How long requests under way may take while draining; the chat connections and the store come after them.
-const REQUESTS_DRAIN_TIME_MAX: Duration = Duration::from_secs(4);
+const REQUESTS_DRAIN_TIME_MAX: Duration = Duration::from_secs(6);
 
 /// A running server.
 pub struct Node {
@@ -44,11 +48,8 @@ pub struct Node {
     has_tls: bool,
     readiness: Readiness,
     edge: Edge,
-    /// Control plane and background work.
-    tasks: TaskTracker,
-    stop: CancellationToken,
-    /// The admin port stays open until the very end: somebody may be watching the drain.
-    admin_stop: CancellationToken,
+    /// Of the control plane and the background work.
+    stop: Stop,
     store: Store,
 }
 
@@ -69,8 +70,8 @@ pub enum StartError {
     Tls(TlsError),
     /// See [`CredentialsError`].
     Credentials(CredentialsError),
-    /// The store cannot be opened.
-    Store(StoreError),
+    /// The store cannot be used: where it is, and why not.
+    Store(Location, StoreError),
     /// The system gives no more threads, polls or random numbers.
     System(std::io::Error),
 }
@@ -83,7 +84,10 @@ impl fmt::Display for StartError {
             }
             Self::Tls(error) => error.fmt(formatter),
             Self::Credentials(error) => error.fmt(formatter),
-            Self::Store(error) => error.fmt(formatter),
+            Self::Store(Location::Folder(path), error) => {
+                write!(formatter, "{error} (data folder {})", path.display())
+            }
+            Self::Store(Location::Memory, error) => error.fmt(formatter),
             Self::System(error) => write!(formatter, "the system does not give what is needed: {error}"),
         }
     }
@@ -106,43 +110,65 @@ impl Node {
             admin: address_of("admin_addr", config.admin_addr, &admin)?,
         };
         let tls = load_tls(config)?;
-        let store = Store::open(&location(config)).await.map_err(StartError::Store)?;
-        let first = credentials::open(config).map_err(StartError::Credentials)?;
-        let chat_token_keys = load_keys(&store, KeyPurpose::ChatToken).await?;
-        let page_token_keys = load_keys(&store, KeyPurpose::PageToken).await?;
         let readiness = Readiness::default();
-        let settings = edge_settings(config, tls.clone());
+        // One descriptor per connection: take all that the system lets this process have.
+        let descriptors = rlimit::increase_nofile_limit(u64::MAX).unwrap_or(DESCRIPTORS_DEFAULT);
+        let settings = edge_settings(config, descriptors, tls.clone());
         let metrics = Arc::new(Metrics::new(usize::from(settings.shards)));
         let shards = Shards::new(settings.shards).map_err(StartError::System)?;
-        let (stop, admin_stop) = (CancellationToken::new(), CancellationToken::new());
-        let tasks = TaskTracker::new();
-        for keys in [&chat_token_keys, &page_token_keys] {
-            tasks.spawn(keys.clone().rotate_until(store.clone(), stop.clone()));
-        }
-        let acceptor = tls.clone().map(TlsAcceptor::from);
-        let control = ControlPlane {
-            store: store.clone(),
-            bus: shards.bus().clone(),
-            credentials: first.credentials,
-            chat_token_keys: chat_token_keys.clone(),
-            page_token_keys,
-            metrics: Arc::clone(&metrics),
-            readiness: readiness.clone(),
-        };
+        let bus = shards.bus().clone();
+        let stop = Stop::default();
+        let (control, admission) = (Arc::new(SetOnce::new()), Arc::new(SetOnce::new()));
         let surroundings = Surroundings {
-            store: store.clone(),
-            token_keys: chat_token_keys,
+            admission: Arc::clone(&admission),
             readiness: readiness.clone(),
             metrics: Arc::clone(&metrics),
+            end: stop.end.clone(),
         };
         let edge = shards.start(settings, surroundings, edge).map_err(StartError::System)?;
-        tasks.spawn(control.serve(api, acceptor.clone(), stop.clone()));
-        let watched = Admin { metrics, readiness: readiness.clone() };
-        tokio::spawn(watched.serve(admin, acceptor, admin_stop.clone()));
+        let port = |listener, percent_of_descriptors, stop| Port {
+            listener,
+            tls: tls.clone().map(TlsAcceptor::from),
+            connections_max: share(descriptors, percent_of_descriptors).min(CONNECTIONS_MAX),
+            stop,
+        };
+        let api = port(api, CONNECTIONS_PERCENT_OF_DESCRIPTORS, stop.clone());
+        tokio::spawn(control::serve(api, readiness.clone(), Arc::clone(&control)));
+        let watched = Admin { metrics: Arc::clone(&metrics), readiness: readiness.clone() };
+        // Nobody who watches is sent away before the end.
+        let admin_stop = Stop { drain: stop.end.clone(), end: stop.end.clone(), ..Stop::default() };
+        tokio::spawn(watched.serve(port(
+            admin,
+            limit::admin::CONNECTIONS_PERCENT_OF_DESCRIPTORS,
+            admin_stop,
+        )));
+        let Opened { store, credentials, chat_token_keys, page_token_keys } = match Opened::open(config).await
+        {
+            Ok(opened) => opened,
+            Err(error) => {
+                edge.drain().await;
+                stop.end.cancel();
+                return Err(error);
+            }
+        };
+        for keys in [&chat_token_keys, &page_token_keys] {
+            stop.under_way.spawn(keys.clone().rotate_until(store.clone(), stop.drain.clone()));
+        }
+        let FirstCredentials { credentials, made } = credentials;
+        // Each is set here and nowhere else.
+        let _ = admission.set(Admission { store: store.clone(), token_keys: chat_token_keys.clone() });
+        let _ = control.set(Arc::new(ControlPlane {
+            store: store.clone(),
+            bus,
+            credentials,
+            chat_token_keys,
+            page_token_keys,
+            metrics,
+        }));
         readiness.enter(Phase::Ready);
         let has_tls = tls.is_some();
-        let node = Self { addresses, has_tls, readiness, edge, tasks, stop, admin_stop, store };
-        if let Some(made) = first.made {
+        let node = Self { addresses, has_tls, readiness, edge, stop, store };
+        if let Some(made) = made {
             eprintln!("{}", credentials::welcome(&made, &node.api_url()));
         }
         Ok(node)
@@ -163,15 +189,15 @@ impl Node {
     /// Stops: lets nobody new in, answers what is under way, closes the chat connections, then the store.
     pub async fn drain(self) {
         self.readiness.enter(Phase::Draining);
-        self.stop.cancel();
-        self.tasks.close();
+        self.stop.drain.cancel();
+        self.stop.under_way.close();
         // A client that does not read its answer must not keep the rest from being closed in order.
-        if timeout(REQUESTS_DRAIN_TIME_MAX, self.tasks.wait()).await.is_err() {
+        if timeout(REQUESTS_DRAIN_TIME_MAX, self.stop.under_way.wait()).await.is_err() {
             tracing::warn!("some requests are not finished; going on without them");
         }
         self.edge.drain().await;
         self.store.close().await;
-        self.admin_stop.cancel();
+        self.stop.end.cancel();
     }
 
     fn api_url(&self) -> String {
@@ -180,22 +206,50 @@ impl Node {
     }
 }
 
-fn edge_settings(config: &Config, tls: Option<Arc<ServerConfig>>) -> EdgeSettings {
+/// What the server has kept from one start to the next.
+struct Opened {
+    store: Store,
+    credentials: FirstCredentials,
+    chat_token_keys: KeyRing,
+    page_token_keys: KeyRing,
+}
+
+impl Opened {
+    async fn open(config: &Config) -> Result<Self, StartError> {
+        let location = location(config);
+        let unusable = |error| StartError::Store(location.clone(), error);
+        let store = Store::open(&location).await.map_err(unusable)?;
+        Ok(Self {
+            credentials: credentials::open(config).map_err(StartError::Credentials)?,
+            chat_token_keys: KeyRing::load(&store, KeyPurpose::ChatToken).await.map_err(unusable)?,
+            page_token_keys: KeyRing::load(&store, KeyPurpose::PageToken).await.map_err(unusable)?,
+            store,
+        })
+    }
+}
+
+fn edge_settings(config: &Config, descriptors: u64, tls: Option<Arc<ServerConfig>>) -> EdgeSettings {
     if config.limits.profile == Profile::Aws {
         tracing::warn!(
             "the profile `aws` does not yet enforce quotas of accounts, only AWS's sizes and rates"
         );
     }
-    // One descriptor per connection: take all that the system lets this process have.
-    let descriptors = rlimit::increase_nofile_limit(u64::MAX).unwrap_or(DESCRIPTORS_DEFAULT);
     EdgeSettings {
         shards: shard_count(config),
         coalescing_window_ms: config.edge.coalescing_window_ms,
         rates_lifted: config.limits.profile == Profile::Unlimited,
         trusted_proxies: config.trusted_proxies.clone(),
-        descriptors,
+        handshakes_max: share(descriptors, HANDSHAKES_PERCENT_OF_DESCRIPTORS),
         tls,
     }
+}
+
+/// So many percent of the descriptors; there is always one.
+fn share(descriptors: u64, percent: u64) -> usize {
+    // Some systems have no limit, and say so with the highest number there is.
+    usize::try_from(descriptors / 100 * percent + descriptors % 100 * percent / 100)
+        .unwrap_or(usize::MAX)
+        .max(1)
 }
 
 fn shard_count(config: &Config) -> ShardIndex {
@@ -214,10 +268,6 @@ fn location(config: &Config) -> Location {
 fn load_tls(config: &Config) -> Result<Option<Arc<ServerConfig>>, StartError> {
     let files = config.tls.cert_file.as_deref().zip(config.tls.key_file.as_deref());
     files.map(|(cert_file, key_file)| tls::load(cert_file, key_file).map_err(StartError::Tls)).transpose()
-}
-
-async fn load_keys(store: &Store, purpose: KeyPurpose) -> Result<KeyRing, StartError> {
-    KeyRing::load(store, purpose).await.map_err(StartError::Store)
 }
 
 fn listen(setting: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {

@@ -77,6 +77,8 @@ pub struct ClientBook {
     pub standing: Standing,
     /// The places of the frames it has heard.
     pub heard: BTreeSet<usize>,
+    /// The first frame that its room published after its home had placed it: a kick from then on is for it.
+    pub placed_at_frame: usize,
     /// The first frame that was delivered to its shard after it became a member.
     pub joined_at_frame: usize,
     /// All frames before this one it has heard or is not owed.
@@ -132,10 +134,11 @@ impl Auditor {
         while book.owed_from < frames.len() && book.heard.contains(&book.owed_from) {
             book.owed_from += 1;
         }
-        // One who joined after the kick was delivered may still read its event, and stays.
+        // One who was placed after the kick may still read its event, and stays. One who was on the way to its shard
+        // may read it too, and is closed when the shard has asked.
         if let Some((user_id, reason)) = &frames[place].disconnects
             && *user_id == book.user_id
-            && place >= book.joined_at_frame
+            && place >= book.joined_at_frame.max(book.placed_at_frame)
         {
             book.standing = Standing::Kicked(reason.clone());
         }
@@ -143,18 +146,25 @@ impl Auditor {
 
     /// Opens a client's book when it becomes a member: its shard gets the room's frames from `joined_at_frame` on.
     pub fn book_joined(&mut self, client: ClientKey, mut book: ClientBook) {
-        let coming = self.rooms[book.room].frames.iter().skip(book.joined_at_frame);
-        let mut kicks = coming.filter_map(|frame| frame.disconnects.as_ref());
-        book.may_be_closed |= kicks.any(|(user_id, _)| *user_id == book.user_id);
+        let kicked = self.kicks(&book).next().is_some();
+        book.may_be_closed |= kicked;
         self.clients.insert(client, book);
     }
 
-    /// A client's user goes on with another connection: the two together miss nothing. That is promised on one shard
-    /// only; others may have written at once what this one still gathers.
+    /// The reasons of the kicks that end a client's connection, each with its frame's place.
+    pub fn kicks<'a>(&'a self, book: &'a ClientBook) -> impl Iterator<Item = (usize, &'a str)> {
+        let frames = self.rooms[book.room].frames.iter().enumerate().skip(book.placed_at_frame);
+        let kicks = frames.filter_map(|(place, frame)| Some((place, frame.disconnects.as_ref()?)));
+        kicks
+            .filter(|(_, (user_id, _))| *user_id == book.user_id)
+            .map(|(place, (_, reason))| (place, &**reason))
+    }
+
+    /// A client's user goes on with another connection: the two together miss nothing.
     pub fn book_replaced(&mut self, old: ClientKey, new: ClientKey) {
         let Some(old) = self.clients.get(&old).filter(|old| old.standing == Standing::Open) else { return };
-        let (owed_from, shard) = (old.owed_from, old.shard);
-        if let Some(new) = self.clients.get_mut(&new).filter(|new| new.shard == shard) {
+        let owed_from = old.owed_from;
+        if let Some(new) = self.clients.get_mut(&new) {
             new.owed_from = new.owed_from.min(owed_from);
             while new.heard.contains(&new.owed_from) {
                 new.owed_from += 1;

@@ -29,11 +29,17 @@ pub enum Bug {
     DropHealthy,
     /// A home is not told that a member has left.
     LoseLeft,
+    /// Who renews a connection is greeted at once.
+    GreetRenewalsAtOnce,
+    /// What is asked for on another shard seems to come from a connection that is younger than it is.
+    MisnumberAct,
+    /// A home is not asked about a connection that a kick may have passed by.
+    LoseAdopted,
 }
 
 impl Bug {
     /// All there are.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 16] = [
         Self::DuplicateDelivery,
         Self::DropDelivery,
         Self::ReorderDeliveries,
@@ -47,5 +53,8 @@ impl Bug {
         Self::NeverSweep,
         Self::DropHealthy,
         Self::LoseLeft,
+        Self::GreetRenewalsAtOnce,
+        Self::MisnumberAct,
+        Self::LoseAdopted,
     ];
 }

@@ -40,6 +40,8 @@ pub enum Checker {
     Ending,
     /// Nothing is published that the sender's token does not allow.
     Grant,
+    /// Nothing is published behind a kick that a connection from before it asked for.
+    Silence,
     /// Every request is answered once, with an answer that fits.
     Answers,
     /// Logs, inboxes and what waits for a connection stay below their limits.
@@ -89,6 +91,10 @@ pub fn on_published(
         ensure(allowed, Checker::Grant, || format!("client {client} must not have published {json}"))?;
         let first = ask.is_some_and(|(_, ask)| ask.answers == 0);
         ensure(first, Checker::Answers, || format!("answered before: {json}"))?;
+        let kick = ask.and_then(|(book, _)| auditor.kicks(book).next());
+        ensure(kick.is_none(), Checker::Silence, || {
+            format!("client {client} was kicked at {kick:?}: {json}")
+        })?;
     }
     auditor.book_published(now, room, json, bytes);
     Ok(())
@@ -99,6 +105,9 @@ pub fn on_published(
 /// # Errors
 /// The rule it breaks.
 pub fn on_heard(auditor: &mut Auditor, client: ClientKey, heard: &Heard) -> Result<(), Violation> {
+    let Some(book) = auditor.clients.get(&client) else { return Ok(()) };
+    let missed_kicks = auditor.kicks(book).filter(|(place, _)| *place < book.joined_at_frame);
+    let missed_kicks: Vec<String> = missed_kicks.map(|(_, reason)| reason.to_owned()).collect();
     let Some(book) = auditor.clients.get_mut(&client) else { return Ok(()) };
     match (&book.standing, heard) {
         (Standing::Gone, _) => return Ok(()),
@@ -114,8 +123,9 @@ pub fn on_heard(auditor: &mut Auditor, client: ClientKey, heard: &Heard) -> Resu
             })?;
         }
         (Standing::Open, Heard::Close(code, reason)) => {
-            let for_session = reason.starts_with("{\"ErrorCode\":401");
-            ensure(book.may_be_closed && for_session, Checker::Ending, || {
+            let for_session = book.may_be_closed && reason.starts_with("{\"ErrorCode\":401");
+            // A kick that had come by before the client was a member need not show it its event.
+            ensure(for_session || missed_kicks.contains(reason), Checker::Ending, || {
                 format!("client {client} is closed with {code} {reason:?}, for nothing")
             })?;
         }
@@ -264,6 +274,10 @@ pub fn on_rest(auditor: &Auditor) -> Result<(), Violation> {
         ensure(!matches!(book.standing, Standing::Kicked(_)), Checker::Ending, || {
             format!("client {client} was kicked and is still there")
         })?;
+        let kick = auditor.kicks(book).next();
+        ensure(kick.is_none(), Checker::Ending, || {
+            format!("client {client} was kicked at {kick:?} on its way to its shard, and is still there")
+        })?;
         let open = book.asks.iter().find(|(_, ask)| ask.answers == 0);
         ensure(book.may_be_closed || open.is_none(), Checker::Answers, || {
             format!("client {client} got no answer: {open:?}")
@@ -280,5 +294,7 @@ pub fn on_rest(auditor: &Auditor) -> Result<(), Violation> {
 pub fn on_end(node: &Node, published: bool) -> Result<(), Violation> {
     let connections: usize = (0..node.shards()).map(|shard| node.hub(shard).connections()).sum();
     ensure(connections == 0, Checker::Leftovers, || format!("{connections} connections are left"))?;
-    ensure(!published, Checker::Leftovers, || "a room's home still counts members".to_owned())
+    ensure(!published, Checker::Leftovers, || "a room's home still counts members".to_owned())?;
+    let roll = (0..node.shards()).find(|shard| !node.hub(*shard).roll().is_empty());
+    ensure(roll.is_none(), Checker::Leftovers, || format!("the roll of shard {roll:?} is not empty"))
 }

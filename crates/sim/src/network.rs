@@ -10,7 +10,7 @@ use crate::clock::MILLISECOND;
 use crate::dice::Dice;
 
 /// Longest way of a piece of bytes from one end of a socket to the other.
-pub const DELAY_MS_MAX: u64 = 20;
+const DELAY_MS_MAX: u64 = 20;
 
 /// Something reaches one end of a socket.
 #[derive(Debug)]

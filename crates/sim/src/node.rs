@@ -6,9 +6,7 @@ use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
 use std::sync::Arc;
 
-use hub::message::{
-    Delivery, Effect, Join, Message, RoomKey, RoomSettings, SHARDS_MAX, ShardIndex, ShardSet,
-};
+use hub::message::{Delivery, Effect, Join, Message, Placement, RoomKey, SHARDS_MAX, ShardIndex, ShardSet};
 use hub::{Hub, Settings};
 use protocol::limit::edge::{COALESCING_WINDOW_MS, PASS_QUANTUM_MICROS};
 use protocol::messaging::RATE_EXCEEDED;
@@ -35,6 +33,8 @@ const LINK_MS_MAX: u64 = 10;
 pub enum Notice {
     /// A room's home has published a frame.
     Published(Arc<Delivery>),
+    /// A shard reads a connection again that it had paused.
+    Resumed(usize, u32),
     /// A shard has shut down its writing side.
     ShutDown(usize, u32),
     /// A shard has closed a connection.
@@ -149,18 +149,29 @@ impl Node {
         self.bug == Some(bug) && self.bug_dice.chance(per_mille)
     }
 
-    /// Asks the room's home for a shard.
-    pub fn place(&mut self, room: &RoomKey, settings: RoomSettings) -> usize {
-        let home = self.home(room);
-        let shard = self.shards[home].hub.place(room, settings);
+    /// Has a connection placed by its room's home.
+    pub fn place(&mut self, join: &Join) -> Placement {
+        let (home, now) = (self.home(&join.room), self.clock.now());
+        let mut placement = self.shards[home].hub.place(now, join);
         self.carry_out(home);
-        usize::from(shard)
+        if self.bug == Some(Bug::GreetRenewalsAtOnce) {
+            placement.hold_ms = 0;
+        }
+        placement
     }
 
-    /// Hands a connection over to a shard; its index there.
-    pub fn adopt(&mut self, shard: usize, join: Join) -> u32 {
-        let now = self.clock.now();
-        self.shards[shard].hub.adopt(now, join)
+    /// Has a connection that was just placed stay at its room's home.
+    pub fn place_at_home(&mut self, room: &RoomKey, placement: Placement) -> Placement {
+        let home = self.home(room);
+        self.shards[home].hub.place_at_home(room, placement)
+    }
+
+    /// Hands a connection over to the shard that was chosen; its index there.
+    pub fn adopt(&mut self, join: Join, placement: Placement) -> u32 {
+        let (shard, now) = (usize::from(placement.shard), self.clock.now());
+        let connection = self.shards[shard].hub.adopt(now, join, placement);
+        self.carry_out(shard);
+        connection
     }
 
     /// The oldest frame of a room that is still on its way to a shard.
@@ -205,9 +216,12 @@ impl Node {
         self.inbox_length(self.home(room)) < INBOX_REQUESTS_MAX
     }
 
-    /// A shard is busy with something else for a while.
+    /// A shard is busy with something else for a while, unless it is already.
     pub fn keep_busy(&mut self, shard: usize, until: u64) {
-        self.shards[shard].busy_until = until;
+        let busy_until = &mut self.shards[shard].busy_until;
+        if *busy_until <= self.clock.nanos() {
+            *busy_until = until;
+        }
     }
 
     /// One turn of every shard.
@@ -292,19 +306,26 @@ impl Node {
                 }
                 // Rooms are what they were told to be; what is asked for has nothing newer to say.
                 Effect::LoadRoom(_) => {}
+                Effect::Resume(connection) => self.notices.push(Notice::Resumed(shard, connection)),
                 Effect::ShutDown(connection) => self.notices.push(Notice::ShutDown(shard, connection)),
                 Effect::Close(connection) => self.notices.push(Notice::Closed(shard, connection)),
             }
         }
     }
 
-    fn send(&mut self, from: usize, to: usize, message: Message) {
-        match &message {
+    fn send(&mut self, from: usize, to: usize, mut message: Message) {
+        match &mut message {
             Message::Act(act) if self.inbox_length(to) >= INBOX_REQUESTS_MAX => {
                 self.shards[from].hub.refuse(act.connection, &act.request.request_id, &RATE_EXCEEDED);
             }
+            Message::Act(act) if self.bug == Some(Bug::MisnumberAct) => {
+                // No kick reaches an entry that is so young.
+                act.entry.number = u64::MAX;
+                self.put(Some(from), to, message);
+            }
             Message::Refuse { .. } if self.strikes(Bug::LoseRefusal, 300) => {}
             Message::Left { .. } if self.strikes(Bug::LoseLeft, 300) => {}
+            Message::Adopted { .. } if self.strikes(Bug::LoseAdopted, 1_000) => {}
             _ => self.put(Some(from), to, message),
         }
     }

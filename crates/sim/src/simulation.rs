@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use hub::frame::{Opcode, encode_masked, encode_text};
-use hub::message::{Join, Message, Publication, Reply, RoomKey, RoomSettings, ShardIndex};
+use hub::message::{Join, Message, Placement, Publication, Reply, RoomKey, RoomSettings, ShardIndex};
 use protocol::arn::Scope;
 use protocol::capability::{Capabilities, Capability};
 use protocol::id::Id;
@@ -17,7 +17,7 @@ use crate::checkers::{self, Checker, Violation};
 use crate::clock::{MILLISECOND, SECOND, wall_at};
 use crate::dice::Dice;
 use crate::frames::{Heard, take_frame, text_of};
-use crate::network::{Arrival, DELAY_MS_MAX, Network};
+use crate::network::{Arrival, Network};
 use crate::node::{Node, Notice};
 use crate::outcome::{Failure, Outcome, TellsSeed};
 use crate::trace::Trace;
@@ -46,13 +46,20 @@ struct Peer {
 /// A user between the home's choice of a shard and the hand-over to it.
 struct Handshake {
     due: u64,
-    shard: usize,
+    placement: Placement,
+    /// How many frames the room had published when its home placed the connection.
+    placed_at_frame: usize,
+    guest: Guest,
+    gives_up: bool,
+    replaces: Option<ClientKey>,
+}
+
+/// What a token says.
+struct Guest {
     room: usize,
     user_id: String,
     capabilities: Capabilities,
     session_end: u64,
-    gives_up: bool,
-    replaces: Option<ClientKey>,
 }
 
 struct Simulation {
@@ -64,12 +71,12 @@ struct Simulation {
     trace: Trace,
     rooms: Vec<RoomKey>,
     /// Members that a room's home believes to be coming, so that it spreads the others.
-    phantoms: Vec<usize>,
+    phantoms: Vec<Vec<Placement>>,
     settings_version: i64,
     handshakes: Vec<Handshake>,
     peers: BTreeMap<ClientKey, Peer>,
-    /// When a connection that was replaced hangs up: the instant, the old one, the new one.
-    replaced: Vec<(u64, ClientKey, ClientKey)>,
+    /// Connections that are given up, and those that replace them.
+    replaced: Vec<(ClientKey, ClientKey)>,
 }
 
 /// Runs a scenario with a seed.
@@ -103,7 +110,7 @@ impl Simulation {
             auditor: Auditor::new(scenario.rooms),
             trace: Trace::default(),
             rooms: (0..scenario.rooms).map(room).collect(),
-            phantoms: vec![0; scenario.rooms],
+            phantoms: vec![Vec::new(); scenario.rooms],
             settings_version: 0,
             handshakes: Vec::new(),
             peers: BTreeMap::new(),
@@ -118,13 +125,15 @@ impl Simulation {
     /// Lets a room's home believe in so many members to come that it spreads others over all shards.
     fn make_big(&mut self, room: usize) {
         let home = self.node.home(&self.rooms[room]);
-        loop {
-            let shard = self.node.place(&self.rooms[room], first_settings());
-            if shard != home {
-                self.node.tell_home(&self.rooms[room], left(&self.rooms[room], shard));
+        for number in 0.. {
+            let user_id = format!("phantom {number}");
+            let phantom = Guest { room, user_id, capabilities: Capabilities::default(), session_end: 0 };
+            let placement = self.node.place(&self.join_of(&phantom));
+            if usize::from(placement.shard) != home {
+                self.node.tell_home(&self.rooms[room], left(&self.rooms[room], placement));
                 return;
             }
-            self.phantoms[room] += 1;
+            self.phantoms[room].push(placement);
         }
     }
 
@@ -155,9 +164,8 @@ impl Simulation {
             self.hang_up(client);
         }
         for room in 0..self.rooms.len() {
-            for _ in 0..self.phantoms[room] {
-                let home = self.node.home(&self.rooms[room]);
-                self.node.tell_home(&self.rooms[room], left(&self.rooms[room], home));
+            for phantom in std::mem::take(&mut self.phantoms[room]) {
+                self.node.tell_home(&self.rooms[room], left(&self.rooms[room], phantom));
                 self.tick(false)?;
             }
         }
@@ -212,17 +220,10 @@ impl Simulation {
         let now = self.node.clock().nanos();
         match step {
             Step::Join { room, user_id, capabilities, session_ms, handshake_ms, gives_up } => {
-                let handshake = Handshake {
-                    due: now + handshake_ms * MILLISECOND,
-                    shard: 0,
-                    room,
-                    user_id,
-                    capabilities: Capabilities::from_byte(capabilities).unwrap_or_default(),
-                    session_end: now + session_ms * MILLISECOND,
-                    gives_up,
-                    replaces: None,
-                };
-                self.place(handshake);
+                let capabilities = Capabilities::from_byte(capabilities).unwrap_or_default();
+                let session_end = now + session_ms * MILLISECOND;
+                let due = now + handshake_ms * MILLISECOND;
+                self.place(due, Guest { room, user_id, capabilities, session_end }, gives_up, None);
             }
             Step::Rotate(client) => self.rotate(client),
             Step::HangUp(client) => self.hang_up(client),
@@ -245,16 +246,32 @@ impl Simulation {
         }
     }
 
-    fn place(&mut self, mut handshake: Handshake) {
-        let room = handshake.room;
-        // Every third member of a big room was one of those its home believed in.
-        if self.phantoms[room] > 1 && handshake.due.is_multiple_of(3) {
-            self.phantoms[room] -= 1;
-            handshake.shard = self.node.home(&self.rooms[room]);
-        } else {
-            handshake.shard = self.node.place(&self.rooms[room], first_settings());
+    fn place(&mut self, due: u64, guest: Guest, gives_up: bool, replaces: Option<ClientKey>) {
+        let room = &self.rooms[guest.room];
+        let mut placement = self.node.place(&self.join_of(&guest));
+        let phantoms = &mut self.phantoms[guest.room];
+        // Every third member of a big room takes the place of one that its home believed in.
+        if phantoms.len() > 1
+            && due.is_multiple_of(3)
+            && let Some(phantom) = phantoms.pop()
+        {
+            placement = self.node.place_at_home(room, placement);
+            self.node.tell_home(room, left(room, phantom));
         }
-        self.handshakes.push(handshake);
+        let placed_at_frame = self.auditor.rooms[guest.room].frames.len();
+        self.handshakes.push(Handshake { due, placement, placed_at_frame, guest, gives_up, replaces });
+    }
+
+    fn join_of(&self, guest: &Guest) -> Join {
+        Join {
+            room: self.rooms[guest.room].clone(),
+            settings: first_settings(),
+            user_id: guest.user_id.as_str().into(),
+            sender: encode_sender(&guest.user_id, &Attributes::new()).into(),
+            capabilities: guest.capabilities,
+            session_end: wall_at(guest.session_end),
+            greeting: GREETING.to_vec(),
+        }
     }
 
     /// A client that reads opens a second connection, and hangs up the first one when it has the second.
@@ -264,17 +281,13 @@ impl Simulation {
         if self.network.stalled_until(client) + SECOND > now {
             return;
         }
-        let handshake = Handshake {
-            due: now + 3 * MILLISECOND,
-            shard: 0,
+        let guest = Guest {
             room: book.room,
             user_id: book.user_id.clone(),
             capabilities: book.capabilities,
             session_end: book.session_end,
-            gives_up: false,
-            replaces: Some(client),
         };
-        self.place(handshake);
+        self.place(now + 3 * MILLISECOND, guest, false, Some(client));
     }
 
     fn hand_over(&mut self) {
@@ -285,8 +298,8 @@ impl Simulation {
         let due: Vec<Handshake> = due;
         for handshake in due {
             if handshake.gives_up {
-                let room = &self.rooms[handshake.room];
-                self.node.tell_home(room, left(room, handshake.shard));
+                let room = &self.rooms[handshake.guest.room];
+                self.node.tell_home(room, left(room, handshake.placement));
             } else {
                 self.adopt(handshake);
             }
@@ -294,28 +307,20 @@ impl Simulation {
     }
 
     fn adopt(&mut self, handshake: Handshake) {
-        let Handshake { shard, room, user_id, capabilities, session_end, replaces, .. } = handshake;
-        let granted = if self.node.strikes(Bug::GrantCapabilities, 1_000) {
-            Capability::ALL.into_iter().collect()
-        } else {
-            capabilities
-        };
-        let join = Join {
-            room: self.rooms[room].clone(),
-            settings: first_settings(),
-            user_id: user_id.as_str().into(),
-            sender: encode_sender(&user_id, &Attributes::new()).into(),
-            capabilities: granted,
-            session_end: wall_at(session_end),
-            greeting: GREETING.to_vec(),
-        };
+        let Handshake { placement, placed_at_frame, guest, replaces, .. } = handshake;
+        let mut join = self.join_of(&guest);
+        if self.node.strikes(Bug::GrantCapabilities, 1_000) {
+            join.capabilities = Capability::ALL.into_iter().collect();
+        }
+        let Guest { room, user_id, capabilities, session_end } = guest;
+        let shard = usize::from(placement.shard);
         let oldest = self.node.oldest_delivery(shard, &self.rooms[room]);
         let oldest = oldest.map(|delivery| text_of(&delivery.frame));
         let frames = &self.auditor.rooms[room];
         let joined_at_frame = oldest
             .and_then(|json| frames.by_id.get(crate::frames::member(&json, "Id")).copied())
             .unwrap_or(frames.frames.len());
-        let connection = self.node.adopt(shard, join);
+        let connection = self.node.adopt(join, placement);
         let client = self.peers.len();
         self.network.open(client, shard, connection, self.scenario.buffer_bytes);
         let book = ClientBook {
@@ -326,6 +331,7 @@ impl Simulation {
             shard,
             standing: Standing::Open,
             heard: Default::default(),
+            placed_at_frame,
             joined_at_frame,
             owed_from: joined_at_frame,
             asks: BTreeMap::new(),
@@ -427,8 +433,8 @@ impl Simulation {
             peer.unread = rest.to_vec();
             peer.greeted = true;
             if let Some(old) = peer.replaces {
-                // What was written to the old one before may still be on its way to it.
-                self.replaced.push((now + (DELAY_MS_MAX + 1) * MILLISECOND, old, client));
+                // As official SDKs do: what has not come through the old one by now is not read any more.
+                self.replaced.push((old, client));
             }
         }
         loop {
@@ -450,10 +456,7 @@ impl Simulation {
 
     fn hang_up_replaced(&mut self) {
         let now = self.node.clock().nanos();
-        let (due, rest): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.replaced).into_iter().partition(|(due, ..)| *due <= now);
-        self.replaced = rest;
-        for (_, old, new) in due {
+        for (old, new) in std::mem::take(&mut self.replaced) {
             let awake = self.network.stalled_until(old) + SECOND < now;
             if awake && self.network.blocked_since(old).is_none() {
                 self.auditor.book_replaced(old, new);
@@ -481,6 +484,11 @@ impl Simulation {
                     self.trace.note((now, room, &delivery.frame));
                     let json = text_of(&delivery.frame);
                     checkers::on_published(&mut self.auditor, now, room, &json, delivery.frame.len())?;
+                }
+                Notice::Resumed(shard, connection) => {
+                    if let Some(client) = self.network.client(shard, connection) {
+                        self.receive(client, &[]);
+                    }
                 }
                 Notice::ShutDown(shard, connection) => self.trace.note((now, "shut down", shard, connection)),
                 Notice::Closed(shard, connection) => {
@@ -517,8 +525,8 @@ fn first_settings() -> RoomSettings {
     RoomSettings { version: 0, message_length_max: 500, message_rate_max: 100, review_fallback: None }
 }
 
-fn left(room: &RoomKey, shard: usize) -> Message {
-    Message::Left { room: room.clone(), shard: ShardIndex::try_from(shard).unwrap_or(0) }
+fn left(room: &RoomKey, placement: Placement) -> Message {
+    Message::Left { room: room.clone(), shard: placement.shard, entry: placement.entry }
 }
 
 fn event(bytes: usize) -> Publication {

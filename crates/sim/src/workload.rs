@@ -3,6 +3,10 @@
 use crate::ClientKey;
 use crate::dice::Dice;
 
+/// Longest that a shard is busy with something else. Twice this, the coalescing window and all ways that a frame takes
+/// are together less than the hold of a renewal, so what the hold promises must come true.
+const BUSY_MS_MAX: u64 = 60;
+
 /// A named mix. Frequencies are per mille of the virtual milliseconds.
 #[derive(Clone, Copy, Debug)]
 pub struct Scenario {
@@ -18,6 +22,8 @@ pub struct Scenario {
     pub users: u64,
     /// Somebody joins.
     pub join: u64,
+    /// … and is on the way to a shard for at most so many milliseconds.
+    pub handshake_ms_max: u64,
     /// Somebody hangs up.
     pub hang_up: u64,
     /// Somebody opens a new connection and then closes the old one, as SDKs do with a fresh token.
@@ -38,7 +44,7 @@ pub struct Scenario {
     pub stall: u64,
     /// … for at most so long.
     pub stall_ms_max: u64,
-    /// A shard is busy with something else for up to 100 ms.
+    /// A shard is busy with something else for up to 60 ms.
     pub busy: u64,
     /// A room gets new settings.
     pub change: u64,
@@ -56,6 +62,7 @@ const CHAT: Scenario = Scenario {
     clients_max: 30,
     users: 20,
     join: 20,
+    handshake_ms_max: 20,
     hang_up: 2,
     rotate: 3,
     message: 120,
@@ -72,16 +79,17 @@ const CHAT: Scenario = Scenario {
     buffer_bytes: 16 * 1_024,
 };
 
-/// Moderators at work: users with several connections, some of which do not read, are thrown out and come back. Rooms are
-/// full enough for a pass to yield, so that members leave while it is under way.
+/// Moderators at work: users with several connections, some of which do not read, are thrown out, also on their way in,
+/// and come back. Rooms are full enough for a pass to yield, so that members leave while it is under way.
 const KICK: Scenario = Scenario {
     name: "kick",
     rooms: 2,
     clients_max: 90,
     users: 30,
     join: 250,
-    message: 60,
-    delete: 5,
+    handshake_ms_max: 500,
+    message: 150,
+    delete: 100,
     kick: 15,
     control_kick: 5,
     stall: 10,
@@ -229,7 +237,7 @@ impl Workload {
         }
         if self.dice.chance(busy) {
             let shard = usize::try_from(self.dice.below(shards as u64)).unwrap_or(0);
-            steps.push(Step::Busy(shard, self.dice.between(1, 100)));
+            steps.push(Step::Busy(shard, self.dice.between(1, BUSY_MS_MAX)));
         }
         if self.dice.chance(change) {
             steps.push(self.change());
@@ -245,7 +253,7 @@ impl Workload {
             user_id: self.user_id(),
             capabilities: u8::try_from(self.dice.below(8)).unwrap_or(0),
             session_ms: if short { self.dice.between(500, self.scenario.milliseconds) } else { 3_600_000 },
-            handshake_ms: self.dice.between(0, 20),
+            handshake_ms: self.dice.between(0, self.scenario.handshake_ms_max),
             gives_up: self.dice.chance(30),
         }
     }

@@ -35,13 +35,8 @@ proptest! {
         let room = room(1);
         let ann = node.join(&Guest::new(&room, "ann"));
         let bob = node.join(&Guest::new(&room, "bob"));
-        let mut buffer = Vec::new();
         for piece in bytes.chunks(cut) {
-            buffer.extend_from_slice(piece);
-            let taken = node.receive_some(ann, &mut buffer);
-            prop_assert!(taken <= buffer.len());
-            buffer.drain(..taken);
-            node.settle();
+            node.send(ann, piece);
         }
         node.advance_seconds(2);
         let before = node.heard(bob).len();

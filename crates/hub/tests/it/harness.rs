@@ -9,14 +9,14 @@ use std::sync::{Arc, mpsc};
 
 use hub::frame::{Opcode, encode_masked};
 use hub::message::{
-    Busy, Effect, Join, Message, Now, Publication, Reply, RoomKey, RoomSettings, ShardIndex, ShardSet,
-    Written,
+    Busy, Effect, Join, Message, Now, Placement, Publication, Reply, RoomKey, RoomSettings, ShardIndex,
+    ShardSet, Written,
 };
 use hub::{Hub, Settings};
 use protocol::arn::Scope;
 use protocol::capability::{Capabilities, Capability};
 use protocol::id::Id;
-use protocol::limit::edge::{COALESCING_WINDOW_MS, PASS_QUANTUM_MICROS, RENEWAL_HOLD_MS};
+use protocol::limit::edge::{COALESCING_WINDOW_MS, PASS_QUANTUM_MICROS};
 use protocol::messaging::{Attributes, encode_sender};
 use protocol::time::Timestamp;
 
@@ -55,6 +55,7 @@ impl Heard {
 }
 
 /// Who joins, and what the token says.
+#[derive(Clone)]
 pub(crate) struct Guest {
     pub(crate) room: RoomKey,
     pub(crate) user_id: String,
@@ -85,6 +86,8 @@ struct Client {
     /// Most bytes of one write.
     write_bytes_max: usize,
     broken: bool,
+    /// What it has sent and its shard has not taken yet.
+    untaken: Vec<u8>,
     received: Vec<u8>,
     writes: Vec<usize>,
     refused_writes: usize,
@@ -150,46 +153,64 @@ impl Node {
         ShardIndex::try_from(self.hubs.len()).expect("few shards")
     }
 
+    /// The room's home chooses a shard for a connection.
+    pub(crate) fn place(&mut self, guest: &Guest) -> Placement {
+        let (home, now) = (self.home(&guest.room), self.now());
+        self.hubs[home].place(now, &join_of(guest, now))
+    }
+
+    /// A connection that was placed is given up.
+    pub(crate) fn give_up(&mut self, room: &RoomKey, placement: Placement) {
+        let Placement { shard, entry, .. } = placement;
+        let (home, now) = (self.home(room), self.now());
+        self.hubs[home].handle(now, Message::Left { room: room.clone(), shard, entry });
+    }
+
+    /// A connection is placed on a given shard: the home is made to believe that its own is full.
+    pub(crate) fn place_on(&mut self, shard: usize, guest: &Guest) -> Placement {
+        let mut strangers = Vec::new();
+        loop {
+            let user_id = format!("stranger {}", strangers.len());
+            let placement = self.place(&Guest { user_id, ..guest.clone() });
+            if usize::from(placement.shard) == shard {
+                self.give_up(&guest.room, placement);
+                break;
+            }
+            strangers.push(placement);
+        }
+        // The home stands where it stood before the last stranger, and chooses as it did then.
+        let placement = self.place(guest);
+        assert_eq!(usize::from(placement.shard), shard);
+        strangers.into_iter().for_each(|stranger| self.give_up(&guest.room, stranger));
+        placement
+    }
+
     /// Joins on the shard the room's home chooses.
     pub(crate) fn join(&mut self, guest: &Guest) -> ClientKey {
-        let home = self.home(&guest.room);
-        let shard = self.hubs[home].place(&guest.room, settings(0));
-        self.adopt(usize::from(shard), guest)
+        let placement = self.place(guest);
+        self.adopt(guest, placement)
+    }
+
+    /// Joins on a given shard.
+    pub(crate) fn join_on(&mut self, shard: usize, guest: &Guest) -> ClientKey {
+        let placement = self.place_on(shard, guest);
+        self.adopt(guest, placement)
     }
 
     /// Joins on the shard the room's home chooses, and does not wait for the greeting.
     pub(crate) fn join_without_waiting(&mut self, guest: &Guest) -> ClientKey {
-        let home = self.home(&guest.room);
-        let shard = self.hubs[home].place(&guest.room, settings(0));
-        let key = self.adopt_without_settling(usize::from(shard), guest);
+        let placement = self.place(guest);
+        let key = self.adopt_without_settling(guest, placement);
         self.settle();
         key
     }
 
-    /// Joins on a given shard: the home is made to believe that its own is full.
-    pub(crate) fn join_on(&mut self, shard: usize, guest: &Guest) -> ClientKey {
-        let home = self.home(&guest.room);
-        let mut elsewhere = Vec::new();
-        loop {
-            let chosen = self.hubs[home].place(&guest.room, settings(0));
-            if usize::from(chosen) == shard {
-                break;
-            }
-            elsewhere.push(chosen);
-        }
-        for shard in elsewhere {
-            let now = self.now();
-            self.hubs[home].handle(now, Message::Left { room: guest.room.clone(), shard });
-        }
-        self.adopt(shard, guest)
-    }
-
-    /// Takes over a placed connection on `shard`, and waits until it is greeted.
-    pub(crate) fn adopt(&mut self, shard: usize, guest: &Guest) -> ClientKey {
-        let key = self.adopt_without_settling(shard, guest);
+    /// The shard that was chosen takes over, and the client waits until it is greeted.
+    pub(crate) fn adopt(&mut self, guest: &Guest, placement: Placement) -> ClientKey {
+        let key = self.adopt_without_settling(guest, placement);
         self.settle();
         if !self.is_greeted(key) {
-            self.advance_ms(RENEWAL_HOLD_MS);
+            self.advance_ms(placement.hold_ms);
         }
         key
     }
@@ -200,9 +221,9 @@ impl Node {
     }
 
     /// The same, and nothing else happens yet.
-    pub(crate) fn adopt_without_settling(&mut self, shard: usize, guest: &Guest) -> ClientKey {
-        let now = self.now();
-        let connection = self.hubs[shard].adopt(now, join_of(guest, now));
+    pub(crate) fn adopt_without_settling(&mut self, guest: &Guest, placement: Placement) -> ClientKey {
+        let (shard, now) = (usize::from(placement.shard), self.now());
+        let connection = self.hubs[shard].adopt(now, join_of(guest, now), placement);
         let key = self.clients.len();
         self.clients.push(Client {
             shard,
@@ -210,6 +231,7 @@ impl Node {
             room_bytes: usize::MAX,
             write_bytes_max: usize::MAX,
             broken: false,
+            untaken: Vec::new(),
             received: Vec::new(),
             writes: Vec::new(),
             refused_writes: 0,
@@ -243,16 +265,20 @@ impl Node {
         self.settle();
     }
 
-    /// The bytes of a client arrive, and nothing is done about it yet.
+    /// The bytes of a client arrive behind what of it was not taken yet, and nothing is done about it yet.
     pub(crate) fn receive(&mut self, client: ClientKey, bytes: &[u8]) {
-        self.receive_some(client, &mut bytes.to_vec());
+        let now = self.now();
+        let Client { shard, connection, untaken, .. } = &mut self.clients[client];
+        untaken.extend_from_slice(bytes);
+        if !self.hubs[*shard].is_paused(*connection) {
+            let taken = self.hubs[*shard].received(now, *connection, untaken);
+            untaken.drain(..taken);
+        }
     }
 
-    /// The same; how many of the bytes were taken.
-    pub(crate) fn receive_some(&mut self, client: ClientKey, bytes: &mut [u8]) -> usize {
-        let Client { shard, connection, .. } = self.clients[client];
-        let now = self.now();
-        self.hubs[shard].received(now, connection, bytes)
+    /// How many bytes of the client its shard has not taken yet.
+    pub(crate) fn untaken_bytes(&self, client: ClientKey) -> usize {
+        self.clients[client].untaken.len()
     }
 
     /// The client hangs up without a word.
@@ -365,6 +391,10 @@ impl Node {
                     }
                 }
                 Effect::LoadRoom(room) => self.loads.push(room),
+                Effect::Resume(connection) => {
+                    let client = self.by_connection[&(shard, connection)];
+                    self.receive(client, &[]);
+                }
                 Effect::ShutDown(connection) => self.client_of(shard, connection).shut_down = true,
                 Effect::Close(connection) => {
                     self.client_of(shard, connection).closed = true;

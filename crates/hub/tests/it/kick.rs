@@ -1,6 +1,8 @@
 //! Proves what DISCONNECT_USER does: the event to everybody, then Close 1000 with the reason to every connection of that
-//! user on every shard, also to blocked ones, nothing after it, and nothing to others.
+//! user on every shard, also to blocked ones and to those that are on their way to their shard, nothing after it, and
+//! nothing to others. What the user had sent is not published behind the event. Who comes back later is welcome.
 
+use hub::frame::{Opcode, encode_masked};
 use hub::message::Publication;
 use protocol::close::REASON_BYTES_MAX;
 
@@ -144,4 +146,128 @@ fn a_kick_during_a_pass_serves_everybody_once() {
         assert_eq!(heard.len(), expected, "member {number}: {heard:?}");
         assert_eq!(heard[0].member("Content"), "before");
     }
+}
+
+/// The contents of the messages behind the kick's event.
+fn said_after_event(node: &mut Node, client: ClientKey) -> Vec<String> {
+    node.advance_ms(40);
+    let heard = node.heard(client);
+    after_event(&heard).iter().map(|frame| frame.member("Content").to_owned()).collect()
+}
+
+#[test]
+fn nothing_of_the_same_write_is_published_behind_the_kick() {
+    let mut node = Node::new(1);
+    let room = room(1);
+    let [ann, eve] = ["ann", "eve"].map(|user| node.join(&Guest::new(&room, user)));
+    let texts = [kick("eve", "out"), r#"{"Action":"SEND_MESSAGE","Content":"too late"}"#.to_owned()];
+    let write = texts.map(|text| encode_masked(true, Opcode::Text, [1, 2, 3, 4], text.as_bytes())).concat();
+    node.send(eve, &write);
+    assert_eq!(after_event(&node.heard(eve)), [Heard::Close(1000, "out".to_owned())]);
+    assert!(said_after_event(&mut node, ann).is_empty());
+}
+
+#[test]
+fn nothing_that_is_on_its_way_from_any_shard_is_published_behind_the_kick() {
+    let mut node = Node::new(3);
+    let room = room(1);
+    let home = node.home(&room);
+    let eves = [0, 1, 2].map(|shard| node.join_on(shard, &Guest::new(&room, "eve")));
+    let anns = [0, 1, 2].map(|shard| node.join_on(shard, &Guest::new(&room, "ann")));
+    for client in anns.into_iter().chain(eves) {
+        node.heard(client);
+    }
+    // The kick is decided, its event not delivered yet; then everybody's messages reach their shards.
+    node.receive(anns[home], &encode_masked(true, Opcode::Text, [1, 2, 3, 4], kick("eve", "out").as_bytes()));
+    for client in eves {
+        node.send_quietly(client, "eve");
+        node.receive(
+            client,
+            &encode_masked(true, Opcode::Text, [1, 2, 3, 4], kick("ann", "revenge").as_bytes()),
+        );
+    }
+    anns.iter().for_each(|client| node.send_quietly(*client, "ann"));
+    node.settle();
+    for client in anns {
+        assert_eq!(said_after_event(&mut node, client), ["ann"; 3]);
+    }
+    for client in eves {
+        assert_eq!(after_event(&node.heard(client)), [Heard::Close(1000, "out".to_owned())], "and no ERROR");
+    }
+    node.advance_ms(1_000);
+    let back = node.join(&Guest::new(&room, "eve"));
+    node.send_message(back, "hello again", "r");
+    node.advance_ms(40);
+    assert_eq!(node.heard(anns[0])[0].member("Content"), "hello again");
+}
+
+#[test]
+fn who_comes_back_before_the_shard_has_heard_of_the_kick_stays() {
+    let mut node = Node::new(2);
+    let room = room(1);
+    let home = node.home(&room);
+    let away = 1 - home;
+    let [ann, eve] = ["ann", "eve"].map(|user| node.join_on(home, &Guest::new(&room, user)));
+    let old = node.join_on(away, &Guest::new(&room, "eve"));
+    node.receive(ann, &encode_masked(true, Opcode::Text, [1, 2, 3, 4], kick("eve", "out").as_bytes()));
+    node.carry_out(home); // the event is in both inboxes
+    let placement = node.place_on(away, &Guest::new(&room, "eve"));
+    let back = node.adopt_without_settling(&Guest::new(&room, "eve"), placement);
+    node.send_quietly(old, "too late");
+    node.send_quietly(back, "here I am");
+    node.settle();
+    node.advance_ms(300);
+    for gone in [eve, old] {
+        assert_eq!(after_event(&node.heard(gone)), [Heard::Close(1000, "out".to_owned())]);
+    }
+    assert_eq!(said_after_event(&mut node, back), ["here I am"]);
+    assert_eq!(said_after_event(&mut node, ann), ["here I am"]);
+    assert!(!node.is_shut_down(back));
+}
+
+#[test]
+fn one_who_is_on_the_way_to_a_shard_is_closed_there_too() {
+    for shard in [0, 1] {
+        let mut node = Node::new(2);
+        let room = room(1);
+        let users = ["eve", "bob"].map(|user_id| Guest::new(&room, user_id));
+        let ann = node.join(&Guest::new(&room, "ann"));
+        let at_the_door = [0, 1].map(|user: usize| node.place_on(shard, &users[user]));
+        node.say(ann, &kick("eve", "out"));
+        let [eve, bob] =
+            [0, 1].map(|user: usize| node.adopt_without_settling(&users[user], at_the_door[user]));
+        node.send_quietly(eve, "too late");
+        node.settle();
+        node.advance_ms(40);
+        let heard = node.heard(eve);
+        assert_eq!(heard.last(), Some(&Heard::Close(1000, "out".to_owned())), "shard {shard}: {heard:?}");
+        assert!(node.is_shut_down(eve));
+        assert_eq!(said_after_event(&mut node, ann), [""; 0]);
+        assert!(!node.is_shut_down(bob));
+        let back = node.join(&users[0]);
+        node.advance_seconds(5);
+        assert!(node.is_closed(eve) && !node.is_closed(back));
+    }
+}
+
+#[test]
+fn a_second_kick_closes_whoever_the_first_one_is_still_looking_for() {
+    let mut node = Node::new(2);
+    let room = room(1);
+    let away = 1 - node.home(&room);
+    let eve = Guest::new(&room, "eve");
+    let ann = node.join(&Guest::new(&room, "ann"));
+    let first = node.place_on(away, &eve);
+    node.say(ann, &kick("eve", "once"));
+    let second = node.place_on(away, &eve);
+    node.say(ann, &kick("eve", "twice"));
+    let third = node.place_on(away, &eve);
+    let [first, second, third] = [first, second, third].map(|placement| node.adopt(&eve, placement));
+    for closed in [first, second] {
+        assert_eq!(node.heard(closed).last(), Some(&Heard::Close(1000, "twice".to_owned())));
+    }
+    assert!(!node.is_shut_down(third));
+    node.hang_up(third);
+    node.hang_up(ann);
+    assert!([0, 1].iter().all(|shard| node.hub(*shard).roll().is_empty()), "no kick is remembered");
 }

@@ -5,8 +5,10 @@
 mod arbitrary_bytes;
 mod capabilities;
 mod coalescing;
+mod flood;
 mod frames;
 mod harness;
+mod hot_loop;
 mod joining;
 mod kick;
 mod order;

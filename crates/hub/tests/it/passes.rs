@@ -1,15 +1,19 @@
 //! Proves that a pass over many members yields after its quantum, and that members who come, go or block between its
-//! parts make it neither skip nor serve anybody twice: against an oracle that knows every byte.
+//! parts make it neither skip nor serve anybody twice: against an oracle that knows every byte. And that a flush as a
+//! whole gives one quantum to all rooms together, and each has its turn.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
 
 use hub::audience::{Audience, Offer, Progress};
+use hub::frame::{Opcode, encode_masked};
 use hub::message::Written;
 use proptest::prelude::{Just, Strategy, any, prop_oneof};
 use proptest::{prop_assert, prop_assert_eq, proptest};
 
-use crate::harness::{Guest, Node, room};
+use crate::harness::{Guest, Heard, Node, room};
+
+const MICROSECOND: u64 = 1_000;
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -220,4 +224,75 @@ fn a_pass_yields_after_its_quantum_and_serves_other_rooms_in_between() {
     node.settle();
     let total = members.iter().map(|member| node.writes(*member).len()).sum::<usize>();
     assert_eq!(total, 2 * 1_000, "a greeting and a frame each");
+}
+
+/// A thousand small rooms are due at once, and one of them gets another frame whenever it has been served.
+#[test]
+fn a_flush_takes_one_quantum_in_all_and_every_room_has_its_turn() {
+    let mut node = Node::with(1, |settings| settings.coalescing_window_nanos = 0);
+    let rooms: Vec<_> = (0..1_000).map(room).collect();
+    let members: Vec<_> = rooms.iter().map(|room| node.join(&Guest::new(room, "ann"))).collect();
+    for member in &members {
+        node.send_quietly(*member, "due");
+    }
+    node.take_inbox(0);
+    node.write_nanos = 10 * MICROSECOND; // 1,000 writes take 10 ms, a quantum is 1 ms
+    let mut served = 0;
+    for turn in 1..=10 {
+        let began = node.now().nanos;
+        node.flush(0);
+        let took = node.now().nanos - began;
+        assert!(took <= 1_000 * MICROSECOND, "turn {turn} took {took} ns");
+        served += members[1..].iter().map(|member| node.heard(*member).len()).sum::<usize>();
+        if !node.heard(members[0]).is_empty() {
+            node.send_quietly(members[0], "again");
+            node.take_inbox(0);
+        }
+    }
+    assert!(served >= 990, "the busy room had a turn or two of a thousand, not {}", 1_000 - served);
+    node.settle();
+    assert_eq!(served + members[1..].iter().map(|member| node.heard(*member).len()).sum::<usize>(), 999);
+}
+
+/// However long writes to single connections take (here: answers to pings), the rooms have their quantum.
+#[test]
+fn single_connections_take_nothing_from_the_rooms_quantum() {
+    let mut node = Node::new(1);
+    let (big, chatty) = (room(1), room(2));
+    let members: Vec<_> = (0..500).map(|number| node.join(&Guest::new(&big, &format!("{number}")))).collect();
+    let pingers: Vec<_> =
+        (0..200).map(|number| node.join(&Guest::new(&chatty, &format!("{number}")))).collect();
+    node.write_nanos = 10 * MICROSECOND;
+    let ping = encode_masked(true, Opcode::Ping, [1; 4], b"");
+    node.send_quietly(members[0], "to all");
+    node.take_inbox(0);
+    for turn in 1..=4 {
+        for pinger in &pingers {
+            node.receive(*pinger, &ping);
+        }
+        node.flush(0);
+        let mut heard = |of: &[usize]| of.iter().map(|one| node.heard(*one).len()).sum::<usize>();
+        assert_eq!(heard(&pingers), 200, "pongs in turn {turn}");
+        let written = heard(&members);
+        assert!((100..=116).contains(&written), "{written} members in turn {turn}");
+    }
+}
+
+#[test]
+fn a_pass_never_overtakes_what_comes_before_it_at_a_single_connection() {
+    let mut node = Node::new(1);
+    let room = room(1);
+    let members: Vec<_> =
+        (0..300).map(|number| node.join(&Guest::new(&room, &format!("{number}")))).collect();
+    node.write_nanos = 10 * MICROSECOND;
+    for member in &members {
+        node.receive(*member, &encode_masked(true, Opcode::Ping, [1; 4], b""));
+    }
+    node.send_quietly(members[0], "behind the pong");
+    node.take_inbox(0);
+    node.settle();
+    for member in &members {
+        let heard = node.heard(*member);
+        assert_eq!((heard.len(), &heard[0]), (2, &Heard::Pong(Vec::new())));
+    }
 }

@@ -68,6 +68,7 @@ fn a_room_that_everybody_left_leaves_nothing_behind() {
         node.advance_seconds(6);
         assert_eq!([0, 1].map(|shard| node.hub(shard).connections()), [0, 0]);
         assert_eq!([0, 1].map(|shard| node.log_bytes(shard, &room)), [None, None]);
+        assert!([0, 1].iter().all(|shard| node.hub(*shard).roll().is_empty()));
         assert!(node.event(&room, "to nobody").is_ok());
         assert!(node.left >= 4);
     }
@@ -94,11 +95,11 @@ fn what_a_sweep_asks_for_comes_in_the_same_order_in_every_run() {
 fn a_handshake_that_was_given_up_is_taken_back_by_left() {
     let mut node = Node::new(1);
     let room = room(1);
-    node.hub(0).place(&room, settings(0));
+    let given_up = node.place(&Guest::new(&room, "ann"));
     node.settle();
     node.event(&room, "e").expect("not busy");
     assert_eq!(node.published, [shard_set(&[0])]);
-    node.tell(0, Message::Left { room: room.clone(), shard: 0 });
+    node.give_up(&room, given_up);
     node.advance_seconds(1);
     node.event(&room, "e").expect("not busy");
     assert_eq!(node.published.len(), 1);
@@ -113,12 +114,13 @@ fn what_answers_a_connection_that_is_gone_reaches_nobody_else() {
     let ann = node.join_on(away, &Guest::new(&room, "ann"));
     node.send_message(ann, "settle down", "r");
     node.heard(ann);
+    let bob_at_the_door = node.place_on(away, &Guest::new(&room, "bob"));
     // Her next request is refused at home; she leaves while it is under way, and bob gets her index.
     node.send_quietly(ann, &"x".repeat(501));
     let (_, index) = node.connection(ann);
     node.hub(away).disconnected(index);
     node.carry_out(away);
-    let bob = node.adopt_without_settling(away, &Guest::new(&room, "bob"));
+    let bob = node.adopt_without_settling(&Guest::new(&room, "bob"), bob_at_the_door);
     assert_eq!(node.connection(bob).1, index, "the index is used again");
     node.settle();
     node.advance_ms(100);

@@ -195,7 +195,7 @@ pub fn event_attributes(field: &mut Field<'_>) -> Read<StringMap> {
 }
 
 fn attributes(field: &mut Field<'_>, bytes_max: usize) -> Read<StringMap> {
-    let attributes = field.string_map(None)?;
+    let attributes = field.string_map(None, |_, _, _| Ok(()))?;
     let bytes: usize = attributes.iter().map(|(key, value)| key.len() + value.len()).sum();
     if bytes > bytes_max {
         return Err(
@@ -235,18 +235,17 @@ pub fn resource_arn(field: &mut Field<'_>) -> Read<Arn> {
 /// Model: `Tags`, `TagKey`, `TagValue`. Keys of `aws:` belong to AWS in any case of letters, as its tagging rules
 /// say.
 pub fn tags(field: &mut Field<'_>) -> Read<StringMap> {
-    let tags = field.string_map(Some(member::TAGS_MAX))?;
-    let mut failed = None;
-    for (key, value) in &tags {
+    field.string_map(Some(member::TAGS_MAX), |field, key, value| {
+        let mut outcome = Ok(());
         if !is_tag_key(key) {
-            failed = Some(field.fail_entry(key, &tag_key_rule()));
+            outcome = Err(field.fail_entry(key, &tag_key_rule()));
         }
         if value.chars().count() > member::TAG_VALUE_LENGTH_MAX {
             let rule = format!("must be a string of 0 to {} characters", member::TAG_VALUE_LENGTH_MAX);
-            failed = Some(field.fail_entry(key, &rule));
+            outcome = Err(field.fail_entry(key, &rule));
         }
-    }
-    failed.map_or(Ok(tags), Err)
+        outcome
+    })
 }
 
 /// Model: `TagKeyList`.

@@ -16,6 +16,7 @@ use super::tag::{ListTagsForResourceRequest, TagResourceRequest, UntagResourceRe
 use super::token::CreateChatTokenRequest;
 use crate::capability::Capability;
 use crate::error::ApiError;
+use crate::limit::control::BODY_BYTES_MAX;
 
 const ROOM: &str = "arn:aws:ivschat:us-west-2:123456789012:room/g1H2I3j4k5L6";
 const LOGGING: &str = "arn:aws:ivschat:us-west-2:123456789012:logging-configuration/g1H2I3j4k5L6";
@@ -386,10 +387,29 @@ fn every_failing_member_is_named() {
             "maximumMessageLength",
             "messageReviewHandler.uri",
             "messageReviewHandler.fallbackResult",
+            "tags.aws:a",
             "tags.b",
             "loggingConfigurationIdentifiers[0]",
         ]
     );
+}
+
+#[test]
+fn a_whole_body_of_failures_is_named() {
+    let room = json!({ "roomIdentifier": ROOM, "userId": "u", "capabilities": [] }).to_string();
+    let count = (BODY_BYTES_MAX - room.len()).div_ceil(2);
+    let body = room.replace("[]", &format!("[{}]", vec!["0"; count].join(",")));
+    assert!((BODY_BYTES_MAX - 2..=BODY_BYTES_MAX).contains(&body.len()));
+    let names = failing(CreateChatTokenRequest::parse(body.as_bytes()));
+    assert_eq!(names.len(), count);
+    assert_eq!(names.last(), Some(&format!("capabilities[{}]", count - 1)));
+
+    let encoded = CreateChatTokenRequest::parse(body.as_bytes()).map_err(|error| error.encode().body);
+    let answer = encoded.err().unwrap_or_default();
+    assert!(answer.len() < 4 * 1_024 * 1_024, "{}", answer.len());
+    let message = serde_json::from_slice::<Value>(&answer).unwrap_or_default()["message"].to_string();
+    assert!(message.contains("capabilities[0], ") && message.contains(" and 32"), "{message}");
+    assert!(message.len() < 1_024, "{message}");
 }
 
 #[test]

@@ -52,7 +52,8 @@ pub fn canonical_uri(path: &str, normalize: bool) -> String {
     text
 }
 
-/// Without empty and `.` segments, and with each `..` and what it takes back left out. A slash at the end stays.
+/// Without empty and `.` segments, and with each `..` and what it takes back left out (RFC 3986, section 5.2.4). What
+/// names a folder ends with a slash: a path that did so before, or ended with such a segment.
 fn normalized_path(path: &str) -> String {
     let mut segments: Vec<&str> = Vec::new();
     for segment in path.split('/') {
@@ -69,7 +70,8 @@ fn normalized_path(path: &str) -> String {
         text.push('/');
         text.push_str(segment);
     }
-    if segments.is_empty() || path.ends_with('/') {
+    let names_folder = matches!(path.rsplit('/').next(), Some("" | "." | ".."));
+    if segments.is_empty() || names_folder {
         text.push('/');
     }
     text
@@ -193,6 +195,9 @@ mod tests {
             ("/CreateRoom", "/CreateRoom"),
             ("//a/./b/../c//", "/a/c/"),
             ("/../..", "/"),
+            ("/a/.", "/a/"),
+            ("/a/b/..", "/a/"),
+            ("/a./b..", "/a./b.."),
             ("/tags/arn%3Aaws%3Aivschat%3Aus-west-2%3A1%3Aroom%2Fa", {
                 "/tags/arn%253Aaws%253Aivschat%253Aus-west-2%253A1%253Aroom%252Fa"
             }),

@@ -6,16 +6,15 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::{Response, StatusCode};
-use tokio::net::TcpListener;
-use tokio_rustls::TlsAcceptor;
-use tokio_util::sync::CancellationToken;
 
 use crate::health::Readiness;
-use crate::http::{self, Answer};
+use crate::http::{self, Answer, Arrived, Port, Unreadable};
 use crate::metrics::Metrics;
 
 /// The text format that [`Metrics::encode`] writes.
 const METRICS_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+const PLAIN_TEXT: &str = "text/plain; charset=utf-8";
 
 /// What the admin port shows.
 pub struct Admin {
@@ -26,14 +25,17 @@ pub struct Admin {
 }
 
 impl Admin {
-    /// Answers requests until `stop`, then returns when the last one has been answered.
-    pub async fn serve(self, listener: TcpListener, tls: Option<TlsAcceptor>, stop: CancellationToken) {
+    /// Answers requests until the port's end.
+    pub async fn serve(self, port: Port) {
         let admin = Arc::new(self);
-        let handler = move |request: hyper::Request<_>| {
-            let answer = admin.answer(request.method().as_str(), request.uri().path());
-            std::future::ready(answer)
+        let handler = move |arrived: Arrived| {
+            std::future::ready(match arrived {
+                Ok(request) => admin.answer(request.method().as_str(), request.uri().path()),
+                Err(Unreadable::Malformed) => answer(400, PLAIN_TEXT, "This is not valid HTTP/1.1.\n"),
+                Err(Unreadable::HeadTooLarge) => answer(431, PLAIN_TEXT, "The headers are too large.\n"),
+            })
         };
-        http::serve(listener, tls, stop, handler).await;
+        http::serve(port, handler).await;
     }
 
     fn answer(&self, method: &str, path: &str) -> Answer {
@@ -41,17 +43,13 @@ impl Admin {
             return answer(report.status, "application/json", report.body);
         }
         if (method, path) != ("GET", "/metrics") {
-            return answer(
-                404,
-                "text/plain; charset=utf-8",
-                "There are /health/live, /health/ready and /metrics.\n",
-            );
+            return answer(404, PLAIN_TEXT, "There are /health/live, /health/ready and /metrics.\n");
         }
         match self.metrics.encode() {
             Ok(text) => answer(200, METRICS_TYPE, text),
             Err(error) => {
                 tracing::error!(%error, "metrics cannot be shown");
-                answer(500, "text/plain; charset=utf-8", "")
+                answer(500, PLAIN_TEXT, "The log says why.\n")
             }
         }
     }

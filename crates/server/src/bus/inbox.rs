@@ -2,7 +2,7 @@
 //!
 //! Who may still put something in when it fills up is graded, so that nothing can lock up: requests are refused first
 //! (their sender is told), then rooms stop publishing to the shard (see [`Bus::pressed`](super::Bus::pressed)); what is
-//! left is for messages that must not be lost and that cause no further ones.
+//! left is for messages that must not be lost and that cause no further ones, or one in answer at most.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

@@ -26,9 +26,8 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::body::Incoming;
 use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue};
-use hyper::{Request, Response, StatusCode};
+use hyper::{Response, StatusCode};
 use protocol::arn::{Arn, ResourceKind, Scope};
 use protocol::control::logging_configuration::{
     CreateLoggingConfigurationRequest, ListLoggingConfigurationsRequest,
@@ -46,9 +45,7 @@ use protocol::limit::member::TAGS_MAX;
 use protocol::operation::Operation;
 use protocol::page::{PageKey, PagedList};
 use serde::Serialize;
-use tokio::net::TcpListener;
-use tokio_rustls::TlsAcceptor;
-use tokio_util::sync::CancellationToken;
+use tokio::sync::SetOnce;
 use tokio_util::task::TaskTracker;
 
 use self::auth::{AuthorizedRequest, RawRequest};
@@ -56,8 +53,8 @@ use self::receive::Refusal;
 use crate::bus::Bus;
 use crate::clock;
 use crate::credentials::Credentials;
-use crate::health::Readiness;
-use crate::http::{self, Answer};
+use crate::health::{Phase, Readiness};
+use crate::http::{self, Answer, Arrived, Port};
 use crate::keys::KeyRing;
 use crate::metrics::{ApiRequest, Metrics};
 use crate::store::{OrderKey, Store, StoreError};
@@ -80,24 +77,16 @@ pub struct ControlPlane {
     pub page_token_keys: KeyRing,
     /// Counts requests.
     pub metrics: Arc<Metrics>,
-    /// What the health requests answer.
-    pub readiness: Readiness,
+}
+
+/// Answers requests until the port's end: about the server's health at once, all others as soon as `control` is there.
+pub async fn serve(port: Port, readiness: Readiness, control: Arc<SetOnce<Arc<ControlPlane>>>) {
+    let requests = port.stop.under_way.clone();
+    let handler = move |arrived| answer(readiness.clone(), Arc::clone(&control), requests.clone(), arrived);
+    http::serve(port, handler).await;
 }
 
 impl ControlPlane {
-    /// Answers requests until `stop`, then returns when the last one has been answered.
-    pub async fn serve(self, listener: TcpListener, tls: Option<TlsAcceptor>, stop: CancellationToken) {
-        let control = Arc::new(self);
-        let requests = TaskTracker::new();
-        let handler = {
-            let requests = requests.clone();
-            move |request| answer(Arc::clone(&control), requests.clone(), request)
-        };
-        http::serve(listener, tls, stop, handler).await;
-        requests.close();
-        requests.wait().await;
-    }
-
     /// Finds the position that a `nextToken` stands for.
     fn open_page_token(
         &self,
@@ -131,16 +120,24 @@ struct Success {
 }
 
 /// The answer to a request, whatever happens. May be dropped when the client goes away; what has begun ends anyway.
-async fn answer(control: Arc<ControlPlane>, requests: TaskTracker, request: Request<Incoming>) -> Answer {
+async fn answer(
+    readiness: Readiness,
+    control: Arc<SetOnce<Arc<ControlPlane>>>,
+    requests: TaskTracker,
+    arrived: Arrived,
+) -> Answer {
     let started = Instant::now();
     let request_id = request_id();
-    if let Some(report) = control.readiness.report(request.method().as_str(), request.uri().path()) {
+    if let Ok(request) = &arrived
+        && let Some(report) = readiness.report(request.method().as_str(), request.uri().path())
+    {
         return respond(report.status, report.body, &request_id);
     }
-    let (operation, outcome) = match receive::receive(request).await {
+    let control = control.wait().await;
+    let (operation, outcome) = match receive(&readiness, arrived).await {
         Err(refusal) => (None, Err(refusal)),
         Ok(request) => {
-            let (operation, outcome) = carry_through(&requests, process(Arc::clone(&control), request)).await;
+            let (operation, outcome) = carry_through(&requests, process(Arc::clone(control), request)).await;
             (operation, outcome.map_err(Refusal::from))
         }
     };
@@ -152,6 +149,16 @@ async fn answer(control: Arc<ControlPlane>, requests: TaskTracker, request: Requ
         Ok(success) => respond(success.status, success.body, &request_id),
         Err(refusal) => respond_error(&refusal, name, &request_id),
     }
+}
+
+/// Takes in the whole request, if it can be read and there is time to carry it out. While the server drains there is
+/// not: SDKs try again after a 503, on a new connection, which a load balancer leads elsewhere.
+async fn receive(readiness: &Readiness, arrived: Arrived) -> Result<RawRequest, Refusal> {
+    let request = arrived.map_err(Refusal::unreadable)?;
+    if readiness.phase() == Phase::Draining {
+        return Err(Refusal::draining());
+    }
+    receive::receive(request).await
 }
 
 /// What became of a request, and which operation it was once that is known.

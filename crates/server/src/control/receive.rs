@@ -6,18 +6,35 @@ use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use hyper::Request;
 use hyper::body::{Body, Incoming};
-use hyper::http::request::Parts;
 use protocol::error::{ApiError, Code};
-use protocol::limit::control::{BODY_BYTES_MAX, BODY_DISCARD_BYTES_MAX, HEAD_BYTES_MAX, REQUEST_SECONDS_MAX};
+use protocol::limit::control::{BODY_BYTES_MAX, BODY_DISCARD_BYTES_MAX, REQUEST_SECONDS_MAX};
 use tokio::time::timeout;
 
 use super::auth::RawRequest;
+use crate::http::Unreadable;
 
 /// An error, and whether its connection is of no more use because the request was not read to its end.
 #[derive(Debug)]
 pub(super) struct Refusal {
     pub(super) error: ApiError,
     pub(super) closes_connection: bool,
+}
+
+impl Refusal {
+    /// Not even the head could be read.
+    pub(super) fn unreadable(unreadable: Unreadable) -> Self {
+        closing(match unreadable {
+            Unreadable::HeadTooLarge => ApiError::head_too_large(),
+            Unreadable::Malformed => {
+                ApiError::plain(Code::MalformedHttpRequest, "The request is not valid HTTP/1.1")
+            }
+        })
+    }
+
+    /// The server is stopping.
+    pub(super) fn draining() -> Self {
+        closing(ApiError::plain(Code::ServiceUnavailable, "The server is stopping; try again"))
+    }
 }
 
 impl From<ApiError> for Refusal {
@@ -31,11 +48,11 @@ fn closing(error: ApiError) -> Refusal {
 }
 
 /// Reads the whole request.
+///
+/// A client that sends `Expect: 100-continue` is told to go on before its signature has been looked at: the signature
+/// covers the body, so there is nothing to verify without it. What a stranger can have read is bounded.
 pub(super) async fn receive(request: Request<Incoming>) -> Result<RawRequest, Refusal> {
     let (head, body) = request.into_parts();
-    if head_bytes(&head) > HEAD_BYTES_MAX {
-        return Err(closing(ApiError::head_too_large()));
-    }
     let body = receive_body_within(Duration::from_secs(REQUEST_SECONDS_MAX), body).await?;
     Ok(RawRequest {
         method: head.method.as_str().to_owned(),
@@ -44,14 +61,6 @@ pub(super) async fn receive(request: Request<Incoming>) -> Result<RawRequest, Re
         headers: head.headers,
         body,
     })
-}
-
-/// The size of a head as it is usually written: a space or a colon and a space between its parts, and line ends.
-fn head_bytes(head: &Parts) -> usize {
-    let target = head.uri.path_and_query().map_or(1, |target| target.as_str().len());
-    let request_line = head.method.as_str().len() + target + " HTTP/1.1\r\n".len() + 1;
-    let headers = head.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + ": \r\n".len());
-    request_line + headers.sum::<usize>() + "\r\n".len()
 }
 
 async fn receive_body_within<B>(time_max: Duration, body: B) -> Result<Bytes, Refusal>

@@ -14,20 +14,22 @@ use std::time::Duration;
 use hub::message::{Busy, Message, Publication};
 use mio::{Events, Poll, Token, Waker};
 use protocol::id::Id;
+use protocol::limit::control::CONNECTIONS_MAX;
 use protocol::operation::Operation;
 use protocol::sigv4::{Credential, Dialect, RequestView, SecretKey, sign};
 use protocol::time::Timestamp;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::SetOnce;
 use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
 
 use super::ControlPlane;
 use crate::bus::{Bus, InboxReader, inbox};
 use crate::clock;
 use crate::credentials::Credentials;
 use crate::health::{Phase, Readiness};
+use crate::http::{Port, Stop};
 use crate::keys::KeyRing;
 use crate::metrics::Metrics;
 use crate::store::{KeyPurpose, Location, Store};
@@ -45,7 +47,7 @@ struct Server {
     chat_token_keys: KeyRing,
     metrics: Arc<Metrics>,
     readiness: Readiness,
-    stop: CancellationToken,
+    stop: Stop,
     running: JoinHandle<()>,
     /// What the shard was told, as text.
     told: Mutex<Receiver<String>>,
@@ -67,12 +69,13 @@ impl Server {
             chat_token_keys: chat_token_keys.clone(),
             page_token_keys,
             metrics: Arc::clone(&metrics),
-            readiness: readiness.clone(),
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("an address");
-        let stop = CancellationToken::new();
-        let running = tokio::spawn(control.serve(listener, None, stop.clone()));
+        let stop = Stop::default();
+        let port = Port { listener, tls: None, connections_max: CONNECTIONS_MAX, stop: stop.clone() };
+        let control = Arc::new(SetOnce::new_with(Some(Arc::new(control))));
+        let running = tokio::spawn(super::serve(port, readiness.clone(), control));
         Self { address, chat_token_keys, metrics, readiness, stop, running, told: Mutex::new(told) }
     }
 

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use hub::message::ShardIndex;
-use protocol::limit::edge::{HANDSHAKES_PERCENT_OF_DESCRIPTORS, SEND_BUFFER_BYTES};
+use protocol::limit::edge::SEND_BUFFER_BYTES;
 use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::AbortHandle;
@@ -35,12 +35,12 @@ pub(super) struct Acceptor {
 }
 
 impl Acceptor {
-    /// Accepts until `stop`; handshakes that are not done by then end with it.
-    pub(super) async fn run(self, listener: TcpListener, stop: CancellationToken) {
+    /// Accepts until `end`; handshakes that are not done by then end with it.
+    pub(super) async fn run(self, listener: TcpListener, end: CancellationToken) {
         let acceptor = Arc::new(self);
         loop {
             let accepted = tokio::select! {
-                () = stop.cancelled() => break,
+                () = end.cancelled() => break,
                 accepted = listener.accept() => accepted,
             };
             match accepted {
@@ -104,10 +104,7 @@ struct Handshakes {
 }
 
 impl Unfinished {
-    /// Room for a share of the process's descriptors.
-    pub(super) fn new(descriptors: u64) -> Self {
-        let count_max = descriptors * HANDSHAKES_PERCENT_OF_DESCRIPTORS / 100;
-        let count_max = usize::try_from(count_max).unwrap_or(usize::MAX).max(1);
+    pub(super) fn new(count_max: usize) -> Self {
         Self { count_max, handshakes: Mutex::default() }
     }
 

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::time::Duration;
 
-use hub::message::Join;
+use hub::message::{Join, Placement};
 use protocol::limit::edge::ARRIVALS_MAX;
 
 use crate::bus::Inbox;
@@ -26,8 +26,8 @@ pub(super) struct Arrival {
     pub(super) transport: Transport,
     /// What the client sent right behind its upgrade request.
     pub(super) early: Vec<u8>,
-    /// Whether the home shard has already chosen this shard.
-    pub(super) placed: bool,
+    /// What the room's home has decided; `None` on the way to the home.
+    pub(super) placement: Option<Placement>,
 }
 
 /// The sending side of a shard's arrivals.

@@ -3,7 +3,7 @@
 //! The order matters: everything that can be refused is looked at before the token is redeemed, so a handshake that
 //! fails does not use it up; and the token is redeemed before the client hears anything, so it works once.
 
-use std::future::Future;
+use std::future::{Future, pending};
 use std::io::{Error, ErrorKind};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -15,8 +15,10 @@ use protocol::messaging::encode_sender;
 use protocol::token::{self, Claims, TokenError};
 use rustls::ServerConfig;
 use tokio::net::TcpStream;
+use tokio::sync::SetOnce;
 use tokio::time::{Instant, sleep, timeout};
 
+use super::Admission;
 use super::arrival::Arrival;
 use super::proxy::{Preface, client_address, read_preface};
 use super::upgrade::{HEAD_TOO_LONG, Refusal, Upgrade, Wanted, page, read_head, switch_protocols};
@@ -24,9 +26,8 @@ use super::wire::Wire;
 use crate::bus::{room_key, room_settings};
 use crate::clock;
 use crate::config::TrustedProxies;
-use crate::health::Readiness;
-use crate::keys::KeyRing;
-use crate::store::{Room, Store, StoreError};
+use crate::health::{Phase, Readiness};
+use crate::store::{Room, StoreError};
 
 /// How long to wait before the store is asked again.
 const STORE_RETRY: Duration = Duration::from_millis(100);
@@ -35,8 +36,7 @@ const STORE_AWAY: &str = "the store does not answer; try again";
 
 /// What all handshakes share.
 pub(super) struct Door {
-    pub(super) store: Store,
-    pub(super) token_keys: KeyRing,
+    pub(super) admission: Arc<SetOnce<Admission>>,
     pub(super) tls: Option<Arc<ServerConfig>>,
     pub(super) trusted_proxies: TrustedProxies,
     pub(super) readiness: Readiness,
@@ -70,12 +70,19 @@ impl Door {
             }
             Err(refusal) => return refuse(wire, refusal).await,
         };
+        if self.readiness.phase() == Phase::Draining {
+            // Held until the process ends, with the token unused: official SDKs try again at once and give up for good
+            // after a few failures, so whoever comes next should have time to start.
+            return pending().await;
+        }
+        // Whoever comes while the server starts is held until it has.
+        let admission = self.admission.wait().await;
         let client = client_address(peer, &upgrade.forwarded_for, &self.trusted_proxies);
-        match self.admit(&upgrade).await {
+        match admission.admit(&upgrade).await {
             Ok(join) => {
                 tracing::debug!(%client, room = %join.room.id, "a client is let in");
                 let (transport, early) = wire.into_transport()?;
-                Ok(Outcome::Arrived(Box::new(Arrival { join, transport, early, placed: false })))
+                Ok(Outcome::Arrived(Box::new(Arrival { join, transport, early, placement: None })))
             }
             Err(refusal) => {
                 tracing::debug!(%client, reason = refusal.reason, "a client is refused");
@@ -120,10 +127,11 @@ impl Door {
             }
             None => page(404, "text/plain", "There is nothing here.\n"),
         };
-        wire.say(&answer).await?;
-        wire.end().await
+        wire.say_last(&answer).await
     }
+}
 
+impl Admission {
     /// Whoever brings a good token is let in, once.
     async fn admit(&self, upgrade: &Upgrade) -> Result<Join, Refusal> {
         let keys = self.token_keys.token_keys();
@@ -195,7 +203,6 @@ async fn skip_preface(wire: &mut Wire, peer: IpAddr) -> Result<IpAddr, Error> {
 }
 
 async fn refuse(mut wire: Wire, refusal: Refusal) -> Result<Outcome, Error> {
-    wire.say(&page(refusal.status, "text/plain", &format!("{}\n", refusal.reason))).await?;
-    wire.end().await?;
+    wire.say_last(&page(refusal.status, "text/plain", &format!("{}\n", refusal.reason))).await?;
     Ok(Outcome::Refused(refusal))
 }

@@ -25,7 +25,7 @@ use mio::{Poll, Waker};
 use protocol::limit::edge::ROOM_LOADS_MAX;
 use rustls::ServerConfig;
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
+use tokio::sync::{SetOnce, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use self::acceptor::{Acceptor, Unfinished};
@@ -49,22 +49,30 @@ pub struct EdgeSettings {
     pub rates_lifted: bool,
     /// Who may say who the client is.
     pub trusted_proxies: TrustedProxies,
-    /// How many descriptors the process may open.
-    pub descriptors: u64,
+    /// Unfinished handshakes at once; beyond it the oldest is closed.
+    pub handshakes_max: usize,
     /// `None`: plain WebSocket.
     pub tls: Option<Arc<ServerConfig>>,
 }
 
-/// What the edge works with.
-pub struct Surroundings {
+/// What decides who is let in.
+pub struct Admission {
     /// Rooms and redeemed tokens.
     pub store: Store,
     /// Opens chat tokens.
     pub token_keys: KeyRing,
+}
+
+/// What the edge works with.
+pub struct Surroundings {
+    /// Set once the server has opened its store; until then handshakes are held.
+    pub admission: Arc<SetOnce<Admission>>,
     /// For `/health` on the edge's own port.
     pub readiness: Readiness,
     /// Everything is counted there.
     pub metrics: Arc<Metrics>,
+    /// Nothing is accepted any more.
+    pub end: CancellationToken,
 }
 
 /// The shards, before anybody connects: the bus can already reach them.
@@ -79,7 +87,6 @@ pub struct Edge {
     threads: Vec<JoinHandle<io::Result<()>>>,
     inboxes: Vec<Inbox>,
     draining: Arc<AtomicBool>,
-    stop_accepting: CancellationToken,
 }
 
 impl Shards {
@@ -140,12 +147,10 @@ impl Shards {
             let thread = std::thread::Builder::new().name(format!("shard-{index}"));
             threads.push(thread.spawn(move || run_shard(Shard::new(parts)))?);
         }
-        tokio::spawn(load_rooms(loads, surroundings.store.clone(), self.bus.clone()));
-        let stop_accepting = CancellationToken::new();
+        tokio::spawn(load_rooms(loads, Arc::clone(&surroundings.admission), self.bus.clone()));
         let acceptor = Acceptor {
             door: Door {
-                store: surroundings.store,
-                token_keys: surroundings.token_keys,
+                admission: surroundings.admission,
                 tls: settings.tls,
                 trusted_proxies: settings.trusted_proxies,
                 readiness: surroundings.readiness,
@@ -153,18 +158,18 @@ impl Shards {
             bus: self.bus,
             shards: self.arrivals,
             metrics: surroundings.metrics,
-            unfinished: Unfinished::new(settings.descriptors),
+            unfinished: Unfinished::new(settings.handshakes_max),
         };
-        tokio::spawn(acceptor.run(listener, stop_accepting.clone()));
-        Ok(Edge { threads, inboxes, draining, stop_accepting })
+        tokio::spawn(acceptor.run(listener, surroundings.end));
+        Ok(Edge { threads, inboxes, draining })
     }
 }
 
 impl Edge {
-    /// Lets nobody in any more and closes all connections, a few at a time and without Close frames, so that clients
-    /// come back to whoever serves them next. Returns when all shards have ended.
+    /// Closes all connections, a few at a time and without Close frames, so that clients come back to whoever serves
+    /// them next. Returns when all shards have ended. Nobody is let in any more, but the port still tells whoever asks
+    /// how the server is.
     pub async fn drain(self) {
-        self.stop_accepting.cancel();
         self.draining.store(true, Ordering::Release);
         for inbox in &self.inboxes {
             inbox.wake();
@@ -211,7 +216,8 @@ fn hub_settings(settings: &EdgeSettings, shard: ShardIndex) -> io::Result<Settin
 
 /// Reads rooms' settings again for home shards that have just begun to serve them: an update that was accepted
 /// between the handshake and then has reached nobody.
-async fn load_rooms(mut loads: mpsc::Receiver<RoomKey>, store: Store, bus: Bus) {
+async fn load_rooms(mut loads: mpsc::Receiver<RoomKey>, admission: Arc<SetOnce<Admission>>, bus: Bus) {
+    let store = &admission.wait().await.store;
     while let Some(room) = loads.recv().await {
         let home = bus.home(&room);
         let message = match store.get_room(&room.scope, room.id).await {

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use hub::message::{Effect, Message, Now, RoomKey, ShardIndex, ShardSet, Written};
+use hub::message::{Effect, Message, Now, Placement, RoomKey, ShardIndex, ShardSet, Written};
 use hub::{Hub, Settings};
 use mio::event::Event;
 use mio::{Events, Interest, Poll, Token};
@@ -159,7 +159,7 @@ impl Shard {
         for connection in std::mem::take(&mut self.unread) {
             self.read(now, connection);
         }
-        self.take_arrivals(now);
+        self.take_arrivals();
         self.carry_out_effects();
         self.flush();
         if now.nanos - self.swept_at >= SWEEP_INTERVAL_NANOS {
@@ -217,6 +217,9 @@ impl Shard {
 
     /// Reads once, and gives the hub what is there, behind what was left of the last time.
     fn read(&mut self, now: Now, connection: u32) {
+        if self.hub.is_paused(connection) {
+            return;
+        }
         let Some(socket) = self.sockets.get_mut(connection as usize).and_then(Option::as_mut) else { return };
         let partial = socket.partial.take().unwrap_or_default();
         let start = partial.len();
@@ -236,6 +239,16 @@ impl Shard {
         }
     }
 
+    /// After a pause: gives the hub what it has not taken before. The socket's turn comes next, whether or not the poll
+    /// says so, since that may have been while the connection was paused.
+    fn resume(&mut self, now: Now, connection: u32) {
+        let Some(socket) = self.sockets.get_mut(connection as usize).and_then(Option::as_mut) else { return };
+        let mut rest = socket.partial.take().unwrap_or_default();
+        let taken = self.hub.received(now, connection, &mut rest);
+        socket.keep(&rest[taken..]);
+        self.unread.push(connection);
+    }
+
     fn take_messages(&mut self, now: Now) {
         self.hub.set_pressed(self.pressed());
         for _ in 0..MESSAGES_PER_TURN {
@@ -244,32 +257,30 @@ impl Shard {
         }
     }
 
-    fn take_arrivals(&mut self, now: Now) {
+    fn take_arrivals(&mut self) {
         for _ in 0..ARRIVALS_PER_TURN {
             let Some(mut arrival) = self.arrivals.next() else { break };
-            let shard = if arrival.placed {
-                self.index
-            } else {
-                self.hub.place(&arrival.join.room, arrival.join.settings)
-            };
-            if shard == self.index {
-                self.adopt(now, *arrival);
+            // Not the time at which the turn began: holds are promised from a connection's arrival on.
+            let now = self.now();
+            let placement = arrival.placement.unwrap_or_else(|| self.hub.place(now, &arrival.join));
+            if placement.shard == self.index {
+                self.adopt(now, *arrival, placement);
                 continue;
             }
-            arrival.placed = true;
-            if let Err(arrival) = self.others[usize::from(shard)].try_send(arrival) {
+            arrival.placement = Some(placement);
+            if let Err(arrival) = self.others[usize::from(placement.shard)].try_send(arrival) {
                 // Waiting for room there could go on for ever, should that shard wait for room here.
-                self.hub.place_at_home(&arrival.join.room, shard);
-                self.adopt(now, *arrival);
+                let placement = self.hub.place_at_home(&arrival.join.room, placement);
+                self.adopt(now, *arrival, placement);
             }
         }
     }
 
-    fn adopt(&mut self, now: Now, arrival: Arrival) {
+    fn adopt(&mut self, now: Now, arrival: Arrival, placement: Placement) {
         let Arrival { join, mut transport, mut early, .. } = arrival;
         // The hub may give this connection the index of one that it has just ended: that socket must be closed first.
         self.carry_out_effects();
-        let connection = self.hub.adopt(now, join);
+        let connection = self.hub.adopt(now, join, placement);
         let interest = Interest::READABLE | Interest::WRITABLE;
         let token = Token(connection as usize);
         if self.poll.registry().register(transport.stream_mut(), token, interest).is_err() {
@@ -309,6 +320,10 @@ impl Shard {
                 Effect::LoadRoom(room) => {
                     // When the queue is full the hub asks again with its next sweep.
                     let _ = self.room_loads.try_send(room);
+                }
+                Effect::Resume(connection) => {
+                    let now = self.now();
+                    self.resume(now, connection);
                 }
                 Effect::ShutDown(connection) => {
                     if let Some(socket) = self.socket_mut(connection) {

@@ -1,4 +1,5 @@
-//! The HTTP request that wants to become a WebSocket: what it must say (RFC 6455 section 4.2), and the answers.
+//! The HTTP request that wants to become a WebSocket: what it must say (RFC 6455 section 4.2, RFC 9112), and the
+//! answers.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -70,8 +71,17 @@ pub(super) fn read_head(bytes: &[u8]) -> Result<Option<(Wanted, usize)>, Refusal
         }
         Err(_) => return Err(Refusal::new(400, "this is not an HTTP/1.1 request")),
     };
+    if has_bare_line_feed(&bytes[..length]) {
+        return Err(Refusal::new(400, "the request's lines must end in CR LF"));
+    }
     let wanted = read_request(&request)?;
     Ok(Some((wanted, length)))
+}
+
+/// RFC 9112 section 2.2 lets a server take a bare LF for the end of a line. Who stands in between may not, and the two
+/// would see different requests.
+fn has_bare_line_feed(head: &[u8]) -> bool {
+    head.iter().enumerate().any(|(at, &byte)| byte == b'\n' && !head[..at].ends_with(b"\r"))
 }
 
 fn read_request(request: &httparse::Request<'_, '_>) -> Result<Wanted, Refusal> {
@@ -79,6 +89,9 @@ fn read_request(request: &httparse::Request<'_, '_>) -> Result<Wanted, Refusal> 
         return Err(Refusal::new(405, "only GET is allowed here"));
     }
     let headers = Headers(request.headers);
+    if request.version == Some(1) && headers.only("host").is_none() {
+        return Err(Refusal::new(400, "the request must have one header Host"));
+    }
     if !headers.has_word("upgrade", "websocket") {
         let target = request.path.unwrap_or_default();
         let path = target.split_once('?').map_or(target, |(path, _)| path);
@@ -86,6 +99,9 @@ fn read_request(request: &httparse::Request<'_, '_>) -> Result<Wanted, Refusal> 
     }
     if request.version != Some(1) || !headers.has_word("connection", "upgrade") {
         return Err(Refusal::new(400, "a WebSocket needs HTTP/1.1 and the header Connection: Upgrade"));
+    }
+    if headers.announce_body() {
+        return Err(Refusal::new(400, "a request for a WebSocket must not have a body"));
     }
     if headers.only("sec-websocket-version") != Some("13") {
         return Err(Refusal::new(426, "the WebSocket version must be 13"));
@@ -129,6 +145,16 @@ impl<'a> Headers<'a> {
         let mut values = self.all(name);
         let first = values.next()?;
         values.next().is_none().then_some(first)
+    }
+
+    /// Whether a body follows. What would be its bytes are frames here, but something else to whoever stands in between.
+    fn announce_body(&self) -> bool {
+        self.0.iter().any(|header| match header.name.to_ascii_lowercase().as_str() {
+            "transfer-encoding" => true,
+            // Some proxies add the length of no body.
+            "content-length" => header.value != b"0",
+            _ => false,
+        })
     }
 
     /// Whether a header that lists words has this one, in any case.
@@ -223,6 +249,16 @@ mod tests {
         check("GET / HTTP/1.1", "nonsense", 400);
         check("HTTP/1.1\r\n", "HTTP/1.0\r\n", 400);
         check("Connection: keep-alive, Upgrade\r\n", "", 400);
+        check("Host: x\r\n", "", 400);
+        check("Host: x\r\n", "Host: x\r\nHost: y\r\n", 400);
+        check("Host: x\r\n", "Host: x\n", 400);
+        check("13\r\n", "13\n", 400);
+        check("#1\r\n\r\n", "#1\r\n\n", 400);
+        check("GET /", "\nGET /", 400);
+        check("Host: x\r\n", "Host: x\r\nContent-Length: 1\r\n", 400);
+        check("Host: x\r\n", "Host: x\r\nContent-Length: 0\r\nContent-Length: 1\r\n", 400);
+        check("Host: x\r\n", "Host: x\r\nContent-Length: \r\n", 400);
+        check("Host: x\r\n", "Host: x\r\nTransfer-Encoding: chunked\r\n", 400);
         check("Version: 13", "Version: 8", 426);
         check("Sec-WebSocket-Version: 13\r\n", "", 426);
         check("dGhlIHNhbXBsZSBub25jZQ==", "c2hvcnQ=", 400);
@@ -232,6 +268,19 @@ mod tests {
         check("abc.DEF-_~!#1", "a/b=", 403);
         check("Host: x\r\n", &"A: b\r\n".repeat(65), 431);
         check("Host: x\r\n", &format!("A: {}\r\n", "b".repeat(16 * 1_024)), 431);
+    }
+
+    #[test]
+    fn what_real_clients_and_proxies_send_is_accepted() {
+        for more in ["Host:\r\n", "Host: x\r\nContent-Length: 0\r\n", "Host: [::1]:4581\r\nOrigin: null\r\n"]
+        {
+            let request = GOOD.replace("Host: x\r\n", more);
+            let read = read_head(request.as_bytes()).unwrap().unwrap();
+            assert!(matches!(read, (Wanted::Upgrade(_), length) if length == request.len()), "{more}");
+        }
+        // A probe of old.
+        let (wanted, _) = read_head(b"GET /health/ready HTTP/1.0\r\n\r\n").unwrap().unwrap();
+        assert_eq!(wanted, Wanted::Page { path: "/health/ready".to_owned() });
     }
 
     #[test]

@@ -10,6 +10,7 @@ use tokio::net::TcpStream;
 
 use super::tls::TlsEngine;
 use super::transport::Transport;
+use crate::linger::linger;
 
 const READ_BYTES: usize = 4 * 1_024;
 
@@ -93,9 +94,12 @@ impl Wire {
         Ok(())
     }
 
-    /// Ends the conversation from this side.
-    pub(super) async fn end(&mut self) -> Result<()> {
-        self.stream.shutdown().await
+    /// Says something and ends the conversation, so that the client gets to hear it even while it still speaks.
+    pub(super) async fn say_last(&mut self, bytes: &[u8]) -> Result<()> {
+        self.say(bytes).await?;
+        self.stream.shutdown().await?;
+        linger(&mut self.stream).await;
+        Ok(())
     }
 
     /// Leaves tokio: the socket for a shard, and what the client has said behind its request.

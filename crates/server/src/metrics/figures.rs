@@ -16,6 +16,7 @@ pub struct Figures {
     deliveries: AtomicU64,
     slow_readers_dropped: AtomicU64,
     dead_peers_dropped: AtomicU64,
+    pauses: AtomicU64,
     review_fallbacks: AtomicU64,
 }
 
@@ -32,6 +33,7 @@ impl Figures {
             (&self.deliveries, counters.deliveries),
             (&self.slow_readers_dropped, counters.slow_readers_dropped),
             (&self.dead_peers_dropped, counters.dead_peers_dropped),
+            (&self.pauses, counters.pauses),
             (&self.review_fallbacks, counters.review_fallbacks),
         ];
         for (figure, value) in values {
@@ -57,6 +59,7 @@ impl Figures {
             deliveries: read(&self.deliveries),
             slow_readers_dropped: read(&self.slow_readers_dropped),
             dead_peers_dropped: read(&self.dead_peers_dropped),
+            pauses: read(&self.pauses),
             review_fallbacks: read(&self.review_fallbacks),
         }
     }

@@ -13,7 +13,7 @@
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, DirEntry, File, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -148,17 +148,17 @@ fn start_recorder(folder: PathBuf, known: &mut Known) -> io::Result<Workers<Reco
     DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
     let mut files = BTreeMap::new();
     for entry in fs::read_dir(&folder)? {
-        let name = entry?.file_name();
-        // Whatever else somebody has put there is not ours to touch.
-        let Some(end) = name.to_str().and_then(|name| name.parse::<BucketEnd>().ok()) else {
+        let entry = entry?;
+        let path = entry.path();
+        let Some(end) = bucket_end(&entry) else {
+            tracing::warn!(path = %path.display(), "this holds no used chat tokens: it is left alone, and may go");
             continue;
         };
-        let path = bucket_path(&folder, end);
         if end < known.first_kept {
-            fs::remove_file(path)?;
+            fs::remove_file(&path).map_err(|error| naming(&path, &error))?;
             continue;
         }
-        let (file, token_ids) = BucketFile::open(&path)?;
+        let (file, token_ids) = BucketFile::open(&path).map_err(|error| naming(&path, &error))?;
         known.buckets.entry(end).or_default().extend(token_ids);
         files.insert(end, file);
     }
@@ -170,6 +170,18 @@ fn start_recorder(folder: PathBuf, known: &mut Known) -> io::Result<Workers<Reco
         }
     };
     Workers::start_one("store-redemption", REDEMPTIONS_WAITING_MAX, run)
+}
+
+/// Which bucket an entry of the folder is; `None` for what somebody else has put there.
+fn bucket_end(entry: &DirEntry) -> Option<BucketEnd> {
+    let end = entry.file_name().to_str()?.parse::<BucketEnd>().ok()?;
+    let is_bucket = end % REDEMPTION_BUCKET_SECONDS == 0 && !entry.path().is_dir();
+    is_bucket.then_some(end)
+}
+
+/// An error of the system that says which file it is about.
+fn naming(path: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }
 
 fn bucket_path(folder: &Path, end: BucketEnd) -> PathBuf {

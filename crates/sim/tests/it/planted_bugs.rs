@@ -22,6 +22,9 @@ const fn expected(bug: Bug) -> (&'static str, Checker) {
 
         Bug::HoldInbox | Bug::NeverFlush | Bug::NeverSweep => ("slow-reader", Checker::Limits),
         Bug::LoseLeft => ("chat", Checker::Leftovers),
+        Bug::GreetRenewalsAtOnce => ("chat", Checker::ExactlyOnce),
+        Bug::MisnumberAct => ("kick", Checker::Silence),
+        Bug::LoseAdopted => ("kick", Checker::Ending),
     }
 }
 

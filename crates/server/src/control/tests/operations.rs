@@ -1,6 +1,7 @@
 //! The 17 operations: whole bodies, and what becomes of rooms, logging configurations, tags and tokens.
 
 use protocol::capability::Capability;
+use protocol::limit::edge::INBOX_REQUESTS_MAX;
 use protocol::operation::Operation;
 use protocol::token;
 use serde_json::{Value, json};
@@ -322,10 +323,23 @@ async fn rooms_are_told_what_their_application_says() {
 
     let busy = server.call(Operation::SendEvent, json!({"roomIdentifier": room, "eventName": "busy"})).await;
     assert_eq!(busy.error(), (429, "ThrottlingException"));
-    assert_eq!(busy.json()["limit"], 8_192);
     let closed =
         server.call(Operation::SendEvent, json!({"roomIdentifier": room, "eventName": "closed"})).await;
     assert_eq!(closed.error(), (503, "ServiceUnavailable"));
+}
+
+/// The modelled members are all required; the limit is that of the queue that is full.
+#[tokio::test]
+async fn the_limit_of_a_throttling_exception_is_the_number_of_requests_that_may_wait() {
+    let server = Server::start().await;
+    let room = create_room(&server, json!({})).await;
+    let busy = server.call(Operation::SendEvent, json!({"roomIdentifier": room, "eventName": "busy"})).await;
+    assert_eq!(busy.error(), (429, "ThrottlingException"));
+    let id = room.rsplit('/').next();
+    let expected = json!({
+        "message": "Rate exceeded", "resourceId": id, "resourceType": "ROOM", "limit": INBOX_REQUESTS_MAX,
+    });
+    assert_eq!(busy.json(), expected);
 }
 
 #[tokio::test]

@@ -112,12 +112,70 @@ async fn sizes_have_an_end() {
     let with_header =
         |length| Call::new("POST", "/CreateRoom").headers(format!("x: {}\r\n", "x".repeat(length)));
     assert_eq!(with_header(32_000).send(&server).await.status, 200);
-    let lines = "x-line: x\r\n".repeat(900);
-    assert_eq!(Call::new("POST", "/CreateRoom").headers(lines).send(&server).await.status, 200);
-    for length in [32_768, 100_000] {
+    for length in [32_768, 100_000, 1_000_000] {
         let answer = with_header(length).send(&server).await;
         assert_eq!(answer.error(), (431, "RequestHeaderFieldsTooLargeException"));
     }
+    let with_headers = |count| Call::new("POST", "/CreateRoom").headers("x-line: x\r\n".repeat(count));
+    assert_eq!(with_headers(95).send(&server).await.status, 200);
+    assert_eq!(with_headers(96).send(&server).await.error(), (431, "RequestHeaderFieldsTooLargeException"));
+}
+
+/// What no handler gets to see: the HTTP library refuses it, and the answer is ours all the same.
+#[tokio::test]
+async fn what_is_no_http_gets_a_typed_answer() {
+    let server = Server::start().await;
+    let long = format!("GET /{} HTTP/1.1\r\n\r\n", "x".repeat(66_000));
+    for (request, status, name) in [
+        ("nonsense\r\n\r\n", 400, "MalformedHttpRequestException"),
+        ("\0\r\n\r\n", 400, "MalformedHttpRequestException"),
+        ("GET / HTTP/9.9\r\n\r\n", 400, "MalformedHttpRequestException"),
+        ("GET /\u{7f} HTTP/1.1\r\n\r\n", 400, "MalformedHttpRequestException"),
+        ("POST / HTTP/1.1\r\nno colon\r\n\r\n", 400, "MalformedHttpRequestException"),
+        ("POST / HTTP/1.1\r\ncontent-length: x\r\n\r\n", 400, "MalformedHttpRequestException"),
+        (
+            "POST / HTTP/1.1\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\nab",
+            400,
+            "MalformedHttpRequestException",
+        ),
+        ("POST / HTTP/1.1\r\ntransfer-encoding: gzip\r\n\r\nab", 400, "MalformedHttpRequestException"),
+        (
+            "POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\nnonsense\r\n",
+            400,
+            "MalformedHttpRequestException",
+        ),
+        (&long, 431, "RequestHeaderFieldsTooLargeException"),
+        (&"x".repeat(200_000), 431, "RequestHeaderFieldsTooLargeException"),
+        (
+            &format!("GET / HTTP/1.1\r\nx: {}", "x".repeat(200_000)),
+            431,
+            "RequestHeaderFieldsTooLargeException",
+        ),
+    ] {
+        let answer = server.exchange(request.as_bytes()).await;
+        let shown = request.get(..60).unwrap_or(request);
+        assert_eq!(answer.error(), (status, name), "{shown:?}");
+        assert!(answer.json()["message"].is_string());
+        assert_eq!(answer.header("connection"), Some("close"));
+        assert_eq!(answer.header("x-amzn-requestid").unwrap_or_default().len(), 36);
+        assert!(answer.header("date").is_some_and(|date| date.ends_with(" GMT")));
+    }
+    let text = server.metrics.encode().expect("metrics");
+    let refused = "operation=\"none\",result=\"RequestHeaderFieldsTooLargeException\"} 3";
+    assert!(text.contains(refused), "{text}");
+}
+
+#[tokio::test]
+async fn what_was_asked_before_is_answered_before_a_refusal() {
+    let server = Server::start().await;
+    let mut socket = TcpStream::connect(server.address).await.expect("a connection");
+    let good = Call::new("POST", "/ListRooms").encode().replace("connection: close\r\n", "");
+    let requests = format!("{good}{good}nonsense\r\n\r\n{good}");
+    socket.write_all(requests.as_bytes()).await.expect("requests");
+    for status in [200, 200, 400] {
+        assert_eq!(read_one(&mut socket).await.status, status);
+    }
+    assert_eq!(socket.read(&mut [0]).await.expect("an end"), 0);
 }
 
 #[tokio::test]
@@ -195,13 +253,30 @@ async fn a_drain_lets_requests_end_and_idle_connections_go() {
     // The server wants the body: the request is under way.
     assert_eq!(read_one(&mut under_way).await.status, 100);
 
-    server.stop.cancel();
+    server.readiness.enter(Phase::Draining);
+    server.stop.drain.cancel();
+    server.stop.under_way.close();
     let mut nothing = [0; 1];
     assert_eq!(idle.read(&mut nothing).await.unwrap_or(0), 0);
+    // Whoever comes now is told.
+    let health = |path: &str| format!("GET {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n");
+    for (path, status) in [("/health/live", 200), ("/health/ready", 503)] {
+        assert_eq!(server.exchange(health(path).as_bytes()).await.status, status, "{path}");
+    }
+    let keeping = Call::new("POST", "/CreateRoom").encode().replace("connection: close\r\n", "");
+    let late = server.exchange(keeping.as_bytes()).await;
+    assert_eq!(late.error(), (503, "ServiceUnavailable"));
+    assert_eq!(late.header("connection"), Some("close"));
+
+    let mut watching = TcpStream::connect(server.address).await.expect("a connection");
     under_way.write_all(end.as_bytes()).await.expect("the end");
     let mut answer = String::new();
     under_way.read_to_string(&mut answer).await.expect("an answer");
     assert_eq!(Answer::parse(&answer).status, 200);
+    // The one who watches holds up nothing.
+    server.stop.under_way.wait().await;
+    server.stop.end.cancel();
+    assert_eq!(watching.read(&mut nothing).await.unwrap_or(0), 0);
     server.running.await.expect("the server has ended");
     assert!(TcpStream::connect(server.address).await.is_err());
 }

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use protocol::limit::store::{READER_CACHE_KIB, STATEMENTS_PER_CONNECTION, WRITER_CACHE_KIB};
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::super::worker::lock;
 use super::super::{Location, StoreError};
@@ -56,34 +56,86 @@ impl Handle {
     }
 }
 
+/// Why a database cannot be opened.
+pub(super) enum OpenError {
+    /// What SQLite says; it does not name the file.
+    Sqlite(rusqlite::Error),
+    /// What we say.
+    Store(StoreError),
+}
+
+impl From<rusqlite::Error> for OpenError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sqlite(error)
+    }
+}
+
+impl From<StoreError> for OpenError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl OpenError {
+    /// For whoever has to do something about it.
+    fn about(self, path: &Path) -> StoreError {
+        match self {
+            Self::Store(error) => error,
+            Self::Sqlite(error) => {
+                let advice = advice(&error);
+                StoreError::unavailable(format!("cannot use {}: {error}{advice}", path.display()))
+            }
+        }
+    }
+}
+
+fn advice(error: &rusqlite::Error) -> &'static str {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => {
+            "; the file is damaged, or none of ours: put a copy of an earlier day in its place, or move it away, \
+             together with its companions in -wal and -shm, to begin with an empty store"
+        }
+        Some(ErrorCode::DiskFull) => "; make room on its disk",
+        Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => {
+            "; the server's user must be able to read and write it, and its folder"
+        }
+        Some(ErrorCode::SystemIoFailure) => "; look into the system's log whether the disk is well",
+        _ => "",
+    }
+}
+
 impl Database {
     /// Opens the database, makes it when it is missing, and brings it to the newest schema. Also answers the first
-    /// connection that may write.
+    /// connection that may write. An error names the file.
     pub(super) fn open(location: &Location) -> Result<(Self, Handle), StoreError> {
-        let database = match location {
+        match location {
             Location::Memory => {
                 let connection = Connection::open_in_memory()?;
                 configure(&connection, WRITER_CACHE_KIB)?;
-                Self::Memory(Arc::new(Mutex::new(connection)))
+                let database = Self::Memory(Arc::new(Mutex::new(connection)));
+                database.prepare().map_err(|error| error.about(Path::new("the store in memory")))
             }
             Location::Folder(folder) => {
                 let path = folder.join(FILE_NAME);
                 if !path.exists() {
-                    create(folder, &path)?;
+                    create(folder, &path).map_err(|error| error.about(&path))?;
                 }
-                Self::File(path)
+                Self::File(path.clone()).prepare().map_err(|error| error.about(&path))
             }
-        };
-        let writer = database.writer()?;
+        }
+    }
+
+    fn prepare(self) -> Result<(Self, Handle), OpenError> {
+        let writer = self.writer()?;
         writer.with(|connection| {
-            schema::migrate(connection, &database.name())?;
+            schema::migrate(connection, &self.name())?;
             // What a log holds that an earlier process left behind may be in the kernel's cache only (its last fsync
             // may have failed, and Linux then forgets that the pages were dirty). Copying it all over into the main
             // file writes and syncs it anew, before anything is built upon it.
             connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
-            Ok::<_, StoreError>(())
+            Ok::<_, OpenError>(())
         })?;
-        Ok((database, writer))
+        Ok((self, writer))
     }
 
     /// What to call it in a message.
@@ -148,7 +200,7 @@ fn configure(connection: &Connection, cache_kib: i64) -> rusqlite::Result<()> {
 
 /// Makes an empty database under another name, syncs it once and gives it its name, so that there is either a whole
 /// one or none. (SQLite's own way would sync a dozen times.)
-fn create(folder: &Path, path: &Path) -> Result<(), StoreError> {
+fn create(folder: &Path, path: &Path) -> Result<(), OpenError> {
     let unfinished = folder.join(UNFINISHED_FILE_NAME);
     let cannot_create = |error: io::Error| cannot("create", path, &error);
     // SQLite gives the mode of this file to those that it adds beside it.
@@ -161,7 +213,7 @@ fn create(folder: &Path, path: &Path) -> Result<(), StoreError> {
     connection.close().map_err(|(_, error)| error)?;
     file.sync_all().map_err(cannot_create)?;
     fs::rename(&unfinished, path).map_err(cannot_create)?;
-    sync_folder(folder).map_err(cannot_create)
+    Ok(sync_folder(folder).map_err(cannot_create)?)
 }
 
 /// Makes new entries of a folder survive a power cut.
@@ -222,4 +274,26 @@ fn in_use(path: &Path, lock_file: &mut File) -> StoreError {
 
 fn cannot(verb: &str, path: &Path, error: &io::Error) -> StoreError {
     StoreError::unavailable(format!("cannot {verb} {}: {error}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use rusqlite::ffi::{Error, SQLITE_FULL, SQLITE_IOERR_FSYNC};
+
+    use super::OpenError;
+
+    #[track_caller]
+    fn check(code: i32, advice: &str) {
+        let error = OpenError::Sqlite(rusqlite::Error::SqliteFailure(Error::new(code), None));
+        let said = error.about(Path::new("data/grandstand.db")).to_string();
+        assert!(said.starts_with("cannot use data/grandstand.db: ") && said.ends_with(advice), "{said}");
+    }
+
+    #[test]
+    fn what_the_disk_lacks_is_told() {
+        check(SQLITE_FULL, "; make room on its disk");
+        check(SQLITE_IOERR_FSYNC, "whether the disk is well");
+    }
 }

@@ -6,6 +6,7 @@
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use super::super::StoreError;
+use super::database::OpenError;
 
 /// `GrSt`, SQLite's `application_id` of our files.
 const APPLICATION_ID: i32 = 0x4772_5374;
@@ -18,7 +19,7 @@ pub(super) const VERSION: usize = MIGRATIONS.len();
 
 /// Brings a file to the newest schema, each step in a transaction of its own. Refuses what is not ours, and what is
 /// newer than we are; messages call it `file`.
-pub(super) fn migrate(connection: &Connection, file: &str) -> Result<(), StoreError> {
+pub(super) fn migrate(connection: &Connection, file: &str) -> Result<(), OpenError> {
     let version = version(connection, file)?;
     for (number, migration) in (1..).zip(MIGRATIONS).skip(version) {
         let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
@@ -34,18 +35,22 @@ pub(super) fn migrate(connection: &Connection, file: &str) -> Result<(), StoreEr
 }
 
 /// The schema version of a file; zero when it is empty.
-fn version(connection: &Connection, file: &str) -> Result<usize, StoreError> {
+fn version(connection: &Connection, file: &str) -> Result<usize, OpenError> {
     let pragma = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, i32>(0));
     let (application_id, version) = (pragma("application_id")?, pragma("user_version")?);
     let objects: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
     if application_id != APPLICATION_ID && (application_id, version, objects) != (0, 0, 0) {
-        return Err(StoreError::unavailable(format!("{file} is an SQLite file of another application")));
+        let cause = format!(
+            "{file} is an SQLite file of another application; move it away, or choose another data folder"
+        );
+        return Err(StoreError::unavailable(cause).into());
     }
     match usize::try_from(version) {
         Ok(version) if version <= VERSION => Ok(version),
         Ok(_) | Err(_) => Err(StoreError::unavailable(format!(
             "{file} has schema version {version}, but this server knows versions up to {VERSION}: \
              it was written by a newer server; start that one"
-        ))),
+        ))
+        .into()),
     }
 }

@@ -111,7 +111,35 @@ async fn a_newer_schema_and_a_foreign_file_are_refused() {
     assert!(cause.contains("another application"), "{cause}");
 
     fs::write(&file, "this is no database, but long enough to be read as one".repeat(100)).unwrap();
-    refusal(folder.path()).await;
+    let cause = refusal(folder.path()).await;
+    assert!(cause.contains(file.to_str().unwrap()) && cause.contains("move it away"), "{cause}");
+}
+
+#[tokio::test]
+async fn a_refusal_names_the_file_and_what_to_do() {
+    let overwrite_the_schema = |file: &Path| {
+        let mut bytes = fs::read(file).unwrap();
+        bytes[100..4_096].fill(0xff);
+        fs::write(file, bytes).unwrap();
+    };
+    let cut_off = |file: &Path| fs::write(file, &fs::read(file).unwrap()[..2_000]).unwrap();
+    let replace_by_a_folder = |file: &Path| {
+        fs::remove_file(file).unwrap();
+        fs::create_dir(file).unwrap();
+    };
+    type Damage = fn(&Path);
+    for (damage, advice) in [
+        (overwrite_the_schema as Damage, "move it away"),
+        (cut_off, "move it away"),
+        (replace_by_a_folder, "read and write"),
+    ] {
+        let folder = TempDir::new().unwrap();
+        open(folder.path()).await.close().await;
+        let file = folder.path().join("grandstand.db");
+        damage(&file);
+        let cause = refusal(folder.path()).await;
+        assert!(cause.contains(file.to_str().unwrap()) && cause.contains(advice), "{cause}");
+    }
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::Write;
+use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
@@ -125,4 +126,39 @@ async fn a_redemption_that_cannot_be_written_lets_nobody_in() {
     fs::create_dir(&redemptions).unwrap();
     assert_eq!(store.redeem(1, expires).await, Ok(true), "it recovers when the cause goes");
     assert_eq!(store.redeem(1, expires).await, Ok(false));
+}
+
+#[tokio::test]
+async fn what_somebody_else_put_into_the_folder_is_left_alone() {
+    let folder = TempDir::new().unwrap();
+    let expires = expiry(0);
+    let store = open(folder.path()).await;
+    assert_eq!(store.redeem(1, expires).await, Ok(true));
+    store.close().await;
+    let redemptions = folder.path().join("redemptions");
+    // A bucket of long ago, and one of this very hour, if they were files.
+    let strays = ["600", "9999999999600", "lost+found"].map(|name| redemptions.join(name));
+    for stray in &strays {
+        fs::create_dir(stray).unwrap();
+    }
+    let files = ["7", "1700000401", "notes.txt"].map(|name| redemptions.join(name));
+    for file in &files {
+        fs::write(file, "theirs").unwrap();
+    }
+    let store = open(folder.path()).await;
+    assert_eq!(store.redeem(1, expires).await, Ok(false));
+    assert!(strays.iter().all(|stray| stray.is_dir()));
+    assert!(files.iter().all(|file| fs::read(file).unwrap() == b"theirs"));
+}
+
+#[tokio::test]
+async fn a_bucket_that_cannot_be_read_stops_the_start_and_is_named() {
+    let folder = TempDir::new().unwrap();
+    open(folder.path()).await.close().await;
+    // Without it, used tokens would work again. Nobody can open a link to itself, not even root.
+    let bucket = folder.path().join("redemptions/9999999999600");
+    symlink(&bucket, &bucket).unwrap();
+    let location = Location::Folder(folder.path().to_owned());
+    let refused = Store::open_with(&location, Settings::default()).await.err().unwrap();
+    assert!(refused.to_string().contains(bucket.to_str().unwrap()), "{refused}");
 }

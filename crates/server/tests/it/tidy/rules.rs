@@ -5,6 +5,7 @@ pub(super) const MODULE_ORDER: &[&str] = &[
     "clock",
     "config",
     "health",
+    "linger",
     "http",
     "metrics",
     "tls",

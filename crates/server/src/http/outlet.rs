@@ -1,0 +1,122 @@
+//! Keeps hyper's own refusals from the client, so that ours can take their place.
+//!
+//! A request that hyper cannot read never reaches a handler: hyper writes a bare 400, 414 or 431 and ends the
+//! connection, and there is no setting for it. What tells such an answer from ours is that it has no content type: an
+//! error of ours always says something.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// Why a request could not be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unreadable {
+    /// It is not the HTTP it claims to be.
+    Malformed,
+    /// Its request line and headers are too long or too many.
+    HeadTooLarge,
+}
+
+/// A socket through which everything passes but hyper's refusals.
+///
+/// Vectored writes are not offered, so hyper hands over in one piece what it has to write, refusals included.
+pub(super) struct Outlet<S> {
+    pub(super) socket: S,
+    /// What hyper has refused, and why; then nothing follows, and this side of the connection is left open.
+    pub(super) refused: Option<Unreadable>,
+}
+
+impl<S> Outlet<S> {
+    pub(super) fn new(socket: S) -> Self {
+        Self { socket, refused: None }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Outlet<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_read(context, buffer)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Outlet<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match find_refusal(bytes) {
+            // Answers to earlier requests go first.
+            Some((start @ 1.., _)) => Pin::new(&mut self.socket).poll_write(context, &bytes[..start]),
+            Some((0, unreadable)) => {
+                self.refused = Some(unreadable);
+                Poll::Ready(Ok(bytes.len()))
+            }
+            None => Pin::new(&mut self.socket).poll_write(context, bytes),
+        }
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.refused.is_some() {
+            return Poll::Ready(Ok(()));
+        }
+        Pin::new(&mut self.socket).poll_shutdown(context)
+    }
+}
+
+/// Where a refusal of hyper's begins, with which the bytes end.
+fn find_refusal(bytes: &[u8]) -> Option<(usize, Unreadable)> {
+    // Nearly every answer has a body, which does not end like a head: nothing more is looked at.
+    if !bytes.ends_with(b"\r\n\r\n") {
+        return None;
+    }
+    let start = bytes.windows(7).rposition(|window| window == b"HTTP/1.")?;
+    let head = std::str::from_utf8(&bytes[start..]).ok()?.to_ascii_lowercase();
+    let unreadable = match head.get(9..12)? {
+        "400" => Unreadable::Malformed,
+        "414" | "431" => Unreadable::HeadTooLarge,
+        _ => return None,
+    };
+    (!head.contains("\r\ncontent-type:")).then_some((start, unreadable))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Unreadable, find_refusal};
+
+    #[track_caller]
+    fn check(written: &str, expected: Option<(usize, Unreadable)>) {
+        assert_eq!(find_refusal(written.as_bytes()), expected, "{written}");
+    }
+
+    #[test]
+    fn a_refusal_of_hypers_is_told_from_answers_of_ours() {
+        let bare = |status: &str| {
+            format!("HTTP/1.1 {status}\r\nconnection: close\r\ncontent-length: 0\r\ndate: now\r\n\r\n")
+        };
+        check(&bare("400 Bad Request"), Some((0, Unreadable::Malformed)));
+        check(&bare("414 URI Too Long"), Some((0, Unreadable::HeadTooLarge)));
+        check(&bare("431 Request Header Fields Too Large"), Some((0, Unreadable::HeadTooLarge)));
+        check(&bare("204 No Content"), None);
+        check("HTTP/1.1 100 Continue\r\n\r\n", None);
+        check("", None);
+        check("\r\n\r\n", None);
+        let ours =
+            "HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}";
+        check(ours, None);
+        // An answer to HEAD.
+        check(&ours[..ours.len() - 2], None);
+        check(&format!("{ours}{}", bare("400 Bad Request")), Some((ours.len(), Unreadable::Malformed)));
+        // The rest of a body that an earlier write began.
+        check(&format!("{{}}{}", bare("400 Bad Request")), Some((2, Unreadable::Malformed)));
+    }
+}
