@@ -2,6 +2,9 @@
 
 use std::{fmt, io};
 
+use server::store::StoreError;
+use tokio::task::JoinError;
+
 use crate::frames::FrameFault;
 use crate::verify::Fault;
 
@@ -73,6 +76,19 @@ impl Failure {
     #[must_use]
     pub fn is_void(&self) -> bool {
         matches!(self, Self::Void(_) | Self::Closed { .. } | Self::Framing(_))
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error.to_string())
+    }
+}
+
+/// A task that drove the store ended in a panic.
+impl From<JoinError> for Failure {
+    fn from(error: JoinError) -> Self {
+        Self::Store(error.to_string())
     }
 }
 

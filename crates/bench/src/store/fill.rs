@@ -8,11 +8,10 @@ use std::time::{Duration, Instant};
 
 use protocol::arn::Scope;
 use protocol::id::Id;
-use server::store::{Destination, NewLoggingConfiguration, Store, Tags};
+use server::store::{Destination, NewLoggingConfiguration, Store, StoreError, Tags};
 use tokio::task::JoinSet;
 
 use super::population::{LOGGING_CONFIGURATIONS, Population};
-use super::{join_failure, store_failure};
 use crate::failure::Failure;
 
 /// Rooms that are being created at the same time: as many as the writer puts into one commit.
@@ -34,7 +33,7 @@ pub(super) async fn fill(store: &Store, scope: &Scope, rooms: u64) -> Result<Fil
         Population { logging_configurations: create_logging_configurations(store, scope).await? };
     let begin = Instant::now();
     let next = Arc::new(AtomicU64::new(0));
-    let mut creators = JoinSet::new();
+    let mut creators: JoinSet<Result<(), StoreError>> = JoinSet::new();
     for _ in 0..AT_ONCE.min(rooms) {
         let (store, scope, population, next) =
             (store.clone(), scope.clone(), population.clone(), Arc::clone(&next));
@@ -49,7 +48,7 @@ pub(super) async fn fill(store: &Store, scope: &Scope, rooms: u64) -> Result<Fil
     loop {
         tokio::select! {
             ended = creators.join_next() => match ended {
-                Some(ended) => ended.map_err(join_failure)?.map_err(store_failure)?,
+                Some(ended) => ended??,
                 None => break,
             },
             _ = ticks.tick() => show_progress(next.load(Relaxed).min(rooms), rooms, begin.elapsed()),
@@ -68,7 +67,7 @@ async fn create_logging_configurations(store: &Store, scope: &Scope) -> Result<V
             destination: Destination::S3(format!("chat-logs-{number}")),
             tags: Tags::new(),
         };
-        let made = store.create_logging_configuration(scope, new).await.map_err(store_failure)?;
+        let made = store.create_logging_configuration(scope, new).await?;
         ids.push(made.id);
     }
     Ok(ids)

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use protocol::arn::Scope;
-use server::store::{Location, Store, StoreError};
+use server::store::{Location, Store};
 
 use crate::failure::Failure;
 use crate::process::Memory;
@@ -52,13 +52,13 @@ pub fn run(plan: &Plan) -> Result<(), Failure> {
 async fn measure_size(plan: &Plan, folder: &Path, rooms: u64, report: &mut Report) -> Result<(), Failure> {
     let scope = Scope { account_id: "123456789012".into(), region: "us-west-2".into() };
     let location = Location::Folder(folder.to_owned());
-    let store = Store::open(&location).await.map_err(store_failure)?;
+    let store = Store::open(&location).await?;
     let filled = fill::fill(&store, &scope, rooms).await?;
     let commits = store.counters().commits;
     store.close().await;
     drop(store);
     let bytes = fill::folder_bytes(folder)?;
-    let store = Store::open(&location).await.map_err(store_failure)?;
+    let store = Store::open(&location).await?;
     println!(
         "== {rooms} rooms: {:.0} created/s in {commits} commits, {:.0} bytes each",
         rooms as f64 / filled.seconds,
@@ -105,12 +105,4 @@ fn show_written(written: &writes::Written) {
         text(written.busy_read_micros),
         text(written.quiet_read_micros)
     );
-}
-
-fn store_failure(error: StoreError) -> Failure {
-    Failure::Store(error.to_string())
-}
-
-fn join_failure(error: tokio::task::JoinError) -> Failure {
-    Failure::Store(error.to_string())
 }

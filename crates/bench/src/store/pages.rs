@@ -6,7 +6,6 @@ use protocol::arn::Scope;
 use protocol::limit::member::PAGE_SIZE_MAX;
 use server::store::{OrderKey, Page, RoomFilter, RoomSummary, Store};
 
-use super::store_failure;
 use crate::failure::Failure;
 use crate::report::Spread;
 
@@ -66,5 +65,5 @@ async fn read(
     filter: &RoomFilter,
     after: Option<OrderKey>,
 ) -> Result<Page<RoomSummary>, Failure> {
-    store.list_rooms(scope, filter, after, PAGE_SIZE_MAX).await.map_err(store_failure)
+    Ok(store.list_rooms(scope, filter, after, PAGE_SIZE_MAX).await?)
 }

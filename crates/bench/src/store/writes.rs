@@ -7,11 +7,10 @@ use std::time::{Duration, Instant};
 use protocol::arn::Scope;
 use protocol::id::Id;
 use protocol::limit::member::PAGE_SIZE_MAX;
-use server::store::{RoomChange, RoomFilter, Store};
+use server::store::{RoomChange, RoomFilter, Store, StoreError};
 use tokio::task::JoinSet;
 
 use super::population::Population;
-use super::{join_failure, store_failure};
 use crate::failure::Failure;
 use crate::report::Spread;
 
@@ -44,7 +43,7 @@ pub(super) async fn measure(
     let acknowledged = Arc::new(AtomicU64::new(0));
     let before = store.counters();
     let begin = Instant::now();
-    let mut writers = JoinSet::new();
+    let mut writers: JoinSet<Result<(), StoreError>> = JoinSet::new();
     for writer in 0..WRITERS {
         let (store, scope, population) = (store.clone(), scope.clone(), population.clone());
         let (stop, acknowledged) = (Arc::clone(&stop), Arc::clone(&acknowledged));
@@ -70,7 +69,7 @@ pub(super) async fn measure(
     let busy = read_for(store, scope, duration).await?;
     stop.store(true, Relaxed);
     while let Some(ended) = writers.join_next().await {
-        ended.map_err(join_failure)?.map_err(store_failure)?;
+        ended??;
     }
     let (seconds, after) = (begin.elapsed().as_secs_f64(), store.counters());
     let writes = acknowledged.load(Relaxed) as f64;
@@ -89,7 +88,7 @@ async fn read_for(store: &Store, scope: &Scope, duration: Duration) -> Result<Sp
     while begin.elapsed() < duration {
         ticks.tick().await;
         let read_at = Instant::now();
-        store.list_rooms(scope, &RoomFilter::default(), None, PAGE_SIZE_MAX).await.map_err(store_failure)?;
+        store.list_rooms(scope, &RoomFilter::default(), None, PAGE_SIZE_MAX).await?;
         micros.push(read_at.elapsed().as_secs_f64() * 1e6);
     }
     Spread::of(&micros).ok_or_else(|| Failure::Arguments("no time to read".to_owned()))
