@@ -34,6 +34,12 @@ def test_an_unknown_key_is_an_unrecognized_client(server):
     assert code == "UnrecognizedClientException" and message
 
 
+@pytest.mark.covers("ListRooms")
+def test_a_session_token_makes_an_unrecognized_client(server):
+    code, message = refused(clients.ivschat(server, session_token="of an earlier login").list_rooms)
+    assert code == "UnrecognizedClientException" and message
+
+
 @pytest.mark.parametrize("minutes", [-6, 6])
 def test_a_clock_that_is_off_is_an_invalid_signature_that_says_so(server, minutes):
     # botocore asks its own clock in one place; boto3 itself is untouched.

@@ -32,7 +32,7 @@ def line_with(lines, text):
 @pytest.mark.covers("CreateRoom", "ListRooms", "CreateChatToken", "SendEvent")
 def test_the_tour_of_the_readme_can_be_pasted(tmp_path):
     server = Server(tmp_path / "data", with_root=False).start()
-    exports = "\n".join(re.findall(r"^\s*(export .*)$", server.log_path.read_text(), re.MULTILINE))
+    exports = "\n".join(re.findall(r"^\s*((?:export|unset) .*)$", server.log_path.read_text(), re.MULTILINE))
     modules = ROOT / "conformance" / "js" / "node_modules"
     environment = {
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
@@ -40,6 +40,7 @@ def test_the_tour_of_the_readme_can_be_pasted(tmp_path):
         "LANG": "C.UTF-8",
         "NODE_PATH": str(modules),
         "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_SESSION_TOKEN": "of an earlier login",
     }
 
     def paste(commands):

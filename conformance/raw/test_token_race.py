@@ -9,7 +9,7 @@ import pytest
 
 import clients
 from edge import handshake_bytes, parse_head
-from server import address
+from server import Server, address
 
 TOKENS = 200
 SOCKETS = 50
@@ -64,10 +64,18 @@ def make_tokens(chat, count=TOKENS):
     ]
 
 
+@pytest.fixture
+def sharded_server(tmp_path):
+    """A server with several shards, however many cores the machine has."""
+    server = Server(tmp_path / "data", environment={"GRANDSTAND_EDGE_SHARDS": "4"}).start()
+    yield server
+    server.stop()
+
+
 @pytest.mark.covers("CreateChatToken")
-def test_200_tokens_on_50_sockets_each_make_200_joins(server, chat):
-    tokens = make_tokens(chat)
-    statuses = asyncio.run(race(server.edge, tokens))
+def test_200_tokens_on_50_sockets_each_make_200_joins(sharded_server):
+    tokens = make_tokens(clients.ivschat(sharded_server))
+    statuses = asyncio.run(race(sharded_server.edge, tokens))
     joins = [counts[101] for counts in statuses.values()]
     assert joins == [1] * TOKENS
     for counts in statuses.values():
@@ -75,8 +83,8 @@ def test_200_tokens_on_50_sockets_each_make_200_joins(server, chat):
 
 
 @pytest.mark.covers("CreateChatToken")
-def test_a_kill_in_the_middle_of_the_race_opens_no_token_twice(fresh_server):
-    tokens = make_tokens(clients.ivschat(fresh_server))
+def test_a_kill_in_the_middle_of_the_race_opens_no_token_twice(sharded_server):
+    tokens = make_tokens(clients.ivschat(sharded_server))
     settled = tokens[: TOKENS // 2]
     joined = Counter()
 
@@ -84,7 +92,7 @@ def test_a_kill_in_the_middle_of_the_race_opens_no_token_twice(fresh_server):
         for token, counts in statuses.items():
             joined[token] += counts[101]
 
-    count(asyncio.run(race(fresh_server.edge, settled)))
+    count(asyncio.run(race(sharded_server.edge, settled)))
     assert all(joined[token] == 1 for token in settled)
 
     async def killed_race():
@@ -94,18 +102,18 @@ def test_a_kill_in_the_middle_of_the_race_opens_no_token_twice(fresh_server):
 
         def kill_in_the_middle():
             if next(asked) == len(batch) // 2:
-                fresh_server.process.kill()
+                sharded_server.process.kill()
 
-        url = fresh_server.edge
+        url = sharded_server.edge
         results = await asyncio.gather(*(attempt(url, token, kill_in_the_middle) for token in batch))
-        fresh_server.process.wait()
+        sharded_server.process.wait()
         return tally(batch, results)
 
     interrupted = asyncio.run(killed_race())
     assert any(counts[None] for counts in interrupted.values()), "the kill came after the race"
     count(interrupted)
-    fresh_server.restart()
-    again = asyncio.run(race(fresh_server.edge, tokens))
+    sharded_server.restart()
+    again = asyncio.run(race(sharded_server.edge, tokens))
     for token in settled:
         assert again[token][101] == 0, "a token that was redeemed before the kill worked after it"
     count(again)

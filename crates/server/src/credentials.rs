@@ -170,13 +170,15 @@ fn write_pair(folder: &Path, path: &Path, (id, secret): &Pair) -> io::Result<()>
 pub fn welcome(credential: &Credential, api_url: &str) -> String {
     let Credential { access_key_id, secret_key, .. } = credential;
     let secret = secret_key.expose();
-    // Python's tools read the region from AWS_DEFAULT_REGION only, the other SDKs from AWS_REGION.
+    // Python's tools read the region from AWS_DEFAULT_REGION only, the other SDKs from AWS_REGION. A session token that a
+    // login has left behind would be sent along with this pair, to which it does not belong.
     format!(
         "\
 This is the first start, so here is a pair of keys. The secret is not shown again. To use it, paste:
 
   export AWS_ACCESS_KEY_ID='{access_key_id}'
   export AWS_SECRET_ACCESS_KEY='{secret}'
+  unset AWS_SESSION_TOKEN
   export AWS_REGION=us-west-2 AWS_DEFAULT_REGION=us-west-2
   export AWS_ENDPOINT_URL_IVSCHAT='{api_url}'
   aws ivschat create-room --name hello
@@ -266,6 +268,7 @@ mod tests {
         let pair = made.made.as_ref().unwrap();
         let text = welcome(pair, "http://127.0.0.1:4580");
         assert!(text.contains(&format!("export AWS_SECRET_ACCESS_KEY='{}'\n", pair.secret_key.expose())));
+        assert!(text.contains("  unset AWS_SESSION_TOKEN\n"));
         assert!(text.contains("export AWS_ENDPOINT_URL_IVSCHAT='http://127.0.0.1:4580'\n"));
         assert!(!format!("{made:?}").contains(pair.secret_key.expose()));
     }

@@ -8,7 +8,7 @@
 //!
 //! # The path of a message
 //! A socket of [`edge`] (`shard.rs`) -> the `hub` crate (frame, JSON, rate, capability) -> the room's home shard (room,
-//! length, rate, id, time, one encoded frame) -> [`bus`] -> every shard with members -> its room log -> one write per
+//! length, rate, id, one encoded frame) -> [`bus`] -> every shard with members -> its room log -> one write per
 //! member. Before that a handshake has let the socket in: `edge/acceptor.rs`, `edge/handshake.rs`.
 //!
 //! # Who may use whom

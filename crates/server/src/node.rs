@@ -85,7 +85,11 @@ impl fmt::Display for StartError {
             Self::Tls(error) => error.fmt(formatter),
             Self::Credentials(error) => error.fmt(formatter),
             Self::Store(Location::Folder(path), error) => {
-                write!(formatter, "{error} (data folder {})", path.display())
+                let (text, folder) = (error.to_string(), path.display().to_string());
+                if text.contains(&folder) {
+                    return formatter.write_str(&text);
+                }
+                write!(formatter, "{text} (data folder {folder})")
             }
             Self::Store(Location::Memory, error) => error.fmt(formatter),
             Self::System(error) => write!(formatter, "the system does not give what is needed: {error}"),
