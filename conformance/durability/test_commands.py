@@ -9,7 +9,7 @@ import threading
 import pytest
 
 import clients
-from edge import ChatSocket
+from edge import ChatSocket, Refused
 from ledger import Line
 from server import BINARY, Server
 
@@ -127,6 +127,16 @@ def back_up_under_writers(server, file):
     return before, {arn: length for own in rooms for arn, length in own.items()}
 
 
+def restore(file, data_dir):
+    """A server, not started, whose data folder was made of a backup as docs/operating.md says."""
+    restored = Server(data_dir)
+    restored.data_dir.mkdir(mode=0o700)
+    shutil.copy2(file, restored.data_dir / "grandstand.db")
+    checked = restored.command("check")
+    assert checked.returncode == 0 and checked.stdout.endswith(": all is well\n"), checked
+    return restored
+
+
 @pytest.mark.covers("CreateRoom", "UpdateRoom", "ListRooms", "CreateChatToken")
 def test_a_backup_under_writers_has_all_that_was_acknowledged_before_it(fresh_server, tmp_path):
     room = clients.ivschat(fresh_server).create_room(name="chat")["arn"]
@@ -136,15 +146,10 @@ def test_a_backup_under_writers_has_all_that_was_acknowledged_before_it(fresh_se
     ChatSocket(fresh_server.edge, tokens[0]).close()
     file = tmp_path / "copy.db"
     before, after = back_up_under_writers(fresh_server, file)
+    assert len(before) >= ROOMS_BEFORE_BACKUP
     assert stat.S_IMODE(file.stat().st_mode) == 0o600 and not (tmp_path / "copy.db.unfinished").exists()
 
-    # As docs/operating.md says.
-    restored = Server(tmp_path / "restored")
-    restored.data_dir.mkdir(mode=0o700)
-    shutil.copy2(file, restored.data_dir / "grandstand.db")
-    checked = restored.command("check")
-    assert checked.returncode == 0 and checked.stdout.endswith(": all is well\n"), checked
-    restored.start()
+    restored = restore(file, tmp_path / "restored").start()
     chat = clients.ivschat(restored)
     listed = {room["arn"] for page in pages_of(chat) for room in page["rooms"]}
     assert before.keys() <= listed <= after.keys() | {room}
@@ -154,6 +159,25 @@ def test_a_backup_under_writers_has_all_that_was_acknowledged_before_it(fresh_se
     for token in tokens:
         ChatSocket(restored.edge, token).close()
     restored.stop()
+    fresh_server.stop()
+    with_used_tokens = restore(file, tmp_path / "with-used-tokens")
+    used = fresh_server.data_dir / "redemptions"
+    shutil.copytree(used, with_used_tokens.data_dir / "redemptions", dirs_exist_ok=True)
+    with_used_tokens.start()
+    with pytest.raises(Refused):
+        ChatSocket(with_used_tokens.edge, tokens[0])
+    ChatSocket(with_used_tokens.edge, tokens[1]).close()
+    with_used_tokens.stop()
+
+
+def test_a_server_that_was_killed_can_be_backed_up(fresh_server, tmp_path):
+    rooms = {clients.ivschat(fresh_server).create_room()["arn"] for _ in range(5)}
+    fresh_server.kill9()
+    done = fresh_server.command("backup", str(tmp_path / "copy.db"))
+    assert done.returncode == 0, done
+    for server in (restore(tmp_path / "copy.db", tmp_path / "restored").start(), fresh_server.restart()):
+        assert {room["arn"] for room in clients.ivschat(server).list_rooms()["rooms"]} == rooms
+        server.stop()
 
 
 def pages_of(chat):
