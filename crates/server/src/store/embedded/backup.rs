@@ -9,6 +9,8 @@ use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf, absolute};
 
+use rusqlite::ErrorCode;
+
 use super::super::{Location, StoreError};
 use super::database::{Database, OpenError, cannot, existing, sync_folder};
 use super::schema;
@@ -76,7 +78,13 @@ fn copy(database: &Database, to: &Path) -> Result<(), StoreError> {
     };
     copied().map_err(|error| match error {
         OpenError::Sqlite(error) => {
-            StoreError::unavailable(format!("cannot copy {name} to {}: {error}", to.display()))
+            let advice = match error.sqlite_error_code() {
+                Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+                    "; once the server is stopped, `grandstand check` says what of the store is damaged"
+                }
+                _ => "",
+            };
+            StoreError::unavailable(format!("cannot copy {name} to {}: {error}{advice}", to.display()))
         }
         OpenError::Store(error) => error,
     })

@@ -65,8 +65,9 @@ fn check_pages(connection: &Connection, checked: &mut Checked) -> Result<()> {
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
         let message: String = row.get(0)?;
-        if message != "ok" {
-            add(checked, Discrepancy::DamagedFile(message));
+        // A message of several lines begins with one that only names the database.
+        for line in message.lines().filter(|line| *line != "ok" && !line.starts_with("***")) {
+            add(checked, Discrepancy::DamagedFile(line.to_owned()));
         }
     }
     Ok(())

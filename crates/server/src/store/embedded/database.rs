@@ -16,7 +16,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::super::worker::lock;
 use super::super::{Location, StoreError};
-use super::schema;
+use super::{order_clock, schema};
 
 /// The database in a data folder.
 const FILE_NAME: &str = "grandstand.db";
@@ -146,6 +146,8 @@ impl Database {
         let writer = self.writer()?;
         writer.with(|connection| {
             schema::migrate(connection, &self.name())?;
+            // No write can be dated without it; asked for here, an error names the file.
+            order_clock::last_saved(connection)?;
             // What a log holds that an earlier process left behind may be in the kernel's cache only (its last fsync
             // may have failed, and Linux then forgets that the pages were dirty). Copying it all over into the main
             // file writes and syncs it anew, before anything is built upon it.

@@ -162,15 +162,22 @@ async fn the_check_counts_what_it_looks_at() {
 async fn a_damaged_page_is_named_and_the_rest_is_looked_at() {
     for table in ["room", "posting", "order_clock"] {
         let folder = damaged("UPDATE order_clock SET last_order_key = 1").await;
-        overwrite_root_page(&folder.path().join("grandstand.db"), table);
-        // Without a clock there is no store to be opened.
-        let Ok(store) = Store::open_existing(&Location::Folder(folder.path().to_owned())).await else {
-            assert_eq!(table, "order_clock");
-            continue;
+        let file = folder.path().join("grandstand.db");
+        overwrite_root_page(&file, table);
+        let store = match Store::open_existing(&Location::Folder(folder.path().to_owned())).await {
+            Ok(store) => store,
+            // Without a clock there is no store to be opened.
+            Err(error) => {
+                assert!(error.to_string().contains(file.to_str().unwrap()), "{error}");
+                assert_eq!(table, "order_clock");
+                continue;
+            }
         };
         let found = check(&store).await;
         let is_named = |found: &Discrepancy| matches!(found, Discrepancy::DamagedFile(what) if what.contains(&format!("table {table}")));
         assert!(found.iter().any(is_named), "{table}: {found:?}");
+        assert!(table != "posting" || found.contains(&Discrepancy::OrderClockBehind), "{found:?}");
+        assert!(found.iter().all(|found| found.to_string().lines().count() == 1), "{found:?}");
     }
 }
 
