@@ -121,6 +121,14 @@ class Server:
         """Whether the process is alive."""
         return self.process is not None and self.process.poll() is None
 
+    def command(self, *words, environment=None):
+        """Runs another command of the binary on this server's data folder, to its end."""
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(("GRANDSTAND_", "AWS_"))}
+        return subprocess.run(
+            [str(BINARY), *words, "--data-dir", str(self.data_dir)],
+            env=inherited | (environment or {}), capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+
     def log_tail(self, characters=4000):
         """The end of what the server wrote to stderr."""
         return self.log_path.read_text(errors="replace")[-characters:]

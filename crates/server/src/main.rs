@@ -1,12 +1,14 @@
-//! `grandstand`: read the command line and the settings, start a node, say that it is ready, wait for a signal, drain.
+//! `grandstand`: read the command line and the settings, start a node, say that it is ready, wait for a signal, drain;
+//! or do what another command asks.
 
 use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use server::cli::{self, Request};
-use server::config::{self, Config, Flag, Sources};
+use server::cli::{self, CommandError, Overrides, Request};
+use server::config::{self, Config, Sources};
 use server::node::Node;
+use server::store::Location;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
@@ -24,30 +26,61 @@ fn main() -> ExitCode {
             print!("{}", config::manual());
             ExitCode::SUCCESS
         }
-        Request::Serve { config_file, flags } => serve(config_file, flags),
+        Request::Serve(overrides) => serve(overrides),
+        Request::Check { overrides, is_repair_wanted } => with_store(overrides, async |location| {
+            cli::check(location, is_repair_wanted, &mut std::io::stdout()).await
+        }),
+        Request::BackUp { overrides, file } => with_store(overrides, async |location| {
+            cli::back_up(location, &file, &mut std::io::stdout()).await.map(|()| true)
+        }),
     }
 }
 
-fn serve(config_file: Option<std::path::PathBuf>, flags: Vec<Flag>) -> ExitCode {
-    let sources = Sources { flags, variables: variables(), file: config_file };
-    let loaded = match config::load(&sources) {
-        Ok(loaded) => loaded,
-        Err(error) => return fail(&error),
+fn serve(overrides: Overrides) -> ExitCode {
+    let config = match begin(overrides) {
+        Ok(config) => config,
+        Err(failed) => return failed,
     };
-    if let Err(error) = start_log(&loaded.config) {
-        return fail(&format_args!("`log.filter` cannot be used: {error}"));
-    }
-    for warning in &loaded.warnings {
-        tracing::warn!("{warning}");
-    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&error),
     };
-    let outcome = runtime.block_on(run(&loaded.config));
+    let outcome = runtime.block_on(run(&config));
     // What has not ended by now is given up; it has had its time.
     runtime.shutdown_background();
     outcome
+}
+
+/// Runs a command on the store; it answers whether all is well.
+fn with_store(
+    overrides: Overrides,
+    command: impl AsyncFnOnce(&Location) -> Result<bool, CommandError>,
+) -> ExitCode {
+    let config = match begin(overrides) {
+        Ok(config) => config,
+        Err(failed) => return failed,
+    };
+    let runtime = match tokio::runtime::Builder::new_current_thread().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&error),
+    };
+    match runtime.block_on(command(&Location::from(&config))) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => fail(&error),
+    }
+}
+
+/// What every command begins with: the settings, and a log of what is odd about them.
+fn begin(overrides: Overrides) -> Result<Config, ExitCode> {
+    let Overrides { config_file, flags } = overrides;
+    let sources = Sources { flags, variables: variables(), file: config_file };
+    let loaded = config::load(&sources).map_err(|error| fail(&error))?;
+    start_log(&loaded.config).map_err(|error| fail(&format_args!("`log.filter` cannot be used: {error}")))?;
+    for warning in &loaded.warnings {
+        tracing::warn!("{warning}");
+    }
+    Ok(loaded.config)
 }
 
 async fn run(config: &Config) -> ExitCode {

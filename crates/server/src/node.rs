@@ -25,7 +25,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
 use crate::admin::Admin;
-use crate::config::{Config, StoreUrl};
+use crate::config::Config;
 use crate::control::{self, ControlPlane};
 use crate::credentials::{self, CredentialsError, FirstCredentials};
 use crate::edge::{Admission, Edge, EdgeSettings, Shards, Surroundings};
@@ -220,7 +220,7 @@ struct Opened {
 
 impl Opened {
     async fn open(config: &Config) -> Result<Self, StartError> {
-        let location = location(config);
+        let location = Location::from(config);
         let unusable = |error| StartError::Store(location.clone(), error);
         let store = Store::open(&location).await.map_err(unusable)?;
         Ok(Self {
@@ -260,13 +260,6 @@ fn shard_count(config: &Config) -> ShardIndex {
     let cores = available_parallelism().map_or(1, std::num::NonZero::get);
     let wanted = config.edge.shards.and_then(|shards| usize::try_from(shards).ok()).unwrap_or(cores);
     ShardIndex::try_from(wanted.clamp(1, SHARDS_MAX)).unwrap_or(1)
-}
-
-fn location(config: &Config) -> Location {
-    match config.store.url {
-        StoreUrl::Memory => Location::Memory,
-        StoreUrl::DataDir => Location::Folder(config.data_dir.clone()),
-    }
 }
 
 fn load_tls(config: &Config) -> Result<Option<Arc<ServerConfig>>, StartError> {

@@ -1,28 +1,89 @@
-//! The command line: what `grandstand` is asked to do.
+//! The command line: what `grandstand` is asked to do, and the commands that are no server.
+
+mod backup;
+mod check;
 
 use std::ffi::OsString;
+use std::fmt;
+use std::io;
 use std::path::PathBuf;
 
-use clap::{Arg, ArgMatches, Command};
+use clap::{Arg, ArgAction, ArgMatches, Command};
 
+pub use self::backup::back_up;
+pub use self::check::check;
 use crate::config::Flag;
+use crate::store::StoreError;
 
 /// What the user wants.
 #[derive(Debug)]
 pub enum Request {
     /// Run the server.
-    Serve {
-        /// The configuration file, if one was named.
-        config_file: Option<PathBuf>,
-        /// Settings given as flags, which are stronger than all others.
-        flags: Vec<Flag>,
+    Serve(Overrides),
+    /// Look whether the store of a stopped server is well.
+    Check {
+        /// Whose store.
+        overrides: Overrides,
+        /// Whether to put right what can be.
+        is_repair_wanted: bool,
+    },
+    /// Copy the store, of a server that may be running.
+    BackUp {
+        /// Whose store.
+        overrides: Overrides,
+        /// Where to.
+        file: PathBuf,
     },
     /// Print the manual of the settings.
     ConfigDocs,
 }
 
-/// The settings that have a flag: key, flag, name of the value, help.
-const FLAGS: [(&str, &str, &str, &str); 4] = [
+/// What the command line says about settings.
+#[derive(Debug)]
+pub struct Overrides {
+    /// The configuration file, if one was named.
+    pub config_file: Option<PathBuf>,
+    /// Settings given as flags, which are stronger than all others.
+    pub flags: Vec<Flag>,
+}
+
+/// Why a command did not do what it was asked.
+#[derive(Debug)]
+pub enum CommandError {
+    /// The store says no.
+    Store(StoreError),
+    /// What the command has to say could not be written.
+    Output(io::Error),
+}
+
+impl fmt::Display for CommandError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Store(error) => error.fmt(formatter),
+            Self::Output(error) => write!(formatter, "cannot write what was found: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for CommandError {}
+
+impl From<StoreError> for CommandError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl From<io::Error> for CommandError {
+    fn from(error: io::Error) -> Self {
+        Self::Output(error)
+    }
+}
+
+/// A setting that has a flag: key, flag, name of the value, help.
+type SettingFlag = (&'static str, &'static str, &'static str, &'static str);
+
+/// All there are. The first is the one that every command takes which works on a store.
+const FLAGS: [SettingFlag; 4] = [
     ("data_dir", "data-dir", "DIR", "Folder for all that is kept [default: ./grandstand-data]"),
     ("api_addr", "api-addr", "ADDR", "Where the control plane listens [default: 127.0.0.1:4580]"),
     ("edge_addr", "edge-addr", "ADDR", "Where the messaging edge listens [default: 127.0.0.1:4581]"),
@@ -37,40 +98,81 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Request, clap:
     let matches = command().try_get_matches_from(words)?;
     match matches.subcommand() {
         Some(("config-docs", _)) => Ok(Request::ConfigDocs),
-        Some((_, serve)) => Ok(serve_request(serve)),
+        Some(("check", check)) => Ok(Request::Check {
+            overrides: overrides(check, &FLAGS[..1]),
+            is_repair_wanted: check.get_flag("repair"),
+        }),
+        Some(("backup", backup)) => Ok(Request::BackUp {
+            overrides: overrides(backup, &FLAGS[..1]),
+            file: backup.get_one::<PathBuf>("file").cloned().unwrap_or_default(),
+        }),
+        Some((_, serve)) => Ok(Request::Serve(overrides(serve, &FLAGS))),
         // Not reached: a subcommand is required.
         None => Err(command().error(clap::error::ErrorKind::MissingSubcommand, "a command is required")),
     }
 }
 
-fn serve_request(matches: &ArgMatches) -> Request {
+/// Of a command that has the flags `known`.
+fn overrides(matches: &ArgMatches, known: &[SettingFlag]) -> Overrides {
     let flag =
         |key: &'static str| matches.get_one::<String>(key).map(|value| Flag { key, value: value.clone() });
-    Request::Serve {
+    Overrides {
         config_file: matches.get_one::<PathBuf>("config").cloned(),
-        flags: FLAGS.into_iter().filter_map(|(key, ..)| flag(key)).collect(),
+        flags: known.iter().filter_map(|(key, ..)| flag(key)).collect(),
     }
 }
 
 fn command() -> Command {
-    let config = Arg::new("config")
-        .long("config")
-        .value_name("FILE")
-        .value_parser(clap::value_parser!(PathBuf))
-        .help("Read settings from this TOML file");
-    let flags = FLAGS.map(|(key, flag, value, help)| Arg::new(key).long(flag).value_name(value).help(help));
-    let serve = Command::new("serve")
-        .about("Run the server; no flag is needed")
-        .after_help("All other settings are in docs/configuration.md, or `grandstand config-docs`.")
-        .arg(config)
-        .args(flags);
     Command::new("grandstand")
         .about("A self-hosted live-chat server, wire-compatible with Amazon IVS Chat")
         .version(env!("CARGO_PKG_VERSION"))
         .subcommand_required(true)
         .arg_required_else_help(true)
-        .subcommand(serve)
+        .subcommand(
+            with_overrides(Command::new("serve"), &FLAGS)
+                .about("Run the server; no flag is needed")
+                .after_help("All other settings are in docs/configuration.md, or `grandstand config-docs`."),
+        )
+        .subcommand(check_command())
+        .subcommand(backup_command())
         .subcommand(Command::new("config-docs").about("Print the manual of all settings, in Markdown"))
+}
+
+fn check_command() -> Command {
+    let repair = Arg::new("repair")
+        .long("repair")
+        .action(ArgAction::SetTrue)
+        .help("Make the lists of rooms anew from the rooms, and put the clock that orders them right");
+    with_overrides(Command::new("check"), &FLAGS[..1])
+        .about("Look whether the store is well; for a server that is stopped")
+        .after_help(
+            "Prints a line for each thing that is wrong, then a sum. Exit code 0: all is well; 1: it is not.",
+        )
+        .arg(repair)
+}
+
+fn backup_command() -> Command {
+    let file = Arg::new("file")
+        .value_name("FILE")
+        .required(true)
+        .value_parser(clap::value_parser!(PathBuf))
+        .help("The new file; it holds secret keys and is readable by its owner only");
+    with_overrides(Command::new("backup"), &FLAGS[..1])
+        .about("Copy the store into a new file; the server may be running")
+        .after_help("How to restore it, and what is not in it: docs/operating.md.")
+        .arg(file)
+}
+
+/// Adds `--config` and the flags of settings.
+fn with_overrides(command: Command, flags: &[SettingFlag]) -> Command {
+    let config = Arg::new("config")
+        .long("config")
+        .value_name("FILE")
+        .value_parser(clap::value_parser!(PathBuf))
+        .help("Read settings from this TOML file");
+    let flag =
+        |&(key, flag, value, help): &SettingFlag| Arg::new(key).long(flag).value_name(value).help(help);
+    command.arg(config).args(flags.iter().map(flag))
 }
 
 #[cfg(test)]
@@ -78,7 +180,7 @@ fn command() -> Command {
 mod tests {
     use std::path::Path;
 
-    use super::{Request, command, parse};
+    use super::{Overrides, Request, command, parse};
 
     fn parse_line(line: &str) -> Result<Request, clap::Error> {
         parse(line.split(' ').map(Into::into))
@@ -92,7 +194,9 @@ mod tests {
     #[test]
     fn flags_become_settings() {
         let line = "grandstand serve --config g.toml --data-dir d --api-addr a --edge-addr e --admin-addr m";
-        let Ok(Request::Serve { config_file, flags }) = parse_line(line) else { panic!("not read: {line}") };
+        let Ok(Request::Serve(Overrides { config_file, flags })) = parse_line(line) else {
+            panic!("not read: {line}")
+        };
         let flags: Vec<(&str, &str)> = flags.iter().map(|flag| (flag.key, flag.value.as_str())).collect();
         assert_eq!(config_file.as_deref(), Some(Path::new("g.toml")));
         assert_eq!(flags, [("data_dir", "d"), ("api_addr", "a"), ("edge_addr", "e"), ("admin_addr", "m")]);
@@ -100,7 +204,8 @@ mod tests {
 
     #[test]
     fn no_flag_is_needed_and_no_other_word_is_taken() {
-        let Ok(Request::Serve { config_file: None, flags }) = parse_line("grandstand serve") else {
+        let Ok(Request::Serve(Overrides { config_file: None, flags })) = parse_line("grandstand serve")
+        else {
             panic!("not read")
         };
         assert!(flags.is_empty());
@@ -108,5 +213,26 @@ mod tests {
         for line in ["grandstand", "grandstand fly", "grandstand serve --port 1", "grandstand serve now"] {
             assert!(parse_line(line).is_err(), "{line}");
         }
+    }
+
+    #[test]
+    fn a_check_repairs_only_when_it_is_told_to() {
+        for (line, expected) in [("grandstand check", false), ("grandstand check --repair", true)] {
+            let Ok(Request::Check { is_repair_wanted, .. }) = parse_line(line) else {
+                panic!("not read: {line}")
+            };
+            assert_eq!(is_repair_wanted, expected, "{line}");
+        }
+        assert!(parse_line("grandstand check --api-addr a").is_err(), "no server, no address");
+    }
+
+    #[test]
+    fn a_backup_needs_a_file() {
+        let line = "grandstand backup --config g.toml --data-dir d copy.db";
+        let Ok(Request::BackUp { overrides, file }) = parse_line(line) else { panic!("not read: {line}") };
+        assert_eq!(overrides.config_file.as_deref(), Some(Path::new("g.toml")));
+        assert_eq!(overrides.flags.iter().map(|flag| flag.value.as_str()).collect::<Vec<_>>(), ["d"]);
+        assert_eq!(file, Path::new("copy.db"));
+        assert!(parse_line("grandstand backup").is_err());
     }
 }

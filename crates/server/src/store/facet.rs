@@ -47,8 +47,17 @@ impl<'a> Facet<'a> {
 
 impl fmt::Display for Facet<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { name, handler_uri, logging_configuration } = self;
-        write!(formatter, "name={name:?} handler={handler_uri:?} logging={logging_configuration:?}")
+        let conditions = [
+            ("name", self.name),
+            ("handler", self.handler_uri),
+            ("logging configuration", self.logging_configuration),
+        ];
+        formatter.write_str("the list of all rooms")?;
+        let given = conditions.iter().filter(|(_, value)| !value.is_empty());
+        for ((what, value), word) in given.zip(["with", "and", "and"]) {
+            write!(formatter, " {word} {what} {value:?}")?;
+        }
+        Ok(())
     }
 }
 

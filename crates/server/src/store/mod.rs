@@ -9,10 +9,11 @@
 //! It knows nothing of HTTP or JSON on the wire: these are the store's own rows.
 //!
 //! This file and `record` are the contract: the operations and what they keep and take. What holds for every engine is
-//! in `facet` (which lists a room is in) and `change` (what a change does); `embedded` is SQLite; `redemption` keeps
-//! used chat tokens beside it.
+//! in `facet` (which lists a room is in), `change` (what a change does) and `discrepancy` (what a check may find);
+//! `embedded` is SQLite; `redemption` keeps used chat tokens beside it.
 
 mod change;
+mod discrepancy;
 mod embedded;
 mod facet;
 #[cfg(debug_assertions)]
@@ -24,7 +25,7 @@ mod tests;
 mod worker;
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use protocol::arn::Scope;
@@ -32,6 +33,7 @@ use protocol::id::Id;
 use protocol::time::UnixMicros;
 
 use self::change::TagChange;
+pub use self::discrepancy::{Checked, Discrepancy};
 use self::embedded::Embedded;
 pub use self::record::{
     Destination, Fallback, KeyPurpose, LoggingConfiguration, LoggingConfigurationChange,
@@ -39,6 +41,7 @@ pub use self::record::{
     RoomChange, RoomFilter, RoomSummary, StoredKey, Taggable, Tags,
 };
 use crate::clock;
+use crate::config::{Config, StoreUrl};
 
 /// Why the store could not do what was asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,6 +94,15 @@ pub enum Location {
     Memory,
 }
 
+impl From<&Config> for Location {
+    fn from(config: &Config) -> Self {
+        match config.store.url {
+            StoreUrl::Memory => Self::Memory,
+            StoreUrl::DataDir => Self::Folder(config.data_dir.clone()),
+        }
+    }
+}
+
 /// The wall clock; tests bring their own.
 type Clock = Arc<dyn Fn() -> UnixMicros + Send + Sync>;
 
@@ -135,43 +147,6 @@ pub struct Counters {
     pub checkpoints: u64,
 }
 
-/// Something in which the store does not agree with itself. `list` names the list by its conditions.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Discrepancy {
-    /// A page or a row cannot be read as what it should be.
-    DamagedFile(String),
-    /// A room is not in a list in which it belongs.
-    PostingMissing {
-        /// The room.
-        room: Id,
-        /// The list.
-        list: String,
-    },
-    /// A list shows something else than the room.
-    PostingDiffers {
-        /// The room.
-        room: Id,
-        /// The list.
-        list: String,
-    },
-    /// A list has a room that does not belong there, not at that place, or does not exist.
-    PostingStray {
-        /// The room.
-        room: Id,
-        /// The list.
-        list: String,
-    },
-    /// A room has a logging configuration that does not exist.
-    LoggingConfigurationMissing {
-        /// The room.
-        room: Id,
-        /// What is missing.
-        logging_configuration: Id,
-    },
-    /// An order key is ahead of the clock that gives them out, so it might be given out again.
-    OrderClockBehind,
-}
-
 /// The operations. Ids and order keys are made inside, by the writer; `now` comes from the wall clock there.
 ///
 /// All of them answer [`StoreError::Unavailable`] when the store itself fails, is overloaded or was closed.
@@ -184,6 +159,13 @@ impl Store {
         #[cfg(not(debug_assertions))]
         let settings = Settings::default();
         Self::open_with(location, settings).await
+    }
+
+    /// Opens a store that is there already: where there is none, none is made.
+    pub async fn open_existing(location: &Location) -> Result<Self, StoreError> {
+        let location = location.clone();
+        let open = move || Embedded::open_existing(&location, &Settings::default());
+        Ok(Self::Embedded(Arc::new(off_the_runtime(open).await??)))
     }
 
     async fn open_with(location: &Location, settings: Settings) -> Result<Self, StoreError> {
@@ -208,11 +190,27 @@ impl Store {
         embedded.counters()
     }
 
-    /// Reads everything and lists what does not agree, up to a limit; empty when all is well. Takes its time, and
-    /// occupies one reader; the write-ahead log grows meanwhile.
-    pub async fn check(&self) -> Result<Vec<Discrepancy>, StoreError> {
+    /// Reads everything and lists what does not agree. Takes its time, and occupies one reader; the write-ahead log
+    /// grows meanwhile.
+    pub async fn check(&self) -> Result<Checked, StoreError> {
         let Self::Embedded(embedded) = self;
         embedded.check().await
+    }
+
+    /// Makes all postings anew from the rooms, and puts the order clock past every order key, in one transaction:
+    /// either is put right, whatever was wrong with it. Changes nothing when a room cannot be read. Other writes wait
+    /// meanwhile, and the write-ahead log grows by as much as all postings have.
+    pub async fn repair(&self) -> Result<(), StoreError> {
+        let Self::Embedded(embedded) = self;
+        embedded.repair().await
+    }
+
+    /// Copies the store, as it is at one moment, into a new file of the owner's only, which is on disk when this
+    /// answers. A server may be at work in the store meanwhile; all that it acknowledged before is in the copy. Used
+    /// chat tokens are not. Refuses a file that exists, and a store in memory.
+    pub async fn back_up(location: &Location, file: &Path) -> Result<(), StoreError> {
+        let (location, file) = (location.clone(), file.to_owned());
+        off_the_runtime(move || embedded::back_up(&location, &file)).await?
     }
 
     /// Creates a room. [`StoreError::LoggingConfigurationNotFound`] names the first that does not exist.

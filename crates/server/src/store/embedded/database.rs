@@ -16,7 +16,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::super::worker::lock;
 use super::super::{Location, StoreError};
-use super::schema;
+use super::{order_clock, schema};
 
 /// The database in a data folder.
 const FILE_NAME: &str = "grandstand.db";
@@ -104,6 +104,23 @@ fn advice(error: &rusqlite::Error) -> &'static str {
     }
 }
 
+/// The database in a folder that has one.
+pub(super) fn existing(location: &Location) -> Result<PathBuf, StoreError> {
+    let Location::Folder(folder) = location else {
+        let cause = "`store.url` is `memory:`: such a store is nowhere but in its server, and ends with it";
+        return Err(StoreError::unavailable(cause));
+    };
+    let path = folder.join(FILE_NAME);
+    match path.try_exists() {
+        Ok(true) => Ok(path),
+        Ok(false) => Err(StoreError::unavailable(format!(
+            "there is no store in {}: no file {FILE_NAME}; name its folder with --data-dir",
+            folder.display()
+        ))),
+        Err(error) => Err(cannot("open", &path, &error)),
+    }
+}
+
 impl Database {
     /// Opens the database, makes it when it is missing, and brings it to the newest schema. Also answers the first
     /// connection that may write. An error names the file.
@@ -129,6 +146,8 @@ impl Database {
         let writer = self.writer()?;
         writer.with(|connection| {
             schema::migrate(connection, &self.name())?;
+            // No write can be dated without it; asked for here, an error names the file.
+            order_clock::last_saved(connection)?;
             // What a log holds that an earlier process left behind may be in the kernel's cache only (its last fsync
             // may have failed, and Linux then forgets that the pages were dirty). Copying it all over into the main
             // file writes and syncs it anew, before anything is built upon it.
@@ -139,7 +158,7 @@ impl Database {
     }
 
     /// What to call it in a message.
-    fn name(&self) -> String {
+    pub(super) fn name(&self) -> String {
         match self {
             Self::File(path) => path.display().to_string(),
             Self::Memory(_) => "the store in memory".to_owned(),
@@ -217,7 +236,7 @@ fn create(folder: &Path, path: &Path) -> Result<(), OpenError> {
 }
 
 /// Makes new entries of a folder survive a power cut.
-fn sync_folder(path: &Path) -> io::Result<()> {
+pub(super) fn sync_folder(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
 }
 
@@ -272,7 +291,7 @@ fn in_use(path: &Path, lock_file: &mut File) -> StoreError {
     StoreError::unavailable(format!("another server{process} uses the data folder {}", path.display()))
 }
 
-fn cannot(verb: &str, path: &Path, error: &io::Error) -> StoreError {
+pub(super) fn cannot(verb: &str, path: &Path, error: &io::Error) -> StoreError {
     StoreError::unavailable(format!("cannot {verb} {}: {error}", path.display()))
 }
 

@@ -2,10 +2,12 @@
 //!
 //! The story, in the order of the files: `database` opens the file and claims its folder, `schema` brings it up to
 //! date (`migrations/`); `posting` is what makes ListRooms one range read and `rooms` keeps it in step; `writer`
-//! commits writes in groups with keys from `order_clock`; `reader` serves reads beside it; `check` verifies it all.
+//! commits writes in groups with keys from `order_clock`; `reader` serves reads beside it; `check` verifies it all,
+//! `repair` puts right what can be derived, and `backup` copies it.
 //!
 //! What is on disk when a write is answered: the commit, in SQLite's write-ahead log, synced.
 
+mod backup;
 mod check;
 mod database;
 mod keys;
@@ -13,6 +15,7 @@ mod logging_configurations;
 mod order_clock;
 mod posting;
 mod reader;
+mod repair;
 mod rooms;
 mod schema;
 mod scopes;
@@ -29,6 +32,7 @@ use protocol::id::Id;
 use protocol::time::UnixMicros;
 use rusqlite::Connection;
 
+pub(super) use self::backup::back_up;
 use self::database::{ClaimedFolder, Database};
 use self::reader::Readers;
 use self::writer::{Group, Writer};
@@ -36,7 +40,7 @@ use super::change::TagChange;
 use super::redemption::Redemptions;
 use super::worker::lock;
 use super::{
-    Counters, Discrepancy, KeyPurpose, Location, LoggingConfiguration, LoggingConfigurationChange,
+    Checked, Counters, KeyPurpose, Location, LoggingConfiguration, LoggingConfigurationChange,
     NewLoggingConfiguration, NewRoom, OrderKey, Page, Room, RoomChange, RoomFilter, RoomSummary, Settings,
     StoreError, StoredKey, Taggable, Tags,
 };
@@ -79,6 +83,12 @@ impl Embedded {
         Ok(Self { readers, writer, redemptions, meters, folder: Mutex::new(folder) })
     }
 
+    /// Opens the store that is there. Blocks on the disk meanwhile.
+    pub(super) fn open_existing(location: &Location, settings: &Settings) -> Result<Self, StoreError> {
+        database::existing(location)?;
+        Self::open(location, settings)
+    }
+
     /// Finishes what waits, closes the files and gives the folder free. Blocks meanwhile.
     pub(super) fn close(&self) {
         self.readers.stop();
@@ -99,8 +109,12 @@ impl Embedded {
         }
     }
 
-    pub(super) async fn check(&self) -> Result<Vec<Discrepancy>, StoreError> {
+    pub(super) async fn check(&self) -> Result<Checked, StoreError> {
         self.readers.read(check::check).await
+    }
+
+    pub(super) async fn repair(&self) -> Result<(), StoreError> {
+        self.write(repair::repair).await
     }
 
     pub(super) async fn create_room(&self, scope: &Scope, room: NewRoom) -> Result<Room, StoreError> {

@@ -5,6 +5,21 @@ use rusqlite::Connection;
 
 use super::super::{Clock, OrderKey};
 
+/// The last key that was kept.
+pub(super) fn last_saved(connection: &Connection) -> rusqlite::Result<OrderKey> {
+    connection.query_row("SELECT last_order_key FROM order_clock", [], |row| row.get(0))
+}
+
+/// The highest order key in the store; zero when there is none.
+pub(super) fn highest_key(connection: &Connection) -> rusqlite::Result<OrderKey> {
+    connection.query_row(
+        "SELECT max(coalesce((SELECT max(order_key) FROM room), 0),
+                    coalesce((SELECT max(order_key) FROM logging_configuration), 0))",
+        [],
+        |row| row.get(0),
+    )
+}
+
 /// Gives out order keys: microseconds of the wall clock, `max(now, last + 1)`. A clock that steps back, or two
 /// writes in one microsecond, therefore do no harm: keys are unique and ascend.
 pub(super) struct OrderClock {
@@ -15,14 +30,18 @@ pub(super) struct OrderClock {
 impl OrderClock {
     /// Goes on after the last key that was committed.
     pub(super) fn load(connection: &Connection, now: Clock) -> rusqlite::Result<Self> {
-        let last = connection.query_row("SELECT last_order_key FROM order_clock", [], |row| row.get(0))?;
-        Ok(Self { last, now })
+        Ok(Self { last: last_saved(connection)?, now })
     }
 
     /// The next key.
     pub(super) fn next(&mut self) -> OrderKey {
         self.last = (self.now)().max(self.last.saturating_add(1));
         self.last
+    }
+
+    /// Goes on after `key`, if that is later than the last one.
+    pub(super) fn advance_to(&mut self, key: OrderKey) {
+        self.last = self.last.max(key);
     }
 
     /// The last key that was given out.

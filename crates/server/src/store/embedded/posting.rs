@@ -55,6 +55,12 @@ pub(super) fn delete(connection: &Connection, scope: ScopeNumber, room: &Room) -
     Ok(())
 }
 
+/// Empties every list.
+pub(super) fn delete_all(connection: &Connection) -> Result<()> {
+    connection.execute("DELETE FROM posting", [])?;
+    Ok(())
+}
+
 /// Shows a room's new tags wherever it is listed, without moving it.
 pub(super) fn update_tags(connection: &Connection, scope: ScopeNumber, room: &Room) -> Result<()> {
     let mut statement = connection.prepare_cached(

@@ -93,6 +93,24 @@ pub(super) fn tags(connection: &Connection, scope: &Scope, id: Id) -> Result<Tag
     get(connection, scope, id).map(|room| room.tags)
 }
 
+/// Shows every room of every scope to `visit`; a row that cannot be read as a room comes as the error.
+pub(super) fn for_each(
+    connection: &Connection,
+    mut visit: impl FnMut(ScopeNumber, Result<Room>) -> Result<()>,
+) -> Result<()> {
+    let mut statement = connection.prepare(
+        "SELECT room.id, name, create_time, order_key, message_rate_max, message_length_max, handler_uri,
+                handler_fallback, logging_configurations, tags, scope, account_id, region
+         FROM room LEFT JOIN scope ON scope.id = room.scope",
+    )?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let room = || of_row(row, &Scope { account_id: row.get(11)?, region: row.get(12)? });
+        visit(row.get(10)?, room())?;
+    }
+    Ok(())
+}
+
 fn require(connection: &Connection, scope: &Scope, id: Id) -> Result<(ScopeNumber, Room), StoreError> {
     let not_found = StoreError::RoomNotFound(id);
     let Some(number) = scopes::find(connection, scope)? else {

@@ -34,6 +34,14 @@ pub(super) fn migrate(connection: &Connection, file: &str) -> Result<(), OpenErr
     Ok(())
 }
 
+/// Refuses what [`migrate`] would refuse, and what is empty; messages call it `file`.
+pub(super) fn require_known(connection: &Connection, file: &str) -> Result<(), OpenError> {
+    match version(connection, file)? {
+        0 => Err(StoreError::unavailable(format!("{file} is empty")).into()),
+        _ => Ok(()),
+    }
+}
+
 /// The schema version of a file; zero when it is empty.
 fn version(connection: &Connection, file: &str) -> Result<usize, OpenError> {
     let pragma = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, i32>(0));

@@ -151,7 +151,7 @@ async fn nothing_is_acknowledged_before_its_commit() {
     assert!(is_unavailable(&create_in_a_group_that_fails(&store).await));
     store.create_room(&home(), new_room("next")).await.unwrap();
     assert_eq!(names(&store).await, ["next", "kept"], "it has recovered");
-    assert_eq!(store.check().await.unwrap(), []);
+    assert_eq!(store.check().await.unwrap().discrepancies, []);
     let counters = store.counters();
     assert_eq!((counters.failed_groups, counters.reopened), (1, 1));
 }
@@ -191,7 +191,7 @@ async fn a_full_file_loses_nothing_that_was_acknowledged() {
     for room in acknowledged {
         assert_eq!(store.get_room(&home(), room.id).await.unwrap(), room);
     }
-    assert_eq!(store.check().await.unwrap(), []);
+    assert_eq!(store.check().await.unwrap().discrepancies, []);
 }
 
 #[tokio::test]
@@ -215,7 +215,7 @@ async fn while_it_cannot_be_reopened_writes_are_refused_at_once_and_reads_go_on(
     }
     assert_eq!(names(&store).await, ["next", "kept"]);
     assert_eq!(store.counters().reopened, 1);
-    assert_eq!(store.check().await.unwrap(), []);
+    assert_eq!(store.check().await.unwrap().discrepancies, []);
 }
 
 #[tokio::test]
@@ -234,7 +234,7 @@ async fn a_panic_ends_its_group_and_nothing_else() {
         let read: Result<(), _> = store.readers.read(|_| panic!("on purpose")).await;
         assert!(is_unavailable(&read));
         assert_eq!(names(&store).await, ["next"]);
-        assert_eq!(store.check().await.unwrap(), []);
+        assert_eq!(store.check().await.unwrap().discrepancies, []);
     }
 }
 

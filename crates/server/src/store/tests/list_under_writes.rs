@@ -74,7 +74,7 @@ async fn rooms_that_nobody_touches_appear_exactly_once() {
         for writer in writers {
             writer.await.unwrap();
         }
-        assert_eq!(store.check().await.unwrap(), []);
+        assert_eq!(store.check().await.unwrap().discrepancies, []);
     }
 }
 

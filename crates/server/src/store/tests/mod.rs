@@ -1,6 +1,8 @@
 //! Tests of the store through its operations, on every location it can have.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
+mod backup;
+mod check;
 mod files;
 mod list;
 mod list_under_writes;
