@@ -233,6 +233,41 @@ pub mod store {
     pub const DISCREPANCIES_MAX: usize = 1_000;
 }
 
+/// The store in a PostgreSQL database. Figures of ours.
+pub mod postgres {
+    /// Connections of one server for requests; there is one more that asks what other servers did.
+    pub const CONNECTIONS_MAX: usize = 16;
+    /// Requests that wait for a connection; beyond it the caller is told at once that the store is not available.
+    pub const REQUESTS_WAITING_MAX: usize = 4_096;
+    /// How long a request waits for a connection, in milliseconds; then it is told that the store is not available.
+    pub const CONNECTION_WAIT_MS_MAX: u64 = 2_000;
+    /// How long it may take to connect, in milliseconds, unless the address says otherwise (`connect_timeout`).
+    pub const CONNECT_MS_MAX: u64 = 2_000;
+    /// After a connection could not be made, all requests are refused at once for so long, in milliseconds.
+    pub const RECONNECT_MS: u64 = 200;
+    /// How long one try of a request may take, in milliseconds.
+    pub const TRY_MS_MAX: u64 = 5_000;
+    /// How long one statement may take, in milliseconds; the database itself ends it then.
+    pub const STATEMENT_MS_MAX: u64 = 4_000;
+    /// How often a request is tried when others are at work at the same things; then the caller is told that the store
+    /// is not available.
+    pub const TRIES_MAX: u32 = 12;
+    /// The longest wait before the next try, in milliseconds.
+    pub const TRY_PAUSE_MS_MAX: u64 = 100;
+    /// How often a server asks what others did to rooms, in milliseconds.
+    pub const NEWS_INTERVAL_MS: u64 = 250;
+    /// How late a write may come to light after it was dated, in seconds: each question goes back so far.
+    pub const NEWS_DELAY_SECONDS_MAX: i64 = 15;
+    /// For how long it is kept what was done to rooms, in seconds: a server that could not ask for longer has missed some.
+    pub const NEWS_KEPT_SECONDS: i64 = 3_600;
+    /// How often old news and redemptions are dropped, in seconds.
+    pub const SWEEP_INTERVAL_SECONDS: u64 = 60;
+    /// Rows that are dropped by one statement.
+    pub const SWEEP_ROWS_MAX: i64 = 5_000;
+    /// Rooms that are read at once where many are: for news, checks and repairs.
+    pub const ROOMS_PER_READ_MAX: usize = 500;
+}
+
 /// Which of the limits are in force (`limits.profile`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Profile {

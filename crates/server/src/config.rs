@@ -11,6 +11,7 @@
 //!
 //! The documentation of each field below is the manual: `docs/configuration.md` is made of it.
 
+mod database;
 mod kind;
 mod manual;
 mod network;
@@ -24,6 +25,7 @@ use std::path::PathBuf;
 use protocol::limit::Profile;
 use protocol::sigv4::SecretKey;
 
+pub use self::database::DatabaseUrl;
 pub use self::kind::StoreUrl;
 use self::kind::{
     AccessKey, Address, Digits, FilePath, Kind, Networks, OneOf, Optional, Secret, StoreAddress, Text, Whole,
@@ -151,7 +153,12 @@ settings! {
     /// Where rooms are kept.
     pub struct StoreConfig in "store." {
         /// Unset: in files in `data_dir`. `memory:` keeps nothing once the server has stopped, and needs no
-        /// `data_dir`.
+        /// `data_dir`. `postgres://…`: in a PostgreSQL database, which several servers may share; characters such as
+        /// `@` or `/` in a password are percent-encoded (`%40`, `%2F`), and a folder with a Unix socket is written in
+        /// place of the host in the same way. `?sslmode=verify-full&sslrootcert=FILE` connects with TLS to a server whose
+        /// certificate is in its name and of an authority in that PEM file (on Debian
+        /// `/etc/ssl/certs/ca-certificates.crt` has the public ones); without, the connection is not encrypted. Better
+        /// given as an environment variable than in a file that others can read.
         url: StoreUrl = StoreAddress, "";
     }
 }

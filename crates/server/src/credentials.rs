@@ -91,10 +91,10 @@ impl std::error::Error for CredentialsError {}
 pub fn open(config: &Config) -> Result<FirstCredentials, CredentialsError> {
     let set = config.root.access_key_id.clone().zip(config.root.secret_access_key.clone());
     let path = config.data_dir.join(FILE_NAME);
-    let ((access_key_id, secret_key), is_new) = match (set, config.store.url) {
+    let ((access_key_id, secret_key), is_new) = match (set, &config.store.url) {
         (Some(pair), _) => (pair, false),
         (None, StoreUrl::Memory) => (make_pair()?, true),
-        (None, StoreUrl::DataDir) => match read_pair(&path)? {
+        (None, StoreUrl::DataDir | StoreUrl::Postgres(_)) => match read_pair(&path)? {
             Some(pair) => (pair, false),
             None => {
                 let pair = make_pair()?;

@@ -92,6 +92,7 @@ impl fmt::Display for StartError {
                 write!(formatter, "{text} (data folder {folder})")
             }
             Self::Store(Location::Memory, error) => error.fmt(formatter),
+            Self::Store(Location::Postgres(url), error) => write!(formatter, "cannot use {url}: {error}"),
             Self::System(error) => write!(formatter, "the system does not give what is needed: {error}"),
         }
     }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use protocol::sigv4::SecretKey;
 use toml::Value;
 
+use super::database::DatabaseUrl;
 use super::network::TrustedProxies;
 
 /// The value of a setting before its kind has looked at it.
@@ -217,12 +218,14 @@ impl Kind for Networks {
 }
 
 /// Where the store is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoreUrl {
     /// In files in the data dir.
     DataDir,
     /// Nowhere.
     Memory,
+    /// In a PostgreSQL database.
+    Postgres(Box<DatabaseUrl>),
 }
 
 /// A `store.url`.
@@ -232,20 +235,19 @@ impl Kind for StoreAddress {
     type Value = StoreUrl;
 
     fn allowed(&self) -> String {
-        "`memory:`, or unset for files in `data_dir`".to_owned()
+        "`memory:`, `postgres://user:password@host:port/database`, or unset for files in `data_dir`".to_owned()
     }
 
     fn read(&self, raw: Raw<'_>) -> Option<Self::Value> {
         match raw.as_text()? {
             "" => Some(StoreUrl::DataDir),
             "memory:" => Some(StoreUrl::Memory),
-            _ => None,
+            text => DatabaseUrl::parse(text).ok().map(|url| StoreUrl::Postgres(Box::new(url))),
         }
     }
 
     fn hint(&self, raw: Raw<'_>) -> Option<String> {
-        let text = raw.as_text()?;
-        let is_postgres = text.starts_with("postgres://") || text.starts_with("postgresql://");
-        is_postgres.then(|| "this version cannot keep rooms in PostgreSQL yet".to_owned())
+        let text = raw.as_text().filter(|text| DatabaseUrl::is_meant(text))?;
+        DatabaseUrl::parse(text).err().map(str::to_owned)
     }
 }

@@ -106,9 +106,9 @@ fn a_wrong_value_is_told_with_what_is_allowed() {
     assert_problem("trusted_proxies = ['everyone']", {
         "`trusted_proxies` in the file must be a list of IP addresses and networks, such as 10.0.0.0/8"
     });
-    assert_problem("[store]\nurl = 'postgres://chat@db/rooms'", {
-        "`store.url` in the file must be `memory:`, or unset for files in `data_dir` \
-         (this version cannot keep rooms in PostgreSQL yet)"
+    assert_problem("[store]\nurl = 'postgres://chat:hunter2@db/rooms?sslmode=require'", {
+        "`store.url` in the file must be `memory:`, `postgres://user:password@host:port/database`, or unset for files \
+         in `data_dir` (sslmode must be disable or verify-full: the others do not make sure of the server)"
     });
 }
 
@@ -147,6 +147,8 @@ fn secrets_stay_hidden() {
     let config = load_all(root, &[], &[]).unwrap().config;
     assert_eq!(config.root.secret_access_key.as_ref().map(|secret| secret.expose()), Some("hunter2"));
     assert!(!format!("{config:?}").contains("hunter2"));
+    let url = "[store]\nurl = 'postgres://chat:hunter2@db/rooms'";
+    assert!(!format!("{:?}", load_all(url, &[], &[]).unwrap().config).contains("hunter2"));
     // Neither wrong values, wrong syntax nor unknown keys are quoted.
     for text in ["[root]\nsecret_access_key = ['hunter2']", "secret = hunter2", "secret = 'hunter2'"] {
         assert!(!format!("{:?}", load_all(text, &[], &[]).unwrap_err()).contains("hunter2"), "{text}");

@@ -27,7 +27,7 @@ use crate::bus::{room_key, room_settings};
 use crate::clock;
 use crate::config::TrustedProxies;
 use crate::health::{Phase, Readiness};
-use crate::store::{Room, StoreError};
+use crate::store::{Redemption, Room, StoreError};
 
 /// How long to wait before the store is asked again.
 const STORE_RETRY: Duration = Duration::from_millis(100);
@@ -140,12 +140,23 @@ impl Admission {
         let Some(room) = room else {
             return Err(Refusal::new(403, "the chat token's room does not exist any more"));
         };
-        let expiry = claims.token_expiry.as_micros();
-        match held(|| self.store.redeem(claims.token_id, expiry)).await? {
+        let redemption = redemption(&claims)?;
+        match held(|| self.store.redeem(&redemption)).await? {
             Some(true) => Ok(join(upgrade, claims, &room)),
             _ => Err(Refusal::new(403, "the chat token has been used already")),
         }
     }
+}
+
+/// This client's use of its token. When an answer of the store is lost, asking again must not find the token used.
+fn redemption(claims: &Claims) -> Result<Redemption, Refusal> {
+    let mut claim = [0; 16];
+    getrandom::fill(&mut claim).map_err(|_| Refusal::new(503, "the server has no random numbers; try again"))?;
+    Ok(Redemption {
+        token_id: claims.token_id,
+        expires: claims.token_expiry.as_micros(),
+        claim: u128::from_ne_bytes(claim),
+    })
 }
 
 /// Asks the store again and again while it cannot answer. Official SDKs give up for good after a few refused

@@ -50,6 +50,7 @@ fn replace<T>(member: &mut T, new: Option<T>) {
 }
 
 /// A change of a resource's tags.
+#[derive(Clone)]
 pub(super) enum TagChange {
     /// Adds or replaces.
     Set(Tags),

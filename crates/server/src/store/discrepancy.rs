@@ -1,8 +1,12 @@
-//! What a check of the store says.
+//! What a check of the store says, and the part of it that is the same for every engine.
 
 use std::fmt;
 
 use protocol::id::Id;
+use protocol::limit::store::DISCREPANCIES_MAX;
+
+use super::RoomSummary;
+use super::facet::Facet;
 
 /// What a check has looked at, and what was wrong.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -13,6 +17,37 @@ pub struct Checked {
     pub postings: u64,
     /// What does not agree, at most [`protocol::limit::store::DISCREPANCIES_MAX`]; empty when all is well.
     pub discrepancies: Vec<Discrepancy>,
+}
+
+/// What a check finds where a room should be listed.
+pub(super) enum Shown {
+    /// There is no posting.
+    Nothing,
+    /// There is one, but it cannot be read.
+    Unreadable,
+    /// What ListRooms would show.
+    Summary(RoomSummary),
+}
+
+impl Checked {
+    /// Takes a finding down, if there is room for it.
+    pub(super) fn add(&mut self, discrepancy: Discrepancy) {
+        if self.discrepancies.len() < DISCREPANCIES_MAX {
+            self.discrepancies.push(discrepancy);
+        }
+    }
+
+    /// Compares what a list shows of a room with what the room is.
+    pub(super) fn compare(&mut self, room: &RoomSummary, facet: Facet<'_>, shown: &Shown) {
+        let list = || facet.to_string();
+        match shown {
+            Shown::Summary(summary) if summary == room => {}
+            Shown::Nothing => self.add(Discrepancy::PostingMissing { room: room.id, list: list() }),
+            Shown::Unreadable | Shown::Summary(_) => {
+                self.add(Discrepancy::PostingDiffers { room: room.id, list: list() });
+            }
+        }
+    }
 }
 
 /// Something in which the store does not agree with itself. `list` names the list by its conditions.

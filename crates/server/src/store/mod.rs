@@ -10,14 +10,19 @@
 //!
 //! This file and `record` are the contract: the operations and what they keep and take. What holds for every engine is
 //! in `facet` (which lists a room is in), `change` (what a change does) and `discrepancy` (what a check may find);
-//! `embedded` is SQLite; `redemption` keeps used chat tokens beside it.
+//! `column` is how values look in a column, `random` makes ids and keys. `embedded` is SQLite, and `redemption` keeps used
+//! chat tokens beside it; `postgres` is PostgreSQL. The engines differ in their SQL, and in who decides what comes first:
+//! the one writer of a process, or the database.
 
 mod change;
+mod column;
 mod discrepancy;
 mod embedded;
 mod facet;
 #[cfg(debug_assertions)]
 mod plant;
+mod postgres;
+mod random;
 mod record;
 mod redemption;
 #[cfg(test)]
@@ -28,20 +33,21 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use protocol::arn::Scope;
+use protocol::arn::{ResourceKind, Scope};
 use protocol::id::Id;
 use protocol::time::UnixMicros;
 
 use self::change::TagChange;
 pub use self::discrepancy::{Checked, Discrepancy};
 use self::embedded::Embedded;
+use self::postgres::Postgres;
 pub use self::record::{
     Destination, Fallback, KeyPurpose, LoggingConfiguration, LoggingConfigurationChange,
-    NewLoggingConfiguration, NewRoom, OrderKey, Page, ReviewHandlerChange, ReviewHandlerSetting, Room,
-    RoomChange, RoomFilter, RoomSummary, StoredKey, Taggable, Tags,
+    NewLoggingConfiguration, NewRoom, OrderKey, Page, Redemption, ReviewHandlerChange, ReviewHandlerSetting, Room,
+    RoomChange, RoomFilter, RoomNews, RoomSummary, StoredKey, Taggable, Tags,
 };
 use crate::clock;
-use crate::config::{Config, StoreUrl};
+use crate::config::{Config, DatabaseUrl, StoreUrl};
 
 /// Why the store could not do what was asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,13 +98,27 @@ pub enum Location {
     Folder(PathBuf),
     /// Nowhere: gone when the process ends (`memory:`).
     Memory,
+    /// A PostgreSQL database, which several servers may use.
+    Postgres(Box<DatabaseUrl>),
+}
+
+impl Location {
+    /// The folder of the embedded engine; `None` in memory.
+    fn folder(&self) -> Result<Option<&Path>, StoreError> {
+        match self {
+            Self::Folder(folder) => Ok(Some(folder)),
+            Self::Memory => Ok(None),
+            Self::Postgres(url) => Err(StoreError::unavailable(format!("{url} is no folder"))),
+        }
+    }
 }
 
 impl From<&Config> for Location {
     fn from(config: &Config) -> Self {
-        match config.store.url {
+        match &config.store.url {
             StoreUrl::Memory => Self::Memory,
             StoreUrl::DataDir => Self::Folder(config.data_dir.clone()),
+            StoreUrl::Postgres(url) => Self::Postgres(url.clone()),
         }
     }
 }
@@ -128,6 +148,18 @@ impl Default for Settings {
 pub enum Store {
     /// SQLite in this process.
     Embedded(Arc<Embedded>),
+    /// A PostgreSQL database.
+    Postgres(Arc<Postgres>),
+}
+
+/// Asks the engine that a store has.
+macro_rules! of_either {
+    ($store:expr, $engine:ident => $question:expr) => {
+        match $store {
+            Store::Embedded($engine) => $question,
+            Store::Postgres($engine) => $question,
+        }
+    };
 }
 
 /// What the store has done since it was opened.
@@ -163,12 +195,18 @@ impl Store {
 
     /// Opens a store that is there already: where there is none, none is made.
     pub async fn open_existing(location: &Location) -> Result<Self, StoreError> {
+        if let Location::Postgres(url) = location {
+            return Ok(Self::Postgres(Arc::new(Postgres::open_existing(url).await?)));
+        }
         let location = location.clone();
         let open = move || Embedded::open_existing(&location, &Settings::default());
         Ok(Self::Embedded(Arc::new(off_the_runtime(open).await??)))
     }
 
     async fn open_with(location: &Location, settings: Settings) -> Result<Self, StoreError> {
+        if let Location::Postgres(url) = location {
+            return Ok(Self::Postgres(Arc::new(Postgres::open(url).await?)));
+        }
         let location = location.clone();
         let embedded = off_the_runtime(move || Embedded::open(&location, &settings)).await??;
         Ok(Self::Embedded(Arc::new(embedded)))
@@ -176,8 +214,10 @@ impl Store {
 
     /// Finishes what waits, flushes and closes; later calls answer [`StoreError::Unavailable`].
     pub async fn close(&self) {
-        let Self::Embedded(embedded) = self;
-        let embedded = Arc::clone(embedded);
+        let embedded = match self {
+            Self::Embedded(embedded) => Arc::clone(embedded),
+            Self::Postgres(postgres) => return postgres.close(),
+        };
         if let Err(error) = off_the_runtime(move || embedded.close()).await {
             tracing::error!(%error, "the store was not closed in order");
         }
@@ -186,55 +226,52 @@ impl Store {
     /// What the store has done since it was opened.
     #[must_use]
     pub fn counters(&self) -> Counters {
-        let Self::Embedded(embedded) = self;
-        embedded.counters()
+        of_either!(self, store => store.counters())
     }
 
     /// Reads everything and lists what does not agree. Takes its time, and occupies one reader; the write-ahead log
     /// grows meanwhile.
     pub async fn check(&self) -> Result<Checked, StoreError> {
-        let Self::Embedded(embedded) = self;
-        embedded.check().await
+        of_either!(self, store => store.check().await)
     }
 
     /// Makes all postings anew from the rooms, and puts the order clock past every order key, in one transaction:
     /// either is put right, whatever was wrong with it. Changes nothing when a room cannot be read. Other writes wait
     /// meanwhile, and the write-ahead log grows by as much as all postings have.
     pub async fn repair(&self) -> Result<(), StoreError> {
-        let Self::Embedded(embedded) = self;
-        embedded.repair().await
+        of_either!(self, store => store.repair().await)
     }
 
     /// Copies the store, as it is at one moment, into a new file of the owner's only, which is on disk when this
     /// answers. A server may be at work in the store meanwhile; all that it acknowledged before is in the copy. Used
     /// chat tokens are not. Refuses a file that exists, and a store in memory.
     pub async fn back_up(location: &Location, file: &Path) -> Result<(), StoreError> {
+        if let Location::Postgres(_) = location {
+            let cause = "a store in PostgreSQL is backed up with the database's own tools, such as pg_dump";
+            return Err(StoreError::unavailable(cause));
+        }
         let (location, file) = (location.clone(), file.to_owned());
         off_the_runtime(move || embedded::back_up(&location, &file)).await?
     }
 
     /// Creates a room. [`StoreError::LoggingConfigurationNotFound`] names the first that does not exist.
     pub async fn create_room(&self, scope: &Scope, room: NewRoom) -> Result<Room, StoreError> {
-        let Self::Embedded(embedded) = self;
-        embedded.create_room(scope, room).await
+        of_either!(self, store => store.create_room(scope, room).await)
     }
 
     /// A room as it is now.
     pub async fn get_room(&self, scope: &Scope, id: Id) -> Result<Room, StoreError> {
-        let Self::Embedded(embedded) = self;
-        embedded.get_room(scope, id).await
+        of_either!(self, store => store.get_room(scope, id).await)
     }
 
     /// Changes a room, moves it to the head of its lists and answers what it is now.
     pub async fn update_room(&self, scope: &Scope, id: Id, change: RoomChange) -> Result<Room, StoreError> {
-        let Self::Embedded(embedded) = self;
-        embedded.update_room(scope, id, change).await
+        of_either!(self, store => store.update_room(scope, id, change).await)
     }
 
     /// Deletes a room.
     pub async fn delete_room(&self, scope: &Scope, id: Id) -> Result<(), StoreError> {
-        let Self::Embedded(embedded) = self;
-        embedded.delete_room(scope, id).await
+        of_either!(self, store => store.delete_room(scope, id).await)
     }
 
     /// At most `limit` rooms with an order key below `after` (all when `None`), newest first.
@@ -245,8 +282,7 @@ impl Store {
         after: Option<OrderKey>,
         limit: usize,
     ) -> Result<Page<RoomSummary>, StoreError> {
-        let Self::Embedded(embedded) = self;
-        embedded.list_rooms(scope, filter, after, limit).await
+        of_either!(self, store => store.list_rooms(scope, filter, after, limit).await)
     }
 
     /// Creates a logging configuration.
@@ -255,8 +291,7 @@ impl Store {
         scope: &Scope,
         new: NewLoggingConfiguration,
     ) -> Result<LoggingConfiguration, StoreError> {
-        let Self::Embedded(embedded) = self;
-        embedded.create_logging_configuration(scope, new).await
+        of_either!(self, store => store.create_logging_configuration(scope, new).await)
     }
 
     /// A logging configuration as it is now.
@@ -265,8 +300,7 @@ impl Store {
         scope: &Scope,
         id: Id,
     ) -> Result<LoggingConfiguration, StoreError> {
-        let Self::Embedded(embedded) = self;
-        embedded.get_logging_configuration(scope, id).await
+        of_either!(self, store => store.get_logging_configuration(scope, id).await)
     }
 
     /// Changes a logging configuration, moves it to the head of the list and answers what it is now.
@@ -276,14 +310,12 @@ impl Store {
         id: Id,
         change: LoggingConfigurationChange,
     ) -> Result<LoggingConfiguration, StoreError> {
-        let Self::Embedded(embedded) = self;
-        embedded.update_logging_configuration(scope, id, change).await
+        of_either!(self, store => store.update_logging_configuration(scope, id, change).await)
     }
 
     /// Deletes a logging configuration; [`StoreError::LoggingConfigurationInUse`] while a room has it.
     pub async fn delete_logging_configuration(&self, scope: &Scope, id: Id) -> Result<(), StoreError> {
-        let Self::Embedded(embedded) = self;
-        embedded.delete_logging_configuration(scope, id).await
+        of_either!(self, store => store.delete_logging_configuration(scope, id).await)
     }
 
     /// At most `limit` logging configurations with an order key below `after` (all when `None`), newest first.
@@ -293,33 +325,28 @@ impl Store {
         after: Option<OrderKey>,
         limit: usize,
     ) -> Result<Page<LoggingConfiguration>, StoreError> {
-        let Self::Embedded(embedded) = self;
-        embedded.list_logging_configurations(scope, after, limit).await
+        of_either!(self, store => store.list_logging_configurations(scope, after, limit).await)
     }
 
     /// The tags of a resource, which must be of the caller's own scope (the caller checks).
     pub async fn tags(&self, resource: &Taggable) -> Result<Tags, StoreError> {
-        let Self::Embedded(embedded) = self;
-        embedded.tags(resource).await
+        of_either!(self, store => store.tags(resource).await)
     }
 
     /// Adds or replaces tags; moves nothing in any list. [`StoreError::TooManyTags`] when there would be more than
     /// are allowed.
     pub async fn tag(&self, resource: &Taggable, tags: Tags) -> Result<(), StoreError> {
-        let Self::Embedded(embedded) = self;
-        embedded.change_tags(resource, TagChange::Set(tags)).await
+        of_either!(self, store => store.change_tags(resource, TagChange::Set(tags)).await)
     }
 
     /// Removes tags; moves nothing in any list. Keys that are not there are passed over.
     pub async fn untag(&self, resource: &Taggable, keys: Vec<String>) -> Result<(), StoreError> {
-        let Self::Embedded(embedded) = self;
-        embedded.change_tags(resource, TagChange::Remove(keys)).await
+        of_either!(self, store => store.change_tags(resource, TagChange::Remove(keys)).await)
     }
 
     /// All keys of a purpose, oldest first; makes the first one when there is none.
     pub async fn keys(&self, purpose: KeyPurpose) -> Result<Vec<StoredKey>, StoreError> {
-        let Self::Embedded(embedded) = self;
-        embedded.keys(purpose).await
+        of_either!(self, store => store.keys(purpose).await)
     }
 
     /// Adds a new key that seals from now on, and forgets those made before `forget_before`.
@@ -328,17 +355,61 @@ impl Store {
         purpose: KeyPurpose,
         forget_before: UnixMicros,
     ) -> Result<Vec<StoredKey>, StoreError> {
-        let Self::Embedded(embedded) = self;
-        embedded.rotate_key(purpose, forget_before).await
+        of_either!(self, store => store.rotate_key(purpose, forget_before).await)
     }
 
-    /// Marks a chat token as used: true for the first caller ever (across restarts and `kill -9`), false for every
-    /// other. Does not wait for an fsync. `expires` is the token's own expiry, after which it need not be known: a
-    /// token that expired long ago is refused, seen or not.
-    pub async fn redeem(&self, token_id: u128, expires: UnixMicros) -> Result<bool, StoreError> {
-        let Self::Embedded(embedded) = self;
-        embedded.redeem(token_id, expires).await
+    /// Marks a chat token as used: true for the first client ever (across restarts and `kill -9`, and on all servers of a
+    /// database), false for every other. Does not wait for an fsync.
+    pub async fn redeem(&self, redemption: &Redemption) -> Result<bool, StoreError> {
+        of_either!(self, store => store.redeem(redemption).await)
     }
+
+    /// Whether other servers may use this store at the same time.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        matches!(self, Self::Postgres(_))
+    }
+
+    /// Begins to watch what others do to the store.
+    pub fn watch(&self) -> Result<Watch, StoreError> {
+        match self {
+            Self::Embedded(_) => Ok(Watch(None)),
+            Self::Postgres(postgres) => Ok(Watch(Some(postgres::Watch::start(postgres)?))),
+        }
+    }
+}
+
+/// What one server hears of its store without having asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum News {
+    /// Rooms that other servers updated or deleted; also this server's own, once more.
+    Rooms(Vec<RoomNews>),
+    /// The store cannot be reached, and this is why. It is told once.
+    Away(StoreError),
+    /// The store can be reached again.
+    Back,
+}
+
+/// Hears of the store. A store that nobody else uses has no news.
+pub struct Watch(Option<postgres::Watch>);
+
+impl Watch {
+    /// Waits for the next news: of rooms at most [`NEWS_INTERVAL_MS`] after they came to light. Nothing is lost when it is
+    /// dropped while it waits.
+    ///
+    /// [`NEWS_INTERVAL_MS`]: protocol::limit::postgres::NEWS_INTERVAL_MS
+    pub async fn next(&mut self) -> News {
+        match &mut self.0 {
+            None => std::future::pending().await,
+            Some(watch) => watch.next().await,
+        }
+    }
+}
+
+/// What a taggable's ARN names. An ARN may be well-formed and hold an id that no resource can have.
+fn parts(resource: &Taggable) -> Result<(Scope, ResourceKind, Id), StoreError> {
+    let id = resource.id().ok_or_else(|| StoreError::ResourceNotFound(resource.clone()))?;
+    Ok((resource.scope().clone(), resource.kind(), id))
 }
 
 /// Runs what blocks on the disk where it holds up nobody.

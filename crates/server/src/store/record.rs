@@ -18,7 +18,7 @@ pub struct Room {
     pub name: String,
     /// When it was created.
     pub create_time: UnixMicros,
-    /// The order key of ListRooms: unique in the whole store, and moved by every accepted update (tagging is none).
+    /// The order key of ListRooms: unique in its scope, and moved by every accepted update (tagging is none).
     /// `updateTime` on the wire is its millisecond.
     pub order_key: OrderKey,
     /// Messages per second over all senders.
@@ -33,7 +33,8 @@ pub struct Room {
     pub tags: Tags,
 }
 
-/// Microseconds of the wall clock, `max(now, last + 1)`: total over all rooms, whatever the clock does.
+/// Microseconds of the wall clock, made so that no two rooms of a scope have the same, and no two logging
+/// configurations: it says where an entry stands in its lists, and a page ends at one. How, is each engine's matter.
 pub type OrderKey = UnixMicros;
 
 /// Tag keys and values, sorted by key.
@@ -247,6 +248,26 @@ impl fmt::Debug for StoredKey {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("StoredKey").field("id", &self.id).finish_non_exhaustive()
     }
+}
+
+/// The use of a chat token by one client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Redemption {
+    /// The token's own random id.
+    pub token_id: u128,
+    /// The token's expiry, after which its use need not be known: a token that expired long ago is refused anyway.
+    pub expires: UnixMicros,
+    /// Random, and the client's own: who asks again because an answer was lost is recognized by it.
+    pub claim: u128,
+}
+
+/// What other servers on the same database did to a room.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RoomNews {
+    /// It was updated; this is what it is now.
+    Changed(Box<Room>),
+    /// It was deleted.
+    Deleted(Scope, Id),
 }
 
 /// What a tag operation is about: a room or a logging configuration of one's own scope.

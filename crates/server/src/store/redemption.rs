@@ -32,10 +32,10 @@ const RECORD_BYTES: usize = 24;
 const MICROS_PER_SECOND: i64 = 1_000_000;
 
 /// The end of a bucket, in seconds since 1970.
-type BucketEnd = i64;
+pub(super) type BucketEnd = i64;
 
 /// The bucket in which a token that expires then is kept.
-fn bucket_of(expires: UnixMicros) -> BucketEnd {
+pub(super) fn bucket_of(expires: UnixMicros) -> BucketEnd {
     let number = expires.div_euclid(REDEMPTION_BUCKET_SECONDS * MICROS_PER_SECOND);
     number.saturating_add(1).saturating_mul(REDEMPTION_BUCKET_SECONDS)
 }
@@ -65,9 +65,9 @@ impl Redemptions {
     /// Loads what is on disk.
     pub(super) fn open(location: &Location, now: Clock) -> Result<Self, StoreError> {
         let mut known = Known { first_kept: first_kept(now()), buckets: HashMap::new() };
-        let recorder = match location {
-            Location::Memory => None,
-            Location::Folder(folder) => {
+        let recorder = match location.folder()? {
+            None => None,
+            Some(folder) => {
                 let folder = folder.join(FOLDER_NAME);
                 let started = start_recorder(folder.clone(), &mut known);
                 Some(started.map_err(|error| {

@@ -6,6 +6,7 @@ use protocol::id::Id;
 use protocol::limit::store::DISCREPANCIES_MAX;
 use rusqlite::{Connection, Error, ErrorCode, Result, Transaction, TransactionBehavior, params};
 
+use super::super::discrepancy::Shown;
 use super::super::facet::Facet;
 use super::super::{Checked, Discrepancy, Room, StoreError};
 use super::scopes::ScopeNumber;
@@ -26,7 +27,7 @@ pub(super) fn check(connection: &Connection) -> Result<Checked, StoreError> {
     for (name, part) in parts {
         match part(&transaction, &mut checked) {
             Err(error) if is_damage(&error) => {
-                add(&mut checked, Discrepancy::DamagedFile(format!("{name}: {error}")));
+                checked.add(Discrepancy::DamagedFile(format!("{name}: {error}")));
             }
             outcome => outcome?,
         }
@@ -53,12 +54,6 @@ fn is_unreadable_value(error: &Error) -> bool {
     )
 }
 
-fn add(checked: &mut Checked, discrepancy: Discrepancy) {
-    if checked.discrepancies.len() < DISCREPANCIES_MAX {
-        checked.discrepancies.push(discrepancy);
-    }
-}
-
 /// The file's own structure, as far as SQLite can tell.
 fn check_pages(connection: &Connection, checked: &mut Checked) -> Result<()> {
     let mut statement = connection.prepare(&format!("PRAGMA quick_check({DISCREPANCIES_MAX})"))?;
@@ -67,7 +62,7 @@ fn check_pages(connection: &Connection, checked: &mut Checked) -> Result<()> {
         let message: String = row.get(0)?;
         // A message of several lines begins with one that only names the database.
         for line in message.lines().filter(|line| *line != "ok" && !line.starts_with("***")) {
-            add(checked, Discrepancy::DamagedFile(line.to_owned()));
+            checked.add(Discrepancy::DamagedFile(line.to_owned()));
         }
     }
     Ok(())
@@ -79,7 +74,7 @@ fn check_rooms(connection: &Connection, checked: &mut Checked) -> Result<()> {
         checked.rooms += 1;
         match room {
             Ok(room) => check_room(connection, scope, &room, checked)?,
-            Err(error) => add(checked, Discrepancy::DamagedFile(format!("a row of table room: {error}"))),
+            Err(error) => checked.add(Discrepancy::DamagedFile(format!("a row of table room: {error}"))),
         }
         Ok(())
     })
@@ -88,16 +83,12 @@ fn check_rooms(connection: &Connection, checked: &mut Checked) -> Result<()> {
 fn check_room(connection: &Connection, scope: ScopeNumber, room: &Room, checked: &mut Checked) -> Result<()> {
     let summary = room.summary();
     for facet in Facet::all_of_room(room) {
-        match posting::find(connection, scope, facet, room.order_key) {
-            Ok(Some(posting)) if posting == summary => {}
-            Ok(None) => {
-                add(checked, Discrepancy::PostingMissing { room: room.id, list: facet.to_string() });
-            }
-            Err(error) if !is_unreadable_value(&error) => return Err(error),
-            Ok(Some(_)) | Err(_) => {
-                add(checked, Discrepancy::PostingDiffers { room: room.id, list: facet.to_string() });
-            }
-        }
+        let shown = match posting::find(connection, scope, facet, room.order_key) {
+            Ok(posting) => posting.map_or(Shown::Nothing, Shown::Summary),
+            Err(error) if is_unreadable_value(&error) => Shown::Unreadable,
+            Err(error) => return Err(error),
+        };
+        checked.compare(&summary, facet, &shown);
     }
     let mut exists = connection
         .prepare_cached("SELECT EXISTS (SELECT 1 FROM logging_configuration WHERE scope = ?1 AND id = ?2)")?;
@@ -105,7 +96,7 @@ fn check_room(connection: &Connection, scope: ScopeNumber, room: &Room, checked:
         if !exists.query_row(params![scope, id.as_str()], |row| row.get(0))? {
             let missing =
                 Discrepancy::LoggingConfigurationMissing { room: room.id, logging_configuration: id };
-            add(checked, missing);
+            checked.add(missing);
         }
     }
     Ok(())
@@ -134,7 +125,7 @@ fn check_postings(connection: &Connection, checked: &mut Checked) -> Result<()> 
             (row.get(1)?, row.get(2)?, row.get(3)?);
         let facet =
             Facet { name: &name, handler_uri: &handler_uri, logging_configuration: &logging_configuration };
-        add(checked, Discrepancy::PostingStray { room, list: facet.to_string() });
+        checked.add(Discrepancy::PostingStray { room, list: facet.to_string() });
     }
     Ok(())
 }
@@ -142,7 +133,7 @@ fn check_postings(connection: &Connection, checked: &mut Checked) -> Result<()> 
 /// No order key lies ahead of the clock that gives them out.
 fn check_order_clock(connection: &Connection, checked: &mut Checked) -> Result<()> {
     if order_clock::last_saved(connection)? < order_clock::highest_key(connection)? {
-        add(checked, Discrepancy::OrderClockBehind);
+        checked.add(Discrepancy::OrderClockBehind);
     }
     Ok(())
 }

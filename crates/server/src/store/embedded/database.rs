@@ -106,7 +106,7 @@ fn advice(error: &rusqlite::Error) -> &'static str {
 
 /// The database in a folder that has one.
 pub(super) fn existing(location: &Location) -> Result<PathBuf, StoreError> {
-    let Location::Folder(folder) = location else {
+    let Some(folder) = location.folder()? else {
         let cause = "`store.url` is `memory:`: such a store is nowhere but in its server, and ends with it";
         return Err(StoreError::unavailable(cause));
     };
@@ -125,14 +125,14 @@ impl Database {
     /// Opens the database, makes it when it is missing, and brings it to the newest schema. Also answers the first
     /// connection that may write. An error names the file.
     pub(super) fn open(location: &Location) -> Result<(Self, Handle), StoreError> {
-        match location {
-            Location::Memory => {
+        match location.folder()? {
+            None => {
                 let connection = Connection::open_in_memory()?;
                 configure(&connection, WRITER_CACHE_KIB)?;
                 let database = Self::Memory(Arc::new(Mutex::new(connection)));
                 database.prepare().map_err(|error| error.about(Path::new("the store in memory")))
             }
-            Location::Folder(folder) => {
+            Some(folder) => {
                 let path = folder.join(FILE_NAME);
                 if !path.exists() {
                     create(folder, &path).map_err(|error| error.about(&path))?;

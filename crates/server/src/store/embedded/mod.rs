@@ -37,12 +37,13 @@ use self::database::{ClaimedFolder, Database};
 use self::reader::Readers;
 use self::writer::{Group, Writer};
 use super::change::TagChange;
+use super::random::{fill_random, random_id};
 use super::redemption::Redemptions;
 use super::worker::lock;
 use super::{
     Checked, Counters, KeyPurpose, Location, LoggingConfiguration, LoggingConfigurationChange,
-    NewLoggingConfiguration, NewRoom, OrderKey, Page, Room, RoomChange, RoomFilter, RoomSummary, Settings,
-    StoreError, StoredKey, Taggable, Tags,
+    NewLoggingConfiguration, NewRoom, OrderKey, Page, Redemption, Room, RoomChange, RoomFilter, RoomSummary, Settings,
+    StoreError, StoredKey, Taggable, Tags, parts,
 };
 
 /// An open store. Dropping it stops its threads and waits for them.
@@ -69,10 +70,7 @@ struct Meters {
 impl Embedded {
     /// Opens the store; blocks on the disk meanwhile.
     pub(super) fn open(location: &Location, settings: &Settings) -> Result<Self, StoreError> {
-        let folder = match location {
-            Location::Folder(path) => Some(ClaimedFolder::claim(path)?),
-            Location::Memory => None,
-        };
+        let folder = location.folder()?.map(ClaimedFolder::claim).transpose()?;
         let (database, connection) = Database::open(location)?;
         let redemptions = Redemptions::open(location, Arc::clone(&settings.now))?;
         let meters = Arc::new(Meters::default());
@@ -234,8 +232,8 @@ impl Embedded {
         self.write(move |group| keys::rotate(group, purpose, forget_before)).await
     }
 
-    pub(super) async fn redeem(&self, token_id: u128, expires: UnixMicros) -> Result<bool, StoreError> {
-        self.redemptions.redeem(token_id, expires).await
+    pub(super) async fn redeem(&self, redemption: &Redemption) -> Result<bool, StoreError> {
+        self.redemptions.redeem(redemption.token_id, redemption.expires).await
     }
 
     /// Any write in a group of the writer's; tests send their own through it.
@@ -251,20 +249,4 @@ impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
         Self::unavailable(error.to_string())
     }
-}
-
-/// What a taggable's ARN names. An ARN may be well-formed and hold an id that no resource can have.
-fn parts(resource: &Taggable) -> Result<(Scope, ResourceKind, Id), StoreError> {
-    let id = resource.id().ok_or_else(|| StoreError::ResourceNotFound(resource.clone()))?;
-    Ok((resource.scope().clone(), resource.kind(), id))
-}
-
-fn random_id() -> Result<Id, StoreError> {
-    let mut random = [0; 16];
-    fill_random(&mut random)?;
-    Ok(Id::from_random(u128::from_ne_bytes(random)))
-}
-
-fn fill_random(bytes: &mut [u8]) -> Result<(), StoreError> {
-    getrandom::fill(bytes).map_err(|error| StoreError::unavailable(format!("no random bytes: {error}")))
 }

@@ -5,14 +5,15 @@
 
 use protocol::arn::Scope;
 use protocol::id::Id;
-use protocol::limit::store::TAGS_CARRIED_BYTES_MAX;
 use rusqlite::{Connection, OptionalExtension, Result, Row, params};
 
 use super::super::facet::Facet;
 use super::super::{OrderKey, Page, Room, RoomFilter, RoomSummary, StoreError};
 use super::logging_configurations;
 use super::scopes::{self, ScopeNumber};
-use super::values::{IdList, IdText, TagsJson, handler, id_list_text, rows_of_page, tags_text};
+use super::values::{
+    IdList, IdText, TagsJson, carried, handler, id_list_text, rows_of_page, tags_text,
+};
 
 /// Lists a room wherever it belongs.
 pub(super) fn insert(connection: &Connection, scope: ScopeNumber, room: &Room) -> Result<()> {
@@ -79,11 +80,6 @@ pub(super) fn update_tags(connection: &Connection, scope: ScopeNumber, room: &Ro
         ])?;
     }
     Ok(())
-}
-
-/// The tags as a posting carries them; `None` when they are too long to be kept up to 16 times.
-fn carried(tags: &str) -> Option<&str> {
-    (tags.len() <= TAGS_CARRIED_BYTES_MAX).then_some(tags)
 }
 
 /// Whether any room of the scope has the logging configuration.

@@ -11,7 +11,7 @@ use super::super::{
     KeyPurpose, Location, NewRoom, ReviewHandlerSetting, Room, RoomChange, RoomFilter, Settings, Store,
     StoreError,
 };
-use super::{home, new_logging_configuration, new_room, open, tags, walk};
+use super::{home, new_logging_configuration, new_room, open, redeem, tags, walk};
 
 /// Writes of every kind; answers the rooms that there must be, newest first.
 pub(super) async fn fill(store: &Store) -> Vec<Room> {
@@ -148,7 +148,7 @@ async fn what_is_on_disk_is_for_its_owner_only() {
     let data = folder.path().join("made/on/the/way");
     let store = open(&data).await;
     fill(&store).await;
-    store.redeem(7, i64::MAX / 2).await.unwrap();
+    redeem(&store, 7, i64::MAX / 2).await.unwrap();
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(&data), 0o700);
     let mut files = 0;

@@ -22,7 +22,7 @@ const NAMES: [&str; 4] = ["", "lobby", "lobby-2", "nobody"];
 const HANDLER_URIS: [&str; 3] = ["arn:f", "arn:g", "arn:nobody"];
 const LOGGING_CONFIGURATIONS: usize = 4;
 
-/// Runs on each of two engines.
+/// Runs on each location.
 const CASES: u32 = 24;
 const STEPS_MAX: usize = 60;
 
@@ -79,7 +79,7 @@ fn a_step() -> impl Strategy<Value = Step> {
 
 #[test]
 fn every_list_is_what_the_oracle_says() {
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let mut runner = TestRunner::new(Config { cases: CASES, failure_persistence: None, ..Config::default() });
     let steps_and_page_sizes = (vec(a_step(), 1..STEPS_MAX), vec(1_usize..=50, 8));
     let checked = runner.run(&steps_and_page_sizes, |(steps, page_sizes)| {

@@ -48,9 +48,11 @@ async fn rooms_that_nobody_touches_appear_exactly_once() {
             RoomFilter { name: name(), review_handler_uri: uri(), logging_configuration: Some(logs) },
         ];
         let writes_before = store.counters().writes;
-        for round in 0..ROUNDS {
+        // On a slow disk a write may take longer than all rounds: then there are more of them.
+        let rounds = (0..).take_while(|&round| round < ROUNDS || store.counters().writes == writes_before);
+        for round in rounds {
             for filter in &filters {
-                let found = walk(store, &home(), filter, 3 + round * 5).await;
+                let found = walk(store, &home(), filter, 3 + round % ROUNDS * 5).await;
                 assert!(found.is_sorted_by(|a, b| a.order_key > b.order_key));
                 let expected: Vec<Id> = untouched
                     .iter()
@@ -69,7 +71,6 @@ async fn rooms_that_nobody_touches_appear_exactly_once() {
                 assert_eq!(found, expected);
             }
         }
-        assert!(store.counters().writes > writes_before, "somebody wrote meanwhile");
         stop.store(true, Relaxed);
         for writer in writers {
             writer.await.unwrap();

@@ -3,6 +3,7 @@
 
 mod backup;
 mod check;
+mod database;
 mod files;
 mod list;
 mod list_under_writes;
@@ -16,9 +17,10 @@ use protocol::arn::Scope;
 use protocol::id::Id;
 use tempfile::TempDir;
 
+use super::random::random_number;
 use super::{
-    Destination, Location, NewLoggingConfiguration, NewRoom, OrderKey, Page, RoomFilter, RoomSummary,
-    Settings, Store, StoreError, Tags,
+    Destination, Location, NewLoggingConfiguration, NewRoom, OrderKey, Page, Redemption, RoomFilter,
+    RoomSummary, Settings, Store, StoreError, Tags,
 };
 
 /// A store to be tested, and the folder it is in, if any.
@@ -32,7 +34,12 @@ async fn benches() -> Vec<Bench> {
     let folder = TempDir::new().unwrap();
     let on_disk = open(folder.path()).await;
     let in_memory = Store::open_with(&Location::Memory, Settings::default()).await.unwrap();
-    vec![Bench { store: on_disk, _folder: Some(folder) }, Bench { store: in_memory, _folder: None }]
+    let in_database = database::fresh().await.open().await;
+    vec![
+        Bench { store: on_disk, _folder: Some(folder) },
+        Bench { store: in_memory, _folder: None },
+        Bench { store: in_database, _folder: None },
+    ]
 }
 
 async fn open(folder: &Path) -> Store {
@@ -83,6 +90,11 @@ async fn walk(store: &Store, scope: &Scope, filter: &RoomFilter, page_size: usiz
             return rooms;
         }
     }
+}
+
+/// A client's try to use a token.
+async fn redeem(store: &Store, token_id: u128, expires: i64) -> Result<bool, StoreError> {
+    store.redeem(&Redemption { token_id, expires, claim: random_number()? }).await
 }
 
 fn is_unavailable<T>(result: &Result<T, StoreError>) -> bool {

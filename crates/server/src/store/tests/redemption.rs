@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use tempfile::TempDir;
 
 use super::super::{Location, Settings, Store};
-use super::{benches, is_unavailable, open};
+use super::{benches, is_unavailable, open, redeem};
 
 const TOKENS: u128 = 200;
 const RACERS: usize = 50;
@@ -28,7 +28,7 @@ async fn race(store: &Store) -> usize {
         racers.push(tokio::spawn(async move {
             let mut won = 0;
             for token_id in 0..TOKENS {
-                won += usize::from(store.redeem(token_id, expiry(token_id)).await.unwrap());
+                won += usize::from(redeem(&store, token_id, expiry(token_id)).await.unwrap());
             }
             won
         }));
@@ -78,18 +78,18 @@ async fn a_torn_tail_is_cut_and_what_follows_is_kept() {
         let folder = TempDir::new().unwrap();
         let expires = expiry(0);
         let store = open(folder.path()).await;
-        assert_eq!(store.redeem(1, expires).await, Ok(true));
+        assert_eq!(redeem(&store, 1, expires).await, Ok(true));
         store.close().await;
         let file = bucket_files(&folder).remove(0);
         // Zeros are what a block reads as that a power cut kept from the disk.
         OpenOptions::new().append(true).open(&file).unwrap().write_all(&vec![0; torn_bytes]).unwrap();
         let store = open(folder.path()).await;
-        assert_eq!(store.redeem(1, expires).await, Ok(false));
-        assert_eq!(store.redeem(2, expires).await, Ok(true));
+        assert_eq!(redeem(&store, 1, expires).await, Ok(false));
+        assert_eq!(redeem(&store, 2, expires).await, Ok(true));
         store.close().await;
         let store = open(folder.path()).await;
-        assert_eq!(store.redeem(2, expires).await, Ok(false), "after {torn_bytes} torn bytes");
-        assert_eq!(store.redeem(0, expires).await, Ok(true), "zeros are no token");
+        assert_eq!(redeem(&store, 2, expires).await, Ok(false), "after {torn_bytes} torn bytes");
+        assert_eq!(redeem(&store, 0, expires).await, Ok(true), "zeros are no token");
     }
 }
 
@@ -102,16 +102,16 @@ async fn a_bucket_is_dropped_whole_when_it_is_past_and_its_tokens_stay_refused()
     let location = Location::Folder(folder.path().to_owned());
     let store = Store::open_with(&location, settings).await.unwrap();
     let start = clock.load(Relaxed);
-    assert_eq!(store.redeem(1, start + MINUTE).await, Ok(true));
+    assert_eq!(redeem(&store, 1, start + MINUTE).await, Ok(true));
     assert_eq!(bucket_files(&folder).len(), 1);
     clock.fetch_add(60 * MINUTE, Relaxed);
-    assert_eq!(store.redeem(2, start + 61 * MINUTE).await, Ok(true));
+    assert_eq!(redeem(&store, 2, start + 61 * MINUTE).await, Ok(true));
     let left = bucket_files(&folder);
     assert_eq!(left.len(), 1, "the new bucket took the place of the old");
-    assert_eq!(store.redeem(1, start + MINUTE).await, Ok(false));
+    assert_eq!(redeem(&store, 1, start + MINUTE).await, Ok(false));
     clock.fetch_add(-60 * MINUTE, Relaxed);
-    assert_eq!(store.redeem(1, start + MINUTE).await, Ok(false), "even when the clock steps back");
-    assert_eq!(store.redeem(3, start + MINUTE).await, Ok(false), "it might have been used");
+    assert_eq!(redeem(&store, 1, start + MINUTE).await, Ok(false), "even when the clock steps back");
+    assert_eq!(redeem(&store, 3, start + MINUTE).await, Ok(false), "it might have been used");
 }
 
 #[tokio::test]
@@ -121,11 +121,11 @@ async fn a_redemption_that_cannot_be_written_lets_nobody_in() {
     let redemptions = folder.path().join("redemptions");
     fs::remove_dir(&redemptions).unwrap();
     let expires = expiry(0);
-    assert!(is_unavailable(&store.redeem(1, expires).await));
-    assert!(is_unavailable(&store.redeem(1, expires).await), "and not the next one either");
+    assert!(is_unavailable(&redeem(&store, 1, expires).await));
+    assert!(is_unavailable(&redeem(&store, 1, expires).await), "and not the next one either");
     fs::create_dir(&redemptions).unwrap();
-    assert_eq!(store.redeem(1, expires).await, Ok(true), "it recovers when the cause goes");
-    assert_eq!(store.redeem(1, expires).await, Ok(false));
+    assert_eq!(redeem(&store, 1, expires).await, Ok(true), "it recovers when the cause goes");
+    assert_eq!(redeem(&store, 1, expires).await, Ok(false));
 }
 
 #[tokio::test]
@@ -133,7 +133,7 @@ async fn what_somebody_else_put_into_the_folder_is_left_alone() {
     let folder = TempDir::new().unwrap();
     let expires = expiry(0);
     let store = open(folder.path()).await;
-    assert_eq!(store.redeem(1, expires).await, Ok(true));
+    assert_eq!(redeem(&store, 1, expires).await, Ok(true));
     store.close().await;
     let redemptions = folder.path().join("redemptions");
     // A bucket of long ago, and one of this very hour, if they were files.
@@ -146,7 +146,7 @@ async fn what_somebody_else_put_into_the_folder_is_left_alone() {
         fs::write(file, "theirs").unwrap();
     }
     let store = open(folder.path()).await;
-    assert_eq!(store.redeem(1, expires).await, Ok(false));
+    assert_eq!(redeem(&store, 1, expires).await, Ok(false));
     assert!(strays.iter().all(|stray| stray.is_dir()));
     assert!(files.iter().all(|file| fs::read(file).unwrap() == b"theirs"));
 }

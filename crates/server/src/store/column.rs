@@ -1,0 +1,89 @@
+//! How values look in a column: the same readable text in every engine.
+
+use protocol::id::Id;
+use protocol::limit::store::TAGS_CARRIED_BYTES_MAX;
+
+use super::{Destination, Fallback, KeyPurpose, Tags};
+
+/// Several ids, separated by commas.
+pub(super) fn id_list_text(ids: &[Id]) -> String {
+    ids.iter().map(Id::as_str).collect::<Vec<_>>().join(",")
+}
+
+/// Reads [`id_list_text`].
+pub(super) fn parse_id_list(text: &str) -> Option<Vec<Id>> {
+    if text.is_empty() {
+        return Some(Vec::new());
+    }
+    text.split(',').map(Id::parse).collect()
+}
+
+/// Tags: one JSON object.
+pub(super) fn tags_text(tags: &Tags) -> String {
+    let tags: serde_json::Map<_, _> =
+        tags.iter().map(|(key, value)| (key.clone(), serde_json::Value::from(value.as_str()))).collect();
+    serde_json::Value::Object(tags).to_string()
+}
+
+/// Reads [`tags_text`].
+pub(super) fn parse_tags(text: &str) -> Result<Tags, serde_json::Error> {
+    match text {
+        // Most rooms have no tags: a page of 50 need not start a JSON parser for them.
+        "{}" => Ok(Tags::new()),
+        text => serde_json::from_str(text),
+    }
+}
+
+/// The tags as a posting carries them; `None` when they are too long to be kept up to 16 times.
+pub(super) fn carried(tags: &str) -> Option<&str> {
+    (tags.len() <= TAGS_CARRIED_BYTES_MAX).then_some(tags)
+}
+
+/// A fallback result.
+pub(super) fn fallback_text(fallback: Fallback) -> &'static str {
+    match fallback {
+        Fallback::Allow => "ALLOW",
+        Fallback::Deny => "DENY",
+    }
+}
+
+/// Reads [`fallback_text`].
+pub(super) fn parse_fallback(text: &str) -> Option<Fallback> {
+    match text {
+        "ALLOW" => Some(Fallback::Allow),
+        "DENY" => Some(Fallback::Deny),
+        _ => None,
+    }
+}
+
+/// The columns `destination_kind` and `destination`.
+pub(super) fn destination_texts(destination: &Destination) -> (&'static str, &str) {
+    match destination {
+        Destination::S3(name) => ("s3", name),
+        Destination::CloudWatchLogs(name) => ("cloudwatch-logs", name),
+        Destination::Firehose(name) => ("firehose", name),
+    }
+}
+
+/// Reads [`destination_texts`].
+pub(super) fn parse_destination(kind: &str, name: String) -> Option<Destination> {
+    match kind {
+        "s3" => Some(Destination::S3(name)),
+        "cloudwatch-logs" => Some(Destination::CloudWatchLogs(name)),
+        "firehose" => Some(Destination::Firehose(name)),
+        _ => None,
+    }
+}
+
+/// What a key is for.
+pub(super) fn key_purpose_text(purpose: KeyPurpose) -> &'static str {
+    match purpose {
+        KeyPurpose::ChatToken => "chat-token",
+        KeyPurpose::PageToken => "page-token",
+    }
+}
+
+/// How many rows a page of `limit` reads: one more than it shows, since only then is it known whether there is a next.
+pub(super) fn rows_of_page(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1)
+}

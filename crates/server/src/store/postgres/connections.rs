@@ -1,0 +1,195 @@
+//! The way to the database: a bounded pool of connections, and how often and how long work on them is tried.
+//!
+//! Promises:
+//! - A request has its answer within a few seconds, whatever the database does: each wait has a limit.
+//! - While no connection can be made, requests are refused at once, but for one now and then that tries; the first that
+//!   succeeds ends it.
+//! - What others were in the way of (serialization failures, deadlocks, keys that somebody else took first) is tried
+//!   again from its beginning, a limited number of times.
+//! - What was under way on a connection that broke is tried again too, unless it may have been committed.
+
+use std::future::Future;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use deadpool_postgres::{
+    Client, Hook, HookError, Manager, ManagerConfig, Pool, PoolError, RecyclingMethod, Runtime, TimeoutType,
+    Timeouts, Transaction,
+};
+use protocol::limit::postgres::{
+    CONNECT_MS_MAX, CONNECTION_WAIT_MS_MAX, RECONNECT_MS, REQUESTS_WAITING_MAX, STATEMENT_MS_MAX, TRIES_MAX,
+    TRY_MS_MAX, TRY_PAUSE_MS_MAX,
+};
+use tokio::time::{sleep, timeout};
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{IsolationLevel, NoTls};
+
+use super::super::StoreError;
+use super::super::random::random_number;
+use super::super::worker::lock;
+use super::failure::Failure;
+use super::tls::Tls;
+use crate::config::DatabaseUrl;
+
+/// What a connection is told first. Every statement here is a point or a range of an index, so no plan but such a one can
+/// be right, however little the database knows of its tables yet. A commit must be on disk, unless a transaction asks for
+/// less; who has set more than that (a standby's disk, say) keeps it.
+fn session() -> String {
+    format!(
+        "SET statement_timeout = {STATEMENT_MS_MAX};
+         SET idle_in_transaction_session_timeout = {TRY_MS_MAX};
+         SET enable_seqscan = off;
+         SET enable_bitmapscan = off;
+         SET enable_sort = off;
+         SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
+    )
+}
+
+/// A value that goes with a statement.
+pub(super) type Parameter<'a> = &'a (dyn ToSql + Sync);
+
+/// Connections to one database.
+pub(super) struct Connections {
+    pool: Pool,
+    /// Nobody need try to connect before this.
+    away_until: Mutex<Option<Instant>>,
+}
+
+impl Connections {
+    /// Up to `count` connections, none of which is made yet.
+    pub(super) fn new(url: &DatabaseUrl, count: usize) -> Result<Self, StoreError> {
+        let mut connection = url.connection().clone();
+        if connection.get_application_name().is_none() {
+            connection.application_name("grandstand");
+        }
+        if connection.get_connect_timeout().is_none() {
+            connection.connect_timeout(Duration::from_millis(CONNECT_MS_MAX));
+        }
+        // A database that vanished without a word must not hold up a connection for the hours that TCP would.
+        connection.tcp_user_timeout(Duration::from_millis(TRY_MS_MAX));
+        connection.keepalives_idle(Duration::from_millis(TRY_MS_MAX));
+        let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
+        let manager = match url.authorities_file() {
+            None => Manager::from_config(connection, NoTls, recycling),
+            Some(file) => Manager::from_config(connection, Tls::trusting(file)?, recycling),
+        };
+        let pool = Pool::builder(manager)
+            .max_size(count)
+            .runtime(Runtime::Tokio1)
+            .timeouts(Timeouts {
+                wait: Some(Duration::from_millis(CONNECTION_WAIT_MS_MAX)),
+                create: Some(Duration::from_millis(CONNECT_MS_MAX + STATEMENT_MS_MAX)),
+                recycle: None,
+            })
+            .post_create(Hook::async_fn(|client, _| {
+                Box::pin(async move { client.batch_execute(&session()).await.map_err(HookError::Backend) })
+            }))
+            .build()
+            .map_err(|error| StoreError::unavailable(error.to_string()))?;
+        Ok(Self { pool, away_until: Mutex::default() })
+    }
+
+    /// Has `work` done on a connection: from its beginning, until it ends in something else than a conflict with others
+    /// or a lost connection, or there were enough tries.
+    pub(super) async fn run<T, F>(&self, work: impl Fn(Client) -> F) -> Result<T, StoreError>
+    where
+        F: Future<Output = Result<T, Failure>>,
+    {
+        self.run_within(Duration::from_millis(TRY_MS_MAX), work).await
+    }
+
+    /// The same for work that takes its time, and sees to it that the database lets it.
+    pub(super) async fn run_long<T, F>(&self, work: impl Fn(Client) -> F) -> Result<T, StoreError>
+    where
+        F: Future<Output = Result<T, Failure>>,
+    {
+        self.run_within(Duration::MAX, work).await
+    }
+
+    async fn run_within<T, F>(&self, time: Duration, work: impl Fn(Client) -> F) -> Result<T, StoreError>
+    where
+        F: Future<Output = Result<T, Failure>>,
+    {
+        let mut tries_left = TRIES_MAX;
+        loop {
+            tries_left -= 1;
+            let client = self.connect().await?;
+            let tried = timeout(time, work(client)).await;
+            match tried.unwrap_or_else(|_| Err(Failure::Unavailable("the database does not answer".to_owned()))) {
+                Ok(outcome) => return Ok(outcome),
+                Err(Failure::Refused(refusal)) => return Err(refusal),
+                Err(Failure::Unavailable(cause)) => return Err(StoreError::unavailable(cause)),
+                Err(Failure::Conflict(cause) | Failure::Lost(cause)) if tries_left == 0 => {
+                    return Err(StoreError::unavailable(cause));
+                }
+                Err(Failure::Conflict(_)) => sleep(pause(TRIES_MAX - tries_left)).await,
+                // All connections of a database that was restarted are gone, so the next may be too.
+                Err(Failure::Lost(_)) => {}
+            }
+        }
+    }
+
+    /// No more connections are given out; those that are free are closed.
+    pub(super) fn close(&self) {
+        self.pool.close();
+    }
+
+    async fn connect(&self) -> Result<Client, StoreError> {
+        if lock(&self.away_until).is_some_and(|end| Instant::now() < end) {
+            return Err(StoreError::unavailable("the database is away"));
+        }
+        if self.pool.status().waiting >= REQUESTS_WAITING_MAX {
+            return Err(StoreError::unavailable("too many requests wait for the database"));
+        }
+        let error = match self.pool.get().await {
+            Ok(client) => {
+                lock(&self.away_until).take();
+                return Ok(client);
+            }
+            Err(error) => error,
+        };
+        let is_away = matches!(error, PoolError::Backend(_) | PoolError::Timeout(TimeoutType::Create));
+        if is_away {
+            *lock(&self.away_until) = Some(Instant::now() + Duration::from_millis(RECONNECT_MS));
+        }
+        Err(StoreError::unavailable(match error {
+            PoolError::Closed => "the store is closed".to_owned(),
+            PoolError::Timeout(TimeoutType::Wait) => "all connections to the database are in use".to_owned(),
+            PoolError::Timeout(_) => "the database does not let us connect in time".to_owned(),
+            PoolError::Backend(error) => format!("cannot connect to the database: {}", explain(&error)),
+            error => format!("cannot connect to the database: {error}"),
+        }))
+    }
+}
+
+/// What the database or the system says, on one line. Neither says passwords.
+pub(super) fn explain(error: &tokio_postgres::Error) -> String {
+    match error.as_db_error() {
+        Some(said) => format!("{} ({})", said.message(), said.code().code()),
+        None => error.to_string(),
+    }
+}
+
+/// A random wait, longer with each try, so that those who were in each other's way part.
+fn pause(tries: u32) -> Duration {
+    let longest_micros = (1_000_u64 << tries.min(10)).min(TRY_PAUSE_MS_MAX * 1_000);
+    // Without random bytes the wait is as long as it may be.
+    let random = random_number().map_or(longest_micros, |random| {
+        u64::try_from(random % u128::from(longest_micros)).unwrap_or(longest_micros)
+    });
+    Duration::from_micros(random)
+}
+
+/// Begins a transaction. What it must keep apart it locks, so it needs no more isolation than this; with more, whoever
+/// waited for a lock would be refused instead of seeing what it waited for.
+pub(super) async fn begin(client: &mut Client) -> Result<Transaction<'_>, Failure> {
+    Ok(client.build_transaction().isolation_level(IsolationLevel::ReadCommitted).start().await?)
+}
+
+/// Ends a transaction. When the connection breaks here, nobody knows whether it was in time.
+pub(super) async fn commit(transaction: Transaction<'_>) -> Result<(), Failure> {
+    transaction.commit().await.map_err(|error| match Failure::from(error) {
+        Failure::Lost(cause) => Failure::Unavailable(format!("a write may have been lost with its connection: {cause}")),
+        failure => failure,
+    })
+}

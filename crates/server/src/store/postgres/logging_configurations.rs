@@ -1,0 +1,210 @@
+//! Logging configurations.
+
+use deadpool_postgres::{Client, GenericClient, Transaction};
+use protocol::arn::Scope;
+use protocol::id::Id;
+use tokio_postgres::Row;
+
+use super::super::change::TagChange;
+use super::super::column::{destination_texts, rows_of_page, tags_text};
+use super::super::random::random_id;
+use super::super::{
+    LoggingConfiguration, LoggingConfigurationChange, NewLoggingConfiguration, OrderKey, Page, StoreError,
+    Tags,
+};
+use super::connections::{Parameter, begin, commit};
+use super::failure::{Failure, Unreadable};
+use super::order::next_order_key;
+use super::{posting, row};
+
+/// All columns, by name.
+macro_rules! select {
+    () => {
+        "SELECT id, name, create_time, order_key, destination_kind, destination, tags FROM logging_configuration
+         WHERE account_id = $1 AND region = $2"
+    };
+}
+
+/// Creates a logging configuration.
+pub(super) async fn create(
+    mut client: Client,
+    scope: &Scope,
+    new: &NewLoggingConfiguration,
+) -> Result<LoggingConfiguration, Failure> {
+    let statement = concat!(
+        "INSERT INTO logging_configuration
+             (account_id, region, id, name, destination_kind, destination, tags, create_time, order_key)
+         SELECT $1, $2, $3, $4, $5, $6, $7, order_key, order_key
+         FROM (SELECT ",
+        next_order_key!("logging_configuration", ""),
+        " AS order_key) AS created
+         RETURNING order_key"
+    );
+    let transaction = begin(&mut client).await?;
+    let statement = transaction.prepare_cached(statement).await?;
+    let id = random_id()?;
+    let (kind, destination) = destination_texts(&new.destination);
+    let tags = tags_text(&new.tags);
+    let parameters: [Parameter<'_>; 7] =
+        [&&*scope.account_id, &&*scope.region, &id.as_str(), &new.name, &kind, &destination, &tags];
+    let order_key = transaction.query_one(&statement, &parameters).await?.try_get(0)?;
+    commit(transaction).await?;
+    Ok(LoggingConfiguration {
+        scope: scope.clone(),
+        id,
+        name: new.name.clone(),
+        create_time: order_key,
+        order_key,
+        destination: new.destination.clone(),
+        tags: new.tags.clone(),
+    })
+}
+
+/// Changes a logging configuration and moves it to the head of the list.
+pub(super) async fn update(
+    mut client: Client,
+    scope: &Scope,
+    id: Id,
+    change: &LoggingConfigurationChange,
+) -> Result<LoggingConfiguration, Failure> {
+    let statement = concat!(
+        "UPDATE logging_configuration
+         SET name = $4, destination_kind = $5, destination = $6, order_key = ",
+        next_order_key!("logging_configuration", ""),
+        " WHERE account_id = $1 AND region = $2 AND id = $3
+         RETURNING order_key"
+    );
+    let transaction = begin(&mut client).await?;
+    let mut updated = lock(&transaction, scope, id).await?;
+    updated.apply(change.clone());
+    let statement = transaction.prepare_cached(statement).await?;
+    let (kind, destination) = destination_texts(&updated.destination);
+    let parameters: [Parameter<'_>; 6] =
+        [&&*scope.account_id, &&*scope.region, &id.as_str(), &updated.name, &kind, &destination];
+    let order_key = transaction.query_one(&statement, &parameters).await?.try_get(0)?;
+    commit(transaction).await?;
+    updated.order_key = order_key;
+    Ok(updated)
+}
+
+/// Changes the tags; the logging configuration stays where it is in the list.
+pub(super) async fn change_tags(
+    mut client: Client,
+    scope: &Scope,
+    id: Id,
+    change: &TagChange,
+) -> Result<(), Failure> {
+    let transaction = begin(&mut client).await?;
+    let before = lock(&transaction, scope, id).await?;
+    let tags = tags_text(&change.clone().apply(id, before.tags)?);
+    let statement =
+        "UPDATE logging_configuration SET tags = $4 WHERE account_id = $1 AND region = $2 AND id = $3";
+    let statement = transaction.prepare_cached(statement).await?;
+    transaction.execute(&statement, &[&&*scope.account_id, &&*scope.region, &id.as_str(), &tags]).await?;
+    commit(transaction).await
+}
+
+/// Deletes a logging configuration that no room has.
+pub(super) async fn delete(mut client: Client, scope: &Scope, id: Id) -> Result<(), Failure> {
+    let transaction = begin(&mut client).await?;
+    // Whoever is giving it to a room has finished when this lock is had, and the next statement sees the posting.
+    lock(&transaction, scope, id).await?;
+    if posting::has_logging_configuration(&transaction, scope, id).await? {
+        return Err(StoreError::LoggingConfigurationInUse(id).into());
+    }
+    let statement = "DELETE FROM logging_configuration WHERE account_id = $1 AND region = $2 AND id = $3";
+    let statement = transaction.prepare_cached(statement).await?;
+    transaction.execute(&statement, &[&&*scope.account_id, &&*scope.region, &id.as_str()]).await?;
+    commit(transaction).await
+}
+
+/// A logging configuration as it is now.
+pub(super) async fn get(client: Client, scope: &Scope, id: Id) -> Result<LoggingConfiguration, Failure> {
+    let statement = client.prepare_cached(concat!(select!(), " AND id = $3")).await?;
+    let found = client.query_opt(&statement, &[&&*scope.account_id, &&*scope.region, &id.as_str()]).await?;
+    of_row(found, scope, id)
+}
+
+/// The tags of a logging configuration.
+pub(super) async fn tags(client: Client, scope: &Scope, id: Id) -> Result<Tags, Failure> {
+    Ok(get(client, scope, id).await?.tags)
+}
+
+/// Refuses what does not exist.
+pub(super) async fn require(client: &Client, scope: &Scope, id: Id) -> Result<(), Failure> {
+    let statement = client.prepare_cached(concat!(select!(), " AND id = $3")).await?;
+    let found = client.query_opt(&statement, &[&&*scope.account_id, &&*scope.region, &id.as_str()]).await?;
+    match found {
+        Some(_) => Ok(()),
+        None => Err(StoreError::LoggingConfigurationNotFound(id).into()),
+    }
+}
+
+/// Refuses what does not exist, and keeps the others from being deleted until the transaction has ended. They may
+/// change meanwhile.
+pub(super) async fn hold(transaction: &Transaction<'_>, scope: &Scope, ids: &[Id]) -> Result<(), Failure> {
+    if ids.is_empty() {
+        return Ok(());
+    }
+    let statement = "SELECT id FROM logging_configuration WHERE account_id = $1 AND region = $2 AND id = ANY ($3)
+                     FOR KEY SHARE";
+    let statement = transaction.prepare_cached(statement).await?;
+    let texts: Vec<&str> = ids.iter().map(Id::as_str).collect();
+    let rows = transaction.query(&statement, &[&&*scope.account_id, &&*scope.region, &texts]).await?;
+    let held = rows.iter().map(|found| row::id(found, "id")).collect::<Result<Vec<Id>, Unreadable>>()?;
+    match ids.iter().find(|id| !held.contains(id)) {
+        Some(&missing) => Err(StoreError::LoggingConfigurationNotFound(missing).into()),
+        None => Ok(()),
+    }
+}
+
+/// A page of ListLoggingConfigurations.
+pub(super) async fn list(
+    client: Client,
+    scope: &Scope,
+    after: Option<OrderKey>,
+    limit: usize,
+) -> Result<Page<LoggingConfiguration>, Failure> {
+    let statement = concat!(select!(), " AND order_key < $3 ORDER BY order_key DESC LIMIT $4");
+    let statement = client.prepare_cached(statement).await?;
+    let (after, rows) = (after.unwrap_or(OrderKey::MAX), rows_of_page(limit));
+    let rows = client.query(&statement, &[&&*scope.account_id, &&*scope.region, &after, &rows]).await?;
+    let entries = rows
+        .iter()
+        .map(|found| row::logging_configuration(found, scope.clone()))
+        .collect::<Result<Vec<_>, Unreadable>>()?;
+    Ok(Page::cut(entries, limit, |entry| entry.order_key))
+}
+
+/// Of these logging configurations, given as account, region and id, those that exist.
+pub(super) async fn existing(
+    client: &impl GenericClient,
+    wanted: &[(&Scope, Id)],
+) -> Result<Vec<(Scope, Id)>, Failure> {
+    let statement = "SELECT account_id, region, id FROM logging_configuration
+                     JOIN unnest($1::text[], $2::text[], $3::text[]) AS wanted (account_id, region, id)
+                     USING (account_id, region, id)";
+    let statement = client.prepare_cached(statement).await?;
+    let parameters: [Parameter<'_>; 3] = [
+        &wanted.iter().map(|(scope, _)| &*scope.account_id).collect::<Vec<_>>(),
+        &wanted.iter().map(|(scope, _)| &*scope.region).collect::<Vec<_>>(),
+        &wanted.iter().map(|(_, id)| id.as_str()).collect::<Vec<_>>(),
+    ];
+    let rows = client.query(&statement, &parameters).await?;
+    Ok(rows
+        .iter()
+        .map(|found| Ok((row::scope(found)?, row::id(found, "id")?)))
+        .collect::<Result<Vec<_>, Unreadable>>()?)
+}
+
+async fn lock(transaction: &Transaction<'_>, scope: &Scope, id: Id) -> Result<LoggingConfiguration, Failure> {
+    let statement = transaction.prepare_cached(concat!(select!(), " AND id = $3 FOR UPDATE")).await?;
+    let found =
+        transaction.query_opt(&statement, &[&&*scope.account_id, &&*scope.region, &id.as_str()]).await?;
+    of_row(found, scope, id)
+}
+
+fn of_row(found: Option<Row>, scope: &Scope, id: Id) -> Result<LoggingConfiguration, Failure> {
+    let found = found.ok_or(StoreError::LoggingConfigurationNotFound(id))?;
+    Ok(row::logging_configuration(&found, scope.clone())?)
+}

@@ -1,0 +1,293 @@
+//! The PostgreSQL engine: the store in a database, which several servers may share.
+//!
+//! The story, in the order of the files: `connections` leads to the database (`tls`), and has work tried until it ends in an
+//! answer (`failure`); `schema` brings the database up to date (`migrations/`); `posting` is what makes ListRooms one range
+//! read and `rooms` keeps it in step, with order keys of `order`; `news` tells other servers; `redemption` decides who
+//! used a chat token first; `check` verifies it all, and `repair` puts right what can be derived. What is not SQL is shared
+//! with the embedded engine, and is in the files above this folder.
+//!
+//! What it promises beside what the store does:
+//! - What is on disk when a write is answered is the commit, on that of the database. (Redemptions: see there.)
+//! - It relies on row locks and unique keys, in short transactions at READ COMMITTED, and on nothing of the session: no
+//!   advisory locks, no LISTEN/NOTIFY.
+//! - While the database is away, requests are refused within moments; nothing needs a restart when it is back.
+//!
+//! What it does not do: it does not back up (the database's own tools do), and it does not work behind a pooler that gives
+//! each transaction another connection, since statements are prepared.
+
+mod check;
+mod connections;
+mod failure;
+mod keys;
+mod logging_configurations;
+mod news;
+mod order;
+mod posting;
+mod redemption;
+mod repair;
+mod rooms;
+mod row;
+mod schema;
+mod tls;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use deadpool_postgres::Client;
+use protocol::arn::{ResourceKind, Scope};
+use protocol::id::Id;
+use protocol::limit::postgres::{CONNECTIONS_MAX, NEWS_INTERVAL_MS, SWEEP_INTERVAL_SECONDS, SWEEP_ROWS_MAX};
+use protocol::time::UnixMicros;
+use tokio::time::{MissedTickBehavior, interval};
+
+use self::connections::Connections;
+use self::failure::Failure;
+use super::change::TagChange;
+use super::{
+    Checked, Counters, KeyPurpose, LoggingConfiguration, LoggingConfigurationChange, NewLoggingConfiguration,
+    NewRoom, News, OrderKey, Page, Redemption, Room, RoomChange, RoomFilter, RoomNews, RoomSummary, StoreError,
+    StoredKey, Taggable, Tags, parts,
+};
+use crate::config::DatabaseUrl;
+
+/// An open store.
+pub struct Postgres {
+    url: DatabaseUrl,
+    connections: Connections,
+    meters: Meters,
+}
+
+/// What [`Counters`] shows, while it is counted.
+#[derive(Default)]
+struct Meters {
+    reads: AtomicU64,
+    writes: AtomicU64,
+}
+
+impl Postgres {
+    /// Opens the store, and makes it where there is none.
+    pub(super) async fn open(url: &DatabaseUrl) -> Result<Self, StoreError> {
+        let connections = Connections::new(url, CONNECTIONS_MAX)?;
+        schema::migrate(&connections).await?;
+        Ok(Self { url: url.clone(), connections, meters: Meters::default() })
+    }
+
+    /// Opens the store that is there.
+    pub(super) async fn open_existing(url: &DatabaseUrl) -> Result<Self, StoreError> {
+        let connections = Connections::new(url, 1)?;
+        schema::require(&connections).await?;
+        connections.close();
+        Self::open(url).await
+    }
+
+    pub(super) fn close(&self) {
+        self.connections.close();
+    }
+
+    pub(super) fn counters(&self) -> Counters {
+        let writes = self.meters.writes.load(Relaxed);
+        Counters { reads: self.meters.reads.load(Relaxed), writes, commits: writes, ..Counters::default() }
+    }
+
+    pub(super) async fn check(&self) -> Result<Checked, StoreError> {
+        self.connections.run_long(check::check).await
+    }
+
+    pub(super) async fn repair(&self) -> Result<(), StoreError> {
+        self.connections.run_long(repair::repair).await
+    }
+
+    pub(super) async fn create_room(&self, scope: &Scope, room: NewRoom) -> Result<Room, StoreError> {
+        self.write(|client| rooms::create(client, scope, &room)).await
+    }
+
+    pub(super) async fn get_room(&self, scope: &Scope, id: Id) -> Result<Room, StoreError> {
+        self.read(|client| rooms::get(client, scope, id)).await
+    }
+
+    pub(super) async fn update_room(
+        &self,
+        scope: &Scope,
+        id: Id,
+        change: RoomChange,
+    ) -> Result<Room, StoreError> {
+        self.write(|client| rooms::update(client, scope, id, &change)).await
+    }
+
+    pub(super) async fn delete_room(&self, scope: &Scope, id: Id) -> Result<(), StoreError> {
+        self.write(|client| rooms::delete(client, scope, id)).await
+    }
+
+    pub(super) async fn list_rooms(
+        &self,
+        scope: &Scope,
+        filter: &RoomFilter,
+        after: Option<OrderKey>,
+        limit: usize,
+    ) -> Result<Page<RoomSummary>, StoreError> {
+        self.read(|client| posting::list(client, scope, filter, after, limit)).await
+    }
+
+    pub(super) async fn create_logging_configuration(
+        &self,
+        scope: &Scope,
+        new: NewLoggingConfiguration,
+    ) -> Result<LoggingConfiguration, StoreError> {
+        self.write(|client| logging_configurations::create(client, scope, &new)).await
+    }
+
+    pub(super) async fn get_logging_configuration(
+        &self,
+        scope: &Scope,
+        id: Id,
+    ) -> Result<LoggingConfiguration, StoreError> {
+        self.read(|client| logging_configurations::get(client, scope, id)).await
+    }
+
+    pub(super) async fn update_logging_configuration(
+        &self,
+        scope: &Scope,
+        id: Id,
+        change: LoggingConfigurationChange,
+    ) -> Result<LoggingConfiguration, StoreError> {
+        self.write(|client| logging_configurations::update(client, scope, id, &change)).await
+    }
+
+    pub(super) async fn delete_logging_configuration(&self, scope: &Scope, id: Id) -> Result<(), StoreError> {
+        self.write(|client| logging_configurations::delete(client, scope, id)).await
+    }
+
+    pub(super) async fn list_logging_configurations(
+        &self,
+        scope: &Scope,
+        after: Option<OrderKey>,
+        limit: usize,
+    ) -> Result<Page<LoggingConfiguration>, StoreError> {
+        self.read(|client| logging_configurations::list(client, scope, after, limit)).await
+    }
+
+    pub(super) async fn tags(&self, resource: &Taggable) -> Result<Tags, StoreError> {
+        let (scope, kind, id) = parts(resource)?;
+        match kind {
+            ResourceKind::Room => self.read(|client| rooms::tags(client, &scope, id)).await,
+            ResourceKind::LoggingConfiguration => {
+                self.read(|client| logging_configurations::tags(client, &scope, id)).await
+            }
+        }
+    }
+
+    pub(super) async fn change_tags(&self, resource: &Taggable, change: TagChange) -> Result<(), StoreError> {
+        let (scope, kind, id) = parts(resource)?;
+        match kind {
+            ResourceKind::Room => self.write(|client| rooms::change_tags(client, &scope, id, &change)).await,
+            ResourceKind::LoggingConfiguration => {
+                self.write(|client| logging_configurations::change_tags(client, &scope, id, &change)).await
+            }
+        }
+    }
+
+    pub(super) async fn keys(&self, purpose: KeyPurpose) -> Result<Vec<StoredKey>, StoreError> {
+        self.read(|client| keys::all_or_first(client, purpose)).await
+    }
+
+    pub(super) async fn rotate_key(
+        &self,
+        purpose: KeyPurpose,
+        forget_before: UnixMicros,
+    ) -> Result<Vec<StoredKey>, StoreError> {
+        self.write(|client| keys::rotate(client, purpose, forget_before)).await
+    }
+
+    pub(super) async fn redeem(&self, redemption: &Redemption) -> Result<bool, StoreError> {
+        self.connections.run(|client| redemption::redeem(client, redemption)).await
+    }
+
+    async fn read<T, F>(&self, work: impl Fn(Client) -> F) -> Result<T, StoreError>
+    where
+        F: Future<Output = Result<T, Failure>>,
+    {
+        self.meters.reads.fetch_add(1, Relaxed);
+        self.connections.run(work).await
+    }
+
+    async fn write<T, F>(&self, work: impl Fn(Client) -> F) -> Result<T, StoreError>
+    where
+        F: Future<Output = Result<T, Failure>>,
+    {
+        let outcome = self.connections.run(work).await;
+        if !matches!(outcome, Err(StoreError::Unavailable(_))) {
+            self.meters.writes.fetch_add(1, Relaxed);
+        }
+        outcome
+    }
+}
+
+/// Watches the database for one server: what others do to rooms, and whether it is there at all. It also drops what is old.
+pub(super) struct Watch {
+    /// Of its own, so that requests that use up all others cannot make the database look away.
+    connections: Connections,
+    ticks: tokio::time::Interval,
+    seen: news::Seen,
+    /// Seen and not yet told.
+    rooms: Vec<RoomNews>,
+    is_away: bool,
+    swept: Instant,
+}
+
+impl Watch {
+    /// Begins now: what was done before is no news.
+    pub(super) fn start(postgres: &Arc<Postgres>) -> Result<Self, StoreError> {
+        let mut ticks = interval(Duration::from_millis(NEWS_INTERVAL_MS));
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let connections = Connections::new(&postgres.url, 1)?;
+        let (seen, rooms) = (news::Seen::default(), Vec::new());
+        Ok(Self { connections, ticks, seen, rooms, is_away: false, swept: Instant::now() })
+    }
+
+    /// Waits for the next news. Nothing is lost when it is dropped while it waits.
+    pub(super) async fn next(&mut self) -> News {
+        loop {
+            if !self.rooms.is_empty() {
+                return News::Rooms(std::mem::take(&mut self.rooms));
+            }
+            self.ticks.tick().await;
+            let seen = &self.seen;
+            match self.connections.run(|client| news::look(client, seen)).await {
+                Ok((seen, rooms)) => {
+                    self.seen = seen;
+                    self.rooms = rooms;
+                    if std::mem::take(&mut self.is_away) {
+                        return News::Back;
+                    }
+                }
+                Err(error) if !self.is_away => {
+                    self.is_away = true;
+                    return News::Away(error);
+                }
+                Err(_) => {}
+            }
+            self.sweep_when_due().await;
+        }
+    }
+
+    async fn sweep_when_due(&mut self) {
+        if self.is_away || self.swept.elapsed() < Duration::from_secs(SWEEP_INTERVAL_SECONDS) {
+            return;
+        }
+        let swept = match self.connections.run(redemption::sweep).await {
+            Ok(redemptions) => self.connections.run(news::sweep).await.map(|notes| redemptions.max(notes)),
+            Err(error) => Err(error),
+        };
+        match swept {
+            // There is more: go on at the next tick.
+            Ok(rows) if rows >= SWEEP_ROWS_MAX.unsigned_abs() => {}
+            Ok(_) => self.swept = Instant::now(),
+            Err(error) => {
+                // Harmless: it is tried again.
+                tracing::warn!(%error, "cannot drop old rows");
+                self.swept = Instant::now();
+            }
+        }
+    }
+}

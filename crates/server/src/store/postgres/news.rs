@@ -1,0 +1,120 @@
+//! What other servers did to rooms: whoever updates or deletes one leaves a note in the same transaction, and all servers
+//! look for notes several times a second.
+//!
+//! A note is dated when it is written, and comes to light with the commit, so notes need not come to light in the order of
+//! their dates. Each look therefore goes back [`NEWS_DELAY_SECONDS_MAX`], and passes over what it has seen. It costs one
+//! short range of an index, and nothing where nobody updates rooms.
+//!
+//! Limits: a server that cannot look for longer than [`NEWS_KEPT_SECONDS`] has missed some, and says so in its log; a note
+//! whose commit takes longer than the delay is seen by nobody. Rooms' settings are read anew whenever somebody joins a
+//! room that had no members, so even then only open rooms keep old settings.
+
+use std::collections::BTreeSet;
+
+use deadpool_postgres::{Client, Transaction};
+use protocol::arn::Scope;
+use protocol::id::Id;
+use protocol::limit::postgres::{NEWS_DELAY_SECONDS_MAX, NEWS_KEPT_SECONDS, ROOMS_PER_READ_MAX, SWEEP_ROWS_MAX};
+use protocol::time::UnixMicros;
+
+use super::super::RoomNews;
+use super::connections::Parameter;
+use super::failure::{Failure, Unreadable};
+use super::row;
+
+const MICROS_PER_SECOND: i64 = 1_000_000;
+
+/// A note: when, whose, which.
+type Note = (UnixMicros, Scope, Id);
+
+/// What one server has seen.
+#[derive(Default)]
+pub(super) struct Seen {
+    /// The database's clock at the last look; `None` before the first.
+    last_look: Option<UnixMicros>,
+    /// As far back as looks go.
+    notes: BTreeSet<Note>,
+}
+
+/// Leaves a note that a room has changed, or is gone.
+pub(super) async fn add(transaction: &Transaction<'_>, scope: &Scope, id: Id) -> Result<(), Failure> {
+    let statement = "INSERT INTO room_change (change_time, account_id, region, room)
+                     VALUES (order_clock(), $1, $2, $3) ON CONFLICT DO NOTHING";
+    let statement = transaction.prepare_cached(statement).await?;
+    transaction.execute(&statement, &[&&*scope.account_id, &&*scope.region, &id.as_str()]).await?;
+    Ok(())
+}
+
+/// Looks for notes, and reads their rooms. The first look finds nothing: what was before is no news.
+pub(super) async fn look(client: Client, seen: &Seen) -> Result<(Seen, Vec<RoomNews>), Failure> {
+    let statement = client.prepare_cached("SELECT order_clock()").await?;
+    let now: UnixMicros = client.query_one(&statement, &[]).await?.try_get(0)?;
+    let Some(last_look) = seen.last_look else {
+        return Ok((Seen { last_look: Some(now), notes: BTreeSet::new() }, Vec::new()));
+    };
+    if now - last_look > NEWS_KEPT_SECONDS * MICROS_PER_SECOND {
+        tracing::error!(
+            seconds = (now - last_look) / MICROS_PER_SECOND,
+            "the database was away for so long that updates of rooms by other servers may have been missed: open rooms may \
+             have old settings until they are updated again, or this server is restarted"
+        );
+    }
+    let since = last_look - NEWS_DELAY_SECONDS_MAX * MICROS_PER_SECOND;
+    let notes = notes_since(&client, since).await?;
+    let mut rooms: Vec<&(UnixMicros, Scope, Id)> = notes.difference(&seen.notes).collect();
+    rooms.sort_by_key(|(_, scope, id)| (scope, *id));
+    rooms.dedup_by_key(|(_, scope, id)| (scope, *id));
+    let mut news = Vec::new();
+    for rooms in rooms.chunks(ROOMS_PER_READ_MAX) {
+        news.extend(read(&client, rooms).await?);
+    }
+    // A clock that has stepped back does not make old notes new.
+    Ok((Seen { last_look: Some(now.max(last_look)), notes }, news))
+}
+
+async fn notes_since(client: &Client, since: UnixMicros) -> Result<BTreeSet<Note>, Failure> {
+    let statement = "SELECT change_time, account_id, region, room FROM room_change WHERE change_time > $1";
+    let statement = client.prepare_cached(statement).await?;
+    let rows = client.query(&statement, &[&since]).await?;
+    Ok(rows
+        .iter()
+        .map(|found| Ok((row::get(found, "change_time")?, row::scope(found)?, row::id(found, "room")?)))
+        .collect::<Result<_, Unreadable>>()?)
+}
+
+/// The rooms as they are now.
+async fn read(client: &Client, notes: &[&Note]) -> Result<Vec<RoomNews>, Failure> {
+    let statement = "SELECT wanted.account_id, wanted.region, wanted.room, id, name, create_time, order_key,
+                            message_rate_max, message_length_max, handler_uri, handler_fallback,
+                            logging_configurations, tags
+                     FROM unnest($1::text[], $2::text[], $3::text[]) AS wanted (account_id, region, room)
+                     LEFT JOIN room ON room.account_id = wanted.account_id AND room.region = wanted.region
+                                   AND room.id = wanted.room";
+    let statement = client.prepare_cached(statement).await?;
+    let parameters: [Parameter<'_>; 3] = [
+        &notes.iter().map(|(_, scope, _)| &*scope.account_id).collect::<Vec<_>>(),
+        &notes.iter().map(|(_, scope, _)| &*scope.region).collect::<Vec<_>>(),
+        &notes.iter().map(|(.., id)| id.as_str()).collect::<Vec<_>>(),
+    ];
+    let rows = client.query(&statement, &parameters).await?;
+    Ok(rows
+        .iter()
+        .map(|found| {
+            let scope = row::scope(found)?;
+            match row::get::<Option<String>>(found, "id")? {
+                Some(_) => Ok(RoomNews::Changed(Box::new(row::room(found, scope)?))),
+                None => Ok(RoomNews::Deleted(scope, row::id(found, "room")?)),
+            }
+        })
+        .collect::<Result<_, Unreadable>>()?)
+}
+
+/// Drops old notes; a part of them only, if there are many. Answers how many.
+pub(super) async fn sweep(client: Client) -> Result<u64, Failure> {
+    let statement = "DELETE FROM room_change WHERE (change_time, account_id, region, room) IN (
+                         SELECT change_time, account_id, region, room FROM room_change
+                         WHERE change_time < (SELECT order_clock() - $1::bigint) ORDER BY change_time LIMIT $2)";
+    let statement = client.prepare_cached(statement).await?;
+    let kept_micros = (NEWS_KEPT_SECONDS + NEWS_DELAY_SECONDS_MAX) * MICROS_PER_SECOND;
+    Ok(client.execute(&statement, &[&kept_micros, &SWEEP_ROWS_MAX]).await?)
+}

@@ -1,0 +1,229 @@
+//! Postings: the rows that ListRooms reads.
+//!
+//! Invariant: a room has exactly the postings of [`Facet::all_of_room`], all with its order key and its summary, and
+//! they change in the transaction that changes the room.
+
+use deadpool_postgres::{Client, GenericClient};
+use protocol::arn::Scope;
+use protocol::id::Id;
+use tokio_postgres::Row;
+
+use super::super::column::{carried, fallback_text, id_list_text, rows_of_page, tags_text};
+use super::super::facet::Facet;
+use super::super::{OrderKey, Page, Room, RoomFilter, RoomSummary};
+use super::connections::Parameter;
+use super::failure::{Failure, Unreadable};
+use super::{logging_configurations, row};
+
+/// All that a list shows, and where. Tags that the posting does not carry are looked up.
+macro_rules! select {
+    () => {
+        "SELECT posting.account_id, posting.region, by_name, by_handler, by_logging, order_key, room, name, create_time,
+                handler_uri, handler_fallback, logging_configurations,
+                coalesce(tags, (SELECT room.tags FROM room
+                                WHERE room.account_id = posting.account_id AND room.region = posting.region
+                                  AND room.id = posting.room)) AS tags
+         FROM posting"
+    };
+}
+
+/// Facets as three columns: what `unnest` makes rows of.
+struct Columns<'a> {
+    names: Vec<&'a str>,
+    handler_uris: Vec<&'a str>,
+    logging_configurations: Vec<&'a str>,
+}
+
+impl<'a> Columns<'a> {
+    fn of(facets: &[Facet<'a>]) -> Self {
+        Self {
+            names: facets.iter().map(|facet| facet.name).collect(),
+            handler_uris: facets.iter().map(|facet| facet.handler_uri).collect(),
+            logging_configurations: facets.iter().map(|facet| facet.logging_configuration).collect(),
+        }
+    }
+}
+
+/// Lists a room wherever it belongs.
+pub(super) async fn insert(client: &impl GenericClient, room: &Room) -> Result<(), Failure> {
+    let statement = client
+        .prepare_cached(
+            "INSERT INTO posting (account_id, region, by_name, by_handler, by_logging, order_key, room, name,
+                                  create_time, handler_uri, handler_fallback, logging_configurations, tags)
+             SELECT $1, $2, by_name, by_handler, by_logging, $6::bigint, $7, $8, $9::bigint, $10, $11, $12, $13
+             FROM unnest($3::text[], $4::text[], $5::text[]) AS facet (by_name, by_handler, by_logging)",
+        )
+        .await?;
+    let columns = Columns::of(&Facet::all_of_room(room));
+    let handler = room.review_handler.as_ref();
+    let tags = tags_text(&room.tags);
+    let parameters: [Parameter<'_>; 13] = [
+        &&*room.scope.account_id,
+        &&*room.scope.region,
+        &columns.names,
+        &columns.handler_uris,
+        &columns.logging_configurations,
+        &room.order_key,
+        &room.id.as_str(),
+        &room.name,
+        &room.create_time,
+        &handler.map(|handler| &handler.uri),
+        &handler.map(|handler| fallback_text(handler.fallback)),
+        &id_list_text(&room.logging_configurations),
+        &carried(&tags),
+    ];
+    client.execute(&statement, &parameters).await?;
+    Ok(())
+}
+
+/// Takes a room, as it was until now, out of every list.
+pub(super) async fn delete(client: &impl GenericClient, room: &Room) -> Result<(), Failure> {
+    let statement = client
+        .prepare_cached(
+            "DELETE FROM posting
+             USING unnest($3::text[], $4::text[], $5::text[]) AS facet (by_name, by_handler, by_logging)
+             WHERE account_id = $1 AND region = $2 AND posting.by_name = facet.by_name
+               AND posting.by_handler = facet.by_handler AND posting.by_logging = facet.by_logging
+               AND order_key = $6",
+        )
+        .await?;
+    let columns = Columns::of(&Facet::all_of_room(room));
+    let parameters: [Parameter<'_>; 6] = [
+        &&*room.scope.account_id,
+        &&*room.scope.region,
+        &columns.names,
+        &columns.handler_uris,
+        &columns.logging_configurations,
+        &room.order_key,
+    ];
+    client.execute(&statement, &parameters).await?;
+    Ok(())
+}
+
+/// Shows a room's new tags wherever it is listed, without moving it.
+pub(super) async fn update_tags(client: &impl GenericClient, room: &Room) -> Result<(), Failure> {
+    let statement = client
+        .prepare_cached(
+            "UPDATE posting SET tags = $7
+             FROM unnest($3::text[], $4::text[], $5::text[]) AS facet (by_name, by_handler, by_logging)
+             WHERE account_id = $1 AND region = $2 AND posting.by_name = facet.by_name
+               AND posting.by_handler = facet.by_handler AND posting.by_logging = facet.by_logging
+               AND order_key = $6",
+        )
+        .await?;
+    let columns = Columns::of(&Facet::all_of_room(room));
+    let tags = tags_text(&room.tags);
+    let parameters: [Parameter<'_>; 7] = [
+        &&*room.scope.account_id,
+        &&*room.scope.region,
+        &columns.names,
+        &columns.handler_uris,
+        &columns.logging_configurations,
+        &room.order_key,
+        &carried(&tags),
+    ];
+    client.execute(&statement, &parameters).await?;
+    Ok(())
+}
+
+/// Whether any room of the scope has the logging configuration.
+pub(super) async fn has_logging_configuration(
+    client: &impl GenericClient,
+    scope: &Scope,
+    id: Id,
+) -> Result<bool, Failure> {
+    let statement = client
+        .prepare_cached(
+            "SELECT EXISTS (SELECT 1 FROM posting
+                            WHERE account_id = $1 AND region = $2 AND by_name = '' AND by_handler = ''
+                              AND by_logging = $3)",
+        )
+        .await?;
+    let row = client.query_one(&statement, &[&&*scope.account_id, &&*scope.region, &id.as_str()]).await?;
+    Ok(row.try_get(0)?)
+}
+
+/// A page of ListRooms: one range, whatever the filters, the depth and the number of rooms.
+pub(super) async fn list(
+    client: Client,
+    scope: &Scope,
+    filter: &RoomFilter,
+    after: Option<OrderKey>,
+    limit: usize,
+) -> Result<Page<RoomSummary>, Failure> {
+    let statement = concat!(
+        select!(),
+        " WHERE account_id = $1 AND region = $2 AND by_name = $3 AND by_handler = $4 AND by_logging = $5
+            AND order_key < $6
+          ORDER BY order_key DESC
+          LIMIT $7"
+    );
+    let statement = client.prepare_cached(statement).await?;
+    let Facet { name, handler_uri, logging_configuration } = Facet::of_filter(filter);
+    let parameters: [Parameter<'_>; 7] = [
+        &&*scope.account_id,
+        &&*scope.region,
+        &name,
+        &handler_uri,
+        &logging_configuration,
+        &after.unwrap_or(OrderKey::MAX),
+        &rows_of_page(limit),
+    ];
+    let rows = client.query(&statement, &parameters).await?;
+    let entries = rows.iter().map(row::summary).collect::<Result<Vec<_>, Unreadable>>()?;
+    let page = Page::cut(entries, limit, |summary| summary.order_key);
+    // A logging configuration that a room has exists, so only an empty page leaves the question open.
+    if let (true, Some(id)) = (page.entries.is_empty(), filter.logging_configuration) {
+        logging_configurations::require(&client, scope, id).await?;
+    }
+    Ok(page)
+}
+
+/// What rooms' postings show, where they should be: for each place the number of the room among `rooms`, its facet's
+/// number among its own, and the row if there is one.
+pub(super) async fn find_all(
+    client: &impl GenericClient,
+    rooms: &[(&Room, Vec<Facet<'_>>)],
+) -> Result<Vec<(usize, usize, Option<Row>)>, Failure> {
+    let statement = concat!(
+        "SELECT wanted.room_number, wanted.facet_number, shown.* FROM (",
+        "SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::bigint[],
+                              $8::bigint[])
+                       AS wanted (account_id, region, by_name, by_handler, by_logging, order_key, room_number,
+                                  facet_number)) AS wanted
+         LEFT JOIN LATERAL (",
+        select!(),
+        " WHERE posting.account_id = wanted.account_id AND posting.region = wanted.region
+            AND posting.by_name = wanted.by_name AND posting.by_handler = wanted.by_handler
+            AND posting.by_logging = wanted.by_logging AND posting.order_key = wanted.order_key) AS shown ON TRUE"
+    );
+    let statement = client.prepare_cached(statement).await?;
+    let places = || {
+        rooms.iter().enumerate().flat_map(|(room_number, (room, facets))| {
+            facets.iter().enumerate().map(move |(facet_number, facet)| (room_number, *room, facet_number, *facet))
+        })
+    };
+    let numbers = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
+    let parameters: [Parameter<'_>; 8] = [
+        &places().map(|(_, room, ..)| &*room.scope.account_id).collect::<Vec<_>>(),
+        &places().map(|(_, room, ..)| &*room.scope.region).collect::<Vec<_>>(),
+        &places().map(|(.., facet)| facet.name).collect::<Vec<_>>(),
+        &places().map(|(.., facet)| facet.handler_uri).collect::<Vec<_>>(),
+        &places().map(|(.., facet)| facet.logging_configuration).collect::<Vec<_>>(),
+        &places().map(|(_, room, ..)| room.order_key).collect::<Vec<_>>(),
+        &places().map(|(number, ..)| numbers(number)).collect::<Vec<_>>(),
+        &places().map(|(_, _, number, _)| numbers(number)).collect::<Vec<_>>(),
+    ];
+    let rows = client.query(&statement, &parameters).await?;
+    rows.into_iter()
+        .map(|found| {
+            let number = |column| {
+                let number = row::get::<i64>(&found, column)?;
+                usize::try_from(number).map_err(|_| Unreadable::column(column))
+            };
+            let (room, facet) = (number("room_number")?, number("facet_number")?);
+            let is_there = row::get::<Option<String>>(&found, "room")?.is_some();
+            Ok((room, facet, is_there.then_some(found)))
+        })
+        .collect()
+}
