@@ -22,6 +22,7 @@ CLIENT_OF_FOLDER = {
     "model": "signed HTTP",
     "raw": "signed HTTP",
     "durability": "signed HTTP",
+    "postgres": "boto3",
     "scripts": "none",
 }
 CLIENT_OF_FILE = {

@@ -13,9 +13,12 @@ export function controlClient(server, overrides = {}) {
   return new IvschatClient({ endpoint: server.api, region: REGION, credentials: CREDENTIALS, ...overrides });
 }
 
-/** What the tests of one file share: a server of their own and a client of it, which both end with the last test. */
-export async function startStage() {
-  const server = await startServer();
+/**
+ * What the tests of one file share: a server of their own, with `settings` as environment variables, and a client of it,
+ * which both end with the last test.
+ */
+export async function startStage(settings = {}) {
+  const server = await startServer(settings);
   after(() => server.stop());
   const client = controlClient(server);
   after(() => client.destroy());

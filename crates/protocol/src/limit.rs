@@ -193,6 +193,12 @@ pub mod token {
     pub const KEY_SEALS_SECONDS: u64 = 24 * 3_600;
     /// How long a key still opens after another one took its place, in seconds: longer than any chat token lives.
     pub const KEY_OPENS_SECONDS: u64 = 2 * 3_600;
+    /// How long CreateChatToken is held while the store cannot answer, in seconds. Official SDKs renew a token by asking for
+    /// one, and drop a healthy connection too when that is refused.
+    pub const STORE_HOLD_SECONDS_MAX: u64 = 20;
+    /// How often a server looks whether another one on the same store has made a key that it does not know, in
+    /// milliseconds; who brings an unknown key more often is refused without a look.
+    pub const KEY_LOOK_INTERVAL_MS: u64 = 500;
     /// Longest text of a token, in bytes. Claims at all their limits need less; longer texts are not looked at.
     pub const TEXT_BYTES_MAX: usize = 4_096;
 }

@@ -2,7 +2,7 @@
 //! `GET /health/ready`, without authentication.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 /// Where the server is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,9 +15,15 @@ pub enum Phase {
     Draining,
 }
 
-/// The phase of this server; clones share it.
+/// The phase of this server, and whether it has its store; clones share it.
 #[derive(Clone, Debug, Default)]
-pub struct Readiness(Arc<AtomicU8>);
+pub struct Readiness(Arc<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    phase: AtomicU8,
+    is_store_away: AtomicBool,
+}
 
 /// The answer to a health request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,13 +37,18 @@ pub struct HealthReport {
 impl Readiness {
     /// Enters a phase.
     pub fn enter(&self, phase: Phase) {
-        self.0.store(phase as u8, Ordering::Release);
+        self.0.phase.store(phase as u8, Ordering::Release);
+    }
+
+    /// The store cannot be reached, or can again. Requests are taken all the same: they say so themselves, or wait.
+    pub fn store_is_away(&self, is_away: bool) {
+        self.0.is_store_away.store(is_away, Ordering::Release);
     }
 
     /// The phase now; [`Phase::Starting`] at first.
     #[must_use]
     pub fn phase(&self) -> Phase {
-        match self.0.load(Ordering::Acquire) {
+        match self.0.phase.load(Ordering::Acquire) {
             0 => Phase::Starting,
             1 => Phase::Ready,
             _ => Phase::Draining,
@@ -52,6 +63,9 @@ impl Readiness {
         }
         match (path, self.phase()) {
             ("/health/live", _) => Some(HealthReport { status: 200, body: "{\"status\":\"live\"}" }),
+            ("/health/ready", Phase::Ready) if self.0.is_store_away.load(Ordering::Acquire) => {
+                Some(HealthReport { status: 503, body: "{\"status\":\"store-away\"}" })
+            }
             ("/health/ready", Phase::Ready) => {
                 Some(HealthReport { status: 200, body: "{\"status\":\"ready\"}" })
             }
@@ -77,6 +91,10 @@ mod tests {
         assert_eq!((status("/health/live"), status("/health/ready")), (Some(200), Some(503)));
         readiness.clone().enter(Phase::Ready);
         assert_eq!((status("/health/live"), status("/health/ready")), (Some(200), Some(200)));
+        readiness.store_is_away(true);
+        assert_eq!((status("/health/live"), status("/health/ready")), (Some(200), Some(503)));
+        readiness.store_is_away(false);
+        assert_eq!(status("/health/ready"), Some(200));
         readiness.enter(Phase::Draining);
         assert_eq!((status("/health/live"), status("/health/ready")), (Some(200), Some(503)));
         assert_eq!(status("/health"), None);

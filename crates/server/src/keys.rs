@@ -4,15 +4,18 @@
 //! - The newest key seals; every key of the ring opens.
 //! - A key seals for about [`KEY_SEALS_SECONDS`], and opens for at least [`KEY_OPENS_SECONDS`] after another one took
 //!   its place, however late that happened; so no chat token dies before its time.
+//! - Of several servers on one store, one rotates; the others learn of the new key when they meet it, or when it would be
+//!   their turn.
 //! - Keys never show in `Debug`.
 
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use protocol::limit::token::{KEY_OPENS_SECONDS, KEY_SEALS_SECONDS};
+use protocol::limit::token::{KEY_LOOK_INTERVAL_MS, KEY_OPENS_SECONDS, KEY_SEALS_SECONDS};
 use protocol::time::{Timestamp, UnixMicros};
 use protocol::token::TokenKey;
+use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock;
@@ -27,6 +30,8 @@ pub struct KeyRing {
     purpose: KeyPurpose,
     /// Oldest first. Replaced as a whole, so a reader holds the lock only to copy a pointer.
     keys: Arc<RwLock<Arc<[StoredKey]>>>,
+    /// When it was last looked for keys that others have made. Whoever looks holds the lock.
+    last_look: Arc<Mutex<Option<Instant>>>,
 }
 
 impl KeyRing {
@@ -37,7 +42,7 @@ impl KeyRing {
     /// Those of the store.
     pub async fn load(store: &Store, purpose: KeyPurpose) -> Result<Self, StoreError> {
         let keys: Arc<[StoredKey]> = store.keys(purpose).await?.into();
-        Ok(Self { purpose, keys: Arc::new(RwLock::new(keys)) })
+        Ok(Self { purpose, keys: Arc::new(RwLock::new(keys)), last_look: Arc::default() })
     }
 
     /// All keys, oldest first.
@@ -51,6 +56,29 @@ impl KeyRing {
     #[must_use]
     pub fn token_keys(&self) -> Vec<TokenKey> {
         self.keys().iter().map(|key| TokenKey::new(key.id, key.secret.clone())).collect()
+    }
+
+    /// Looks whether another server on the same store has made a key, unless that was done a moment ago.
+    ///
+    /// # Errors
+    ///
+    /// Those of the store.
+    pub async fn look_again(&self, store: &Store) -> Result<(), StoreError> {
+        if !store.is_shared() {
+            return Ok(());
+        }
+        let mut last_look = self.last_look.lock().await;
+        let interval = Duration::from_millis(KEY_LOOK_INTERVAL_MS);
+        if last_look.is_some_and(|time| time.elapsed() < interval) {
+            return Ok(());
+        }
+        self.replace(store.keys(self.purpose).await?);
+        *last_look = Some(Instant::now());
+        Ok(())
+    }
+
+    fn replace(&self, keys: Vec<StoredKey>) {
+        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = keys.into();
     }
 
     /// Rotates whenever it is time, until `stop`. May be dropped at any point: the store rotates as a whole or not at
@@ -76,10 +104,15 @@ impl KeyRing {
         if !self.time_to_rotation(now).is_zero() {
             return Ok(());
         }
+        // Another server may have done it.
+        self.replace(store.keys(self.purpose).await?);
+        if !self.time_to_rotation(now).is_zero() {
+            return Ok(());
+        }
         let forget_before = forget_before(&self.keys(), now);
-        let keys: Arc<[StoredKey]> = store.rotate_key(self.purpose, forget_before).await?.into();
+        let keys = store.rotate_key(self.purpose, forget_before).await?;
         tracing::info!(purpose = ?self.purpose, keys = keys.len(), "keys rotated");
-        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = keys;
+        self.replace(keys);
         Ok(())
     }
 

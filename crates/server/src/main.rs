@@ -60,7 +60,7 @@ fn with_store(
         Ok(config) => config,
         Err(failed) => return failed,
     };
-    let runtime = match tokio::runtime::Builder::new_current_thread().build() {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&error),
     };

@@ -23,8 +23,10 @@ use tokio::net::TcpListener;
 use tokio::sync::SetOnce;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
 
 use crate::admin::Admin;
+use crate::bus::Bus;
 use crate::config::Config;
 use crate::control::{self, ControlPlane};
 use crate::credentials::{self, CredentialsError, FirstCredentials};
@@ -33,7 +35,7 @@ use crate::health::{Phase, Readiness};
 use crate::http::{Port, Stop};
 use crate::keys::KeyRing;
 use crate::metrics::Metrics;
-use crate::store::{KeyPurpose, Location, Store, StoreError};
+use crate::store::{KeyPurpose, Location, News, RoomNews, Store, StoreError, Watch};
 use crate::tls::{self, TlsError};
 
 /// Descriptors to count with when the system does not say how many there may be.
@@ -147,18 +149,19 @@ impl Node {
             limit::admin::CONNECTIONS_PERCENT_OF_DESCRIPTORS,
             admin_stop,
         )));
-        let Opened { store, credentials, chat_token_keys, page_token_keys } = match Opened::open(config).await
-        {
-            Ok(opened) => opened,
-            Err(error) => {
-                edge.drain().await;
-                stop.end.cancel();
-                return Err(error);
-            }
-        };
+        let Opened { store, watch, credentials, chat_token_keys, page_token_keys } =
+            match Opened::open(config).await {
+                Ok(opened) => opened,
+                Err(error) => {
+                    edge.drain().await;
+                    stop.end.cancel();
+                    return Err(error);
+                }
+            };
         for keys in [&chat_token_keys, &page_token_keys] {
             stop.under_way.spawn(keys.clone().rotate_until(store.clone(), stop.drain.clone()));
         }
+        stop.under_way.spawn(listen_to_store(watch, bus.clone(), readiness.clone(), stop.drain.clone()));
         let FirstCredentials { credentials, made } = credentials;
         // Each is set here and nowhere else.
         let _ = admission.set(Admission { store: store.clone(), token_keys: chat_token_keys.clone() });
@@ -171,8 +174,7 @@ impl Node {
             metrics,
         }));
         readiness.enter(Phase::Ready);
-        let has_tls = tls.is_some();
-        let node = Self { addresses, has_tls, readiness, edge, stop, store };
+        let node = Self { addresses, has_tls: tls.is_some(), readiness, edge, stop, store };
         if let Some(made) = made {
             eprintln!("{}", credentials::welcome(&made, &node.api_url()));
         }
@@ -214,6 +216,7 @@ impl Node {
 /// What the server has kept from one start to the next.
 struct Opened {
     store: Store,
+    watch: Watch,
     credentials: FirstCredentials,
     chat_token_keys: KeyRing,
     page_token_keys: KeyRing,
@@ -225,11 +228,36 @@ impl Opened {
         let unusable = |error| StartError::Store(location.clone(), error);
         let store = Store::open(&location).await.map_err(unusable)?;
         Ok(Self {
+            watch: store.watch().map_err(unusable)?,
             credentials: credentials::open(config).map_err(StartError::Credentials)?,
             chat_token_keys: KeyRing::load(&store, KeyPurpose::ChatToken).await.map_err(unusable)?,
             page_token_keys: KeyRing::load(&store, KeyPurpose::PageToken).await.map_err(unusable)?,
             store,
         })
+    }
+}
+
+/// Tells open rooms what other servers did to them, and whoever asks whether the store is there.
+async fn listen_to_store(mut watch: Watch, bus: Bus, readiness: Readiness, stop: CancellationToken) {
+    while let Some(news) = stop.run_until_cancelled(watch.next()).await {
+        match news {
+            News::Away(cause) => {
+                tracing::error!(%cause, "the store is away; requests are refused or wait");
+                readiness.store_is_away(true);
+            }
+            News::Back => {
+                tracing::info!("the store is back");
+                readiness.store_is_away(false);
+            }
+            News::Rooms(rooms) => {
+                for room in rooms {
+                    match room {
+                        RoomNews::Changed(room) => bus.room_changed(&room).await,
+                        RoomNews::Deleted(scope, id) => bus.room_deleted(&scope, id).await,
+                    }
+                }
+            }
+        }
     }
 }
 

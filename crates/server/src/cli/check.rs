@@ -1,4 +1,4 @@
-//! `grandstand check`: whether the store of a stopped server is well, in words, and its repair.
+//! `grandstand check`: whether the store is well, in words, and its repair.
 
 use std::io::Write;
 

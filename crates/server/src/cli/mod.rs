@@ -144,7 +144,9 @@ fn check_command() -> Command {
         .action(ArgAction::SetTrue)
         .help("Make the lists of rooms anew from the rooms, and put the clock that orders them right");
     with_overrides(Command::new("check"), &FLAGS[..1])
-        .about("Look whether the store is well; for a server that is stopped")
+        .about(
+            "Look whether the store is well; for a server that is stopped, unless its store is in PostgreSQL",
+        )
         .after_help(
             "Prints a line for each thing that is wrong, then a sum. Exit code 0: all is well; 1: it is not.",
         )

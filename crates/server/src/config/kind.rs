@@ -235,7 +235,8 @@ impl Kind for StoreAddress {
     type Value = StoreUrl;
 
     fn allowed(&self) -> String {
-        "`memory:`, `postgres://user:password@host:port/database`, or unset for files in `data_dir`".to_owned()
+        "`memory:`, `postgres://user:password@host:port/database`, or unset for files in `data_dir`"
+            .to_owned()
     }
 
     fn read(&self, raw: Raw<'_>) -> Option<Self::Value> {

@@ -68,7 +68,7 @@ pub(super) async fn list(
     request: ListLoggingConfigurationsRequest,
 ) -> Result<ListLoggingConfigurationsResponse, ApiError> {
     let list = PagedList { operation: Operation::ListLoggingConfigurations, scope, filters: &[] };
-    let after = control.open_page_token(&list, request.next_token.as_deref())?;
+    let after = control.open_page_token(&list, request.next_token.as_deref()).await?;
     let page_size = request.page_size.unwrap_or(member::PAGE_SIZE_MAX);
     let page = control
         .store

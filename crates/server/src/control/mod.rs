@@ -87,16 +87,25 @@ pub async fn serve(port: Port, readiness: Readiness, control: Arc<SetOnce<Arc<Co
 }
 
 impl ControlPlane {
-    /// Finds the position that a `nextToken` stands for.
-    fn open_page_token(
+    /// Finds the position that a `nextToken` stands for. Another server may have sealed it with a key that it has just made.
+    async fn open_page_token(
         &self,
         list: &PagedList<'_>,
         token: Option<&str>,
     ) -> Result<Option<OrderKey>, ApiError> {
         let Some(token) = token else { return Ok(None) };
-        let keys = self.page_token_keys.keys();
-        let key = |id| keys.iter().find(|key| key.id == id).map(|key| &*key.secret);
-        list.open(key, token).map(Some).map_err(|_| {
+        let open = || {
+            let keys = self.page_token_keys.keys();
+            let key = |id| keys.iter().find(|key| key.id == id).map(|key| &*key.secret);
+            list.open(key, token)
+        };
+        let mut opened = open();
+        if opened.is_err() {
+            let looked = self.page_token_keys.look_again(&self.store).await;
+            looked.map_err(|error| store_error(error, list.scope))?;
+            opened = open();
+        }
+        opened.map(Some).map_err(|_| {
             ApiError::invalid_field(
                 "nextToken",
                 "must be what an earlier page of the same list was answered with",

@@ -98,7 +98,7 @@ pub(super) async fn list(
             logging_configuration_text.as_deref(),
         ],
     };
-    let after = control.open_page_token(&list, request.next_token.as_deref())?;
+    let after = control.open_page_token(&list, request.next_token.as_deref()).await?;
     let logging_configuration =
         request.logging_configuration.as_ref().map(|arn| own_id(scope, arn)).transpose()?;
     let filter = RoomFilter {

@@ -1,23 +1,29 @@
 //! CreateChatToken.
 
+use std::time::Duration;
+
 use protocol::arn::Scope;
 use protocol::control::Sensitive;
 use protocol::control::token::{CreateChatTokenRequest, CreateChatTokenResponse};
 use protocol::error::ApiError;
 use protocol::limit::member::SESSION_MINUTES_DEFAULT;
-use protocol::limit::token::{LIFE_JITTER_PERCENT_MAX, LIFE_SECONDS_MAX};
+use protocol::limit::token::{LIFE_JITTER_PERCENT_MAX, LIFE_SECONDS_MAX, STORE_HOLD_SECONDS_MAX};
 use protocol::time::Timestamp;
 use protocol::token::{self, Claims};
 
-use super::{ControlPlane, random, room};
+use super::{ControlPlane, own_id, random, store_error};
 use crate::clock;
+use crate::store;
 
 pub(super) async fn create(
     control: &ControlPlane,
     scope: &Scope,
     request: CreateChatTokenRequest,
 ) -> Result<CreateChatTokenResponse, ApiError> {
-    let room = room::find(control, scope, &request.room).await?;
+    let id = own_id(scope, &request.room)?;
+    let hold = Duration::from_secs(STORE_HOLD_SECONDS_MAX);
+    let found = store::held(hold, || control.store.get_room(scope, id)).await;
+    let room = found.map_err(|error| store_error(error, scope))?;
     let issue_time = clock::now();
     let session_seconds = u64::from(request.session_minutes.unwrap_or(SESSION_MINUTES_DEFAULT)) * 60;
     let life_seconds = token_life_seconds(session_seconds, u64::from_be_bytes(random()?));

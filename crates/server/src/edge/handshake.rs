@@ -16,7 +16,7 @@ use protocol::token::{self, Claims, TokenError};
 use rustls::ServerConfig;
 use tokio::net::TcpStream;
 use tokio::sync::SetOnce;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::timeout;
 
 use super::Admission;
 use super::arrival::Arrival;
@@ -27,10 +27,7 @@ use crate::bus::{room_key, room_settings};
 use crate::clock;
 use crate::config::TrustedProxies;
 use crate::health::{Phase, Readiness};
-use crate::store::{Redemption, Room, StoreError};
-
-/// How long to wait before the store is asked again.
-const STORE_RETRY: Duration = Duration::from_millis(100);
+use crate::store::{self, Redemption, Room, StoreError};
 
 const STORE_AWAY: &str = "the store does not answer; try again";
 
@@ -132,10 +129,20 @@ impl Door {
 }
 
 impl Admission {
+    /// What a chat token says. Another server may have sealed it with a key that it has just made.
+    async fn open(&self, text: &str) -> Result<Claims, Refusal> {
+        let open = || token::open(&self.token_keys.token_keys(), text, clock::now());
+        let mut opened = open();
+        if opened == Err(TokenError::UnknownKey) {
+            held(|| self.token_keys.look_again(&self.store)).await?;
+            opened = open();
+        }
+        opened.map_err(token_refusal)
+    }
+
     /// Whoever brings a good token is let in, once.
     async fn admit(&self, upgrade: &Upgrade) -> Result<Join, Refusal> {
-        let keys = self.token_keys.token_keys();
-        let claims = token::open(&keys, &upgrade.token, clock::now()).map_err(token_refusal)?;
+        let claims = self.open(&upgrade.token).await?;
         let room = held(|| self.store.get_room(&claims.scope, claims.room_id)).await?;
         let Some(room) = room else {
             return Err(Refusal::new(403, "the chat token's room does not exist any more"));
@@ -151,7 +158,8 @@ impl Admission {
 /// This client's use of its token. When an answer of the store is lost, asking again must not find the token used.
 fn redemption(claims: &Claims) -> Result<Redemption, Refusal> {
     let mut claim = [0; 16];
-    getrandom::fill(&mut claim).map_err(|_| Refusal::new(503, "the server has no random numbers; try again"))?;
+    getrandom::fill(&mut claim)
+        .map_err(|_| Refusal::new(503, "the server has no random numbers; try again"))?;
     Ok(Redemption {
         token_id: claims.token_id,
         expires: claims.token_expiry.as_micros(),
@@ -159,20 +167,16 @@ fn redemption(claims: &Claims) -> Result<Redemption, Refusal> {
     })
 }
 
-/// Asks the store again and again while it cannot answer. Official SDKs give up for good after a few refused
-/// handshakes, so a store that is away for a moment must not show. `None`: what was asked for does not exist.
+/// Asks the store, and again while it cannot answer: official SDKs give up for good after a few refused handshakes, so a
+/// store that is away for a moment must not show. `None`: what was asked for does not exist.
 async fn held<T, F>(ask: impl Fn() -> F) -> Result<Option<T>, Refusal>
 where
     F: Future<Output = Result<T, StoreError>>,
 {
-    let deadline = Instant::now() + Duration::from_secs(HANDSHAKE_HOLD_SECONDS_MAX);
-    loop {
-        match ask().await {
-            Ok(answer) => return Ok(Some(answer)),
-            Err(StoreError::Unavailable(_)) if Instant::now() < deadline => sleep(STORE_RETRY).await,
-            Err(StoreError::Unavailable(_)) => return Err(Refusal::new(503, STORE_AWAY)),
-            Err(_) => return Ok(None),
-        }
+    match store::held(Duration::from_secs(HANDSHAKE_HOLD_SECONDS_MAX), ask).await {
+        Ok(answer) => Ok(Some(answer)),
+        Err(StoreError::Unavailable(_)) => Err(Refusal::new(503, STORE_AWAY)),
+        Err(_) => Ok(None),
     }
 }
 

@@ -19,6 +19,7 @@ mod column;
 mod discrepancy;
 mod embedded;
 mod facet;
+mod hold;
 #[cfg(debug_assertions)]
 mod plant;
 mod postgres;
@@ -40,11 +41,12 @@ use protocol::time::UnixMicros;
 use self::change::TagChange;
 pub use self::discrepancy::{Checked, Discrepancy};
 use self::embedded::Embedded;
+pub use self::hold::held;
 use self::postgres::Postgres;
 pub use self::record::{
     Destination, Fallback, KeyPurpose, LoggingConfiguration, LoggingConfigurationChange,
-    NewLoggingConfiguration, NewRoom, OrderKey, Page, Redemption, ReviewHandlerChange, ReviewHandlerSetting, Room,
-    RoomChange, RoomFilter, RoomNews, RoomSummary, StoredKey, Taggable, Tags,
+    NewLoggingConfiguration, NewRoom, OrderKey, Page, Redemption, ReviewHandlerChange, ReviewHandlerSetting,
+    Room, RoomChange, RoomFilter, RoomNews, RoomSummary, StoredKey, Taggable, Tags,
 };
 use crate::clock;
 use crate::config::{Config, DatabaseUrl, StoreUrl};

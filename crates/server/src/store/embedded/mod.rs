@@ -42,8 +42,8 @@ use super::redemption::Redemptions;
 use super::worker::lock;
 use super::{
     Checked, Counters, KeyPurpose, Location, LoggingConfiguration, LoggingConfigurationChange,
-    NewLoggingConfiguration, NewRoom, OrderKey, Page, Redemption, Room, RoomChange, RoomFilter, RoomSummary, Settings,
-    StoreError, StoredKey, Taggable, Tags, parts,
+    NewLoggingConfiguration, NewRoom, OrderKey, Page, Redemption, Room, RoomChange, RoomFilter, RoomSummary,
+    Settings, StoreError, StoredKey, Taggable, Tags, parts,
 };
 
 /// An open store. Dropping it stops its threads and waits for them.

@@ -11,9 +11,7 @@ use super::super::facet::Facet;
 use super::super::{OrderKey, Page, Room, RoomFilter, RoomSummary, StoreError};
 use super::logging_configurations;
 use super::scopes::{self, ScopeNumber};
-use super::values::{
-    IdList, IdText, TagsJson, carried, handler, id_list_text, rows_of_page, tags_text,
-};
+use super::values::{IdList, IdText, TagsJson, carried, handler, id_list_text, rows_of_page, tags_text};
 
 /// Lists a room wherever it belongs.
 pub(super) fn insert(connection: &Connection, scope: ScopeNumber, room: &Room) -> Result<()> {

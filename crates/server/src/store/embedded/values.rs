@@ -4,10 +4,10 @@ use protocol::id::Id;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 use rusqlite::{Result, Row};
 
+pub(super) use super::super::column::{carried, destination_texts, id_list_text, rows_of_page, tags_text};
 use super::super::column::{
     fallback_text, key_purpose_text, parse_destination, parse_fallback, parse_id_list, parse_tags,
 };
-pub(super) use super::super::column::{carried, destination_texts, id_list_text, rows_of_page, tags_text};
 use super::super::{Destination, Fallback, KeyPurpose, ReviewHandlerSetting, Tags};
 
 /// An id: its 12 characters.

@@ -19,8 +19,12 @@ use super::{logging_configurations, posting, rooms, row};
 
 /// Looks at everything.
 pub(super) async fn check(mut client: Client) -> Result<Checked, Failure> {
-    let transaction =
-        client.build_transaction().isolation_level(IsolationLevel::RepeatableRead).read_only(true).start().await?;
+    let transaction = client
+        .build_transaction()
+        .isolation_level(IsolationLevel::RepeatableRead)
+        .read_only(true)
+        .start()
+        .await?;
     // All of a table is no range of an index, and takes its time.
     transaction
         .batch_execute(

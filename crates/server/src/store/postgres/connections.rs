@@ -8,6 +8,7 @@
 //!   again from its beginning, a limited number of times.
 //! - What was under way on a connection that broke is tried again too, unless it may have been committed.
 
+use std::error::Error;
 use std::future::Future;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -115,7 +116,9 @@ impl Connections {
             tries_left -= 1;
             let client = self.connect().await?;
             let tried = timeout(time, work(client)).await;
-            match tried.unwrap_or_else(|_| Err(Failure::Unavailable("the database does not answer".to_owned()))) {
+            match tried
+                .unwrap_or_else(|_| Err(Failure::Unavailable("the database does not answer".to_owned())))
+            {
                 Ok(outcome) => return Ok(outcome),
                 Err(Failure::Refused(refusal)) => return Err(refusal),
                 Err(Failure::Unavailable(cause)) => return Err(StoreError::unavailable(cause)),
@@ -164,9 +167,10 @@ impl Connections {
 
 /// What the database or the system says, on one line. Neither says passwords.
 pub(super) fn explain(error: &tokio_postgres::Error) -> String {
-    match error.as_db_error() {
-        Some(said) => format!("{} ({})", said.message(), said.code().code()),
-        None => error.to_string(),
+    match (error.as_db_error(), error.source()) {
+        (Some(said), _) => format!("{} ({})", said.message(), said.code().code()),
+        (None, Some(cause)) => format!("{error}: {cause}"),
+        (None, None) => error.to_string(),
     }
 }
 
@@ -189,7 +193,9 @@ pub(super) async fn begin(client: &mut Client) -> Result<Transaction<'_>, Failur
 /// Ends a transaction. When the connection breaks here, nobody knows whether it was in time.
 pub(super) async fn commit(transaction: Transaction<'_>) -> Result<(), Failure> {
     transaction.commit().await.map_err(|error| match Failure::from(error) {
-        Failure::Lost(cause) => Failure::Unavailable(format!("a write may have been lost with its connection: {cause}")),
+        Failure::Lost(cause) => {
+            Failure::Unavailable(format!("a write may have been lost with its connection: {cause}"))
+        }
         failure => failure,
     })
 }

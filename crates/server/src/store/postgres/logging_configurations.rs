@@ -146,7 +146,8 @@ pub(super) async fn hold(transaction: &Transaction<'_>, scope: &Scope, ids: &[Id
     if ids.is_empty() {
         return Ok(());
     }
-    let statement = "SELECT id FROM logging_configuration WHERE account_id = $1 AND region = $2 AND id = ANY ($3)
+    let statement =
+        "SELECT id FROM logging_configuration WHERE account_id = $1 AND region = $2 AND id = ANY ($3)
                      FOR KEY SHARE";
     let statement = transaction.prepare_cached(statement).await?;
     let texts: Vec<&str> = ids.iter().map(Id::as_str).collect();

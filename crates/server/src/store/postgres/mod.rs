@@ -28,6 +28,8 @@ mod repair;
 mod rooms;
 mod row;
 mod schema;
+#[cfg(test)]
+mod tests;
 mod tls;
 
 use std::sync::Arc;
@@ -46,8 +48,8 @@ use self::failure::Failure;
 use super::change::TagChange;
 use super::{
     Checked, Counters, KeyPurpose, LoggingConfiguration, LoggingConfigurationChange, NewLoggingConfiguration,
-    NewRoom, News, OrderKey, Page, Redemption, Room, RoomChange, RoomFilter, RoomNews, RoomSummary, StoreError,
-    StoredKey, Taggable, Tags, parts,
+    NewRoom, News, OrderKey, Page, Redemption, Room, RoomChange, RoomFilter, RoomNews, RoomSummary,
+    StoreError, StoredKey, Taggable, Tags, parts,
 };
 use crate::config::DatabaseUrl;
 

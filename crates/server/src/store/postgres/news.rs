@@ -14,7 +14,9 @@ use std::collections::BTreeSet;
 use deadpool_postgres::{Client, Transaction};
 use protocol::arn::Scope;
 use protocol::id::Id;
-use protocol::limit::postgres::{NEWS_DELAY_SECONDS_MAX, NEWS_KEPT_SECONDS, ROOMS_PER_READ_MAX, SWEEP_ROWS_MAX};
+use protocol::limit::postgres::{
+    NEWS_DELAY_SECONDS_MAX, NEWS_KEPT_SECONDS, ROOMS_PER_READ_MAX, SWEEP_ROWS_MAX,
+};
 use protocol::time::UnixMicros;
 
 use super::super::RoomNews;

@@ -200,7 +200,10 @@ pub(super) async fn find_all(
     let statement = client.prepare_cached(statement).await?;
     let places = || {
         rooms.iter().enumerate().flat_map(|(room_number, (room, facets))| {
-            facets.iter().enumerate().map(move |(facet_number, facet)| (room_number, *room, facet_number, *facet))
+            facets
+                .iter()
+                .enumerate()
+                .map(move |(facet_number, facet)| (room_number, *room, facet_number, *facet))
         })
     };
     let numbers = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);

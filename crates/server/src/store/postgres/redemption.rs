@@ -1,8 +1,8 @@
 //! Which chat tokens have been used, on whatever server: the database decides who is first.
 //!
-//! The commit of a redemption does not wait for the disk: it survives the end of our process and of the database's,
-//! however they end; a power cut of the database's machine may forget the last moments (up to three times
-//! `wal_writer_delay`, 0.6 s unless configured otherwise).
+//! The commit of a redemption does not wait for the disk. It survives the end of our processes, however they end, and that
+//! of the database in order; a crash of the database itself, or a power cut of its machine, may forget the last moments (up
+//! to three times its `wal_writer_delay`, which is 0.6 s unless configured otherwise).
 //!
 //! Who asks again because an answer was lost brings the same claim and is told the same. Redemptions are kept, and
 //! dropped, by the time span in which their token expires, as in the embedded engine; a token whose span has been

@@ -88,5 +88,8 @@ fn review_handler(row: &Row) -> Result<Option<ReviewHandlerSetting>, Unreadable>
         return Ok(None);
     };
     let fallback = parse_fallback(&get::<String>(row, "handler_fallback")?);
-    Ok(Some(ReviewHandlerSetting { uri, fallback: fallback.ok_or_else(|| Unreadable::column("handler_fallback"))? }))
+    Ok(Some(ReviewHandlerSetting {
+        uri,
+        fallback: fallback.ok_or_else(|| Unreadable::column("handler_fallback"))?,
+    }))
 }

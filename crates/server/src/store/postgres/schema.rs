@@ -58,7 +58,8 @@ async fn migrate_once(mut client: Client) -> Result<usize, Failure> {
     let transaction = begin(&mut client).await?;
     // A step may take its time, and others wait for it.
     transaction.batch_execute("SET LOCAL statement_timeout = 0").await?;
-    let row = transaction.query_one("SELECT version FROM grandstand_schema WHERE id = 1 FOR UPDATE", &[]).await?;
+    let row =
+        transaction.query_one("SELECT version FROM grandstand_schema WHERE id = 1 FOR UPDATE", &[]).await?;
     let found: i32 = row.try_get(0)?;
     let Some(version) = usize::try_from(found).ok().filter(|&version| version <= VERSION) else {
         return Err(Failure::Unavailable(format!(

@@ -30,7 +30,10 @@ impl Tls {
     /// Trusts the authorities in a PEM file. An error names the file.
     pub(super) fn trusting(authorities_file: &Path) -> Result<Self, StoreError> {
         let unusable = |reason: &dyn std::fmt::Display| {
-            StoreError::unavailable(format!("cannot use {} (`sslrootcert`): {reason}", authorities_file.display()))
+            StoreError::unavailable(format!(
+                "cannot use {} (`sslrootcert`): {reason}",
+                authorities_file.display()
+            ))
         };
         let mut authorities = RootCertStore::empty();
         let certificates =
@@ -99,7 +102,11 @@ impl AsyncRead for Encrypted {
 }
 
 impl AsyncWrite for Encrypted {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.0).poll_write(context, bytes)
     }
 

@@ -8,6 +8,7 @@ use rusqlite::Connection;
 use tempfile::TempDir;
 
 use super::super::{Discrepancy, Location, Room, RoomFilter, Store, StoreError};
+use super::database::fresh;
 use super::files::{assert_has, fill};
 use super::{home, is_unavailable, new_room, open, walk};
 
@@ -122,6 +123,42 @@ async fn the_repair_puts_right_what_is_derived_and_changes_nothing_else() {
         }
         assert!(remedy != Remedy::Change || format!("{after:?}").contains(kind));
     }
+}
+
+/// A database has no order clock of its own making, and whether its pages are whole is its own matter.
+#[tokio::test]
+async fn in_a_database_each_kind_of_discrepancy_is_found_and_what_is_derived_put_right() {
+    for (damage, kind, words, remedy) in DAMAGES {
+        if kind == "OrderClockBehind" {
+            continue;
+        }
+        let schema = fresh().await;
+        let store = schema.open().await;
+        fill(&store).await;
+        assert!(schema.execute(damage).await > 0, "{damage} damages nothing");
+        let before = check(&store).await;
+        let is_it =
+            |found: &Discrepancy| format!("{found:?}").starts_with(kind) && found.to_string().contains(words);
+        assert!(before.iter().any(is_it), "{damage}: {before:?}");
+        let repaired = store.repair().await;
+        assert_eq!(is_unavailable(&repaired), remedy == Remedy::Backup, "{damage}: {repaired:?}");
+        let after = check(&store).await;
+        match remedy {
+            Remedy::Repair => assert_eq!(after, [], "{damage}"),
+            Remedy::Change | Remedy::Backup => assert_eq!(after, before, "{damage}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_repaired_database_has_every_room_where_it_was() {
+    let schema = fresh().await;
+    let store = schema.open().await;
+    let rooms = fill(&store).await;
+    schema.execute("DELETE FROM posting").await;
+    assert_eq!(walk(&store, &home(), &RoomFilter::default(), 7).await, []);
+    store.repair().await.unwrap();
+    assert_has(&store, &rooms).await;
 }
 
 #[tokio::test]

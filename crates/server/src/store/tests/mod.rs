@@ -3,7 +3,7 @@
 
 mod backup;
 mod check;
-mod database;
+pub(super) mod database;
 mod files;
 mod list;
 mod list_under_writes;
@@ -50,15 +50,15 @@ fn scope(account_id: &str, region: &str) -> Scope {
     Scope { account_id: account_id.into(), region: region.into() }
 }
 
-fn home() -> Scope {
+pub(super) fn home() -> Scope {
     scope("123456789012", "us-west-2")
 }
 
-fn new_room(name: &str) -> NewRoom {
+pub(super) fn new_room(name: &str) -> NewRoom {
     NewRoom { name: name.to_owned(), message_rate_max: 10, message_length_max: 500, ..NewRoom::default() }
 }
 
-fn new_logging_configuration(name: &str) -> NewLoggingConfiguration {
+pub(super) fn new_logging_configuration(name: &str) -> NewLoggingConfiguration {
     let destination = Destination::S3("bucket".to_owned());
     NewLoggingConfiguration { name: name.to_owned(), destination, tags: Tags::new() }
 }
@@ -72,7 +72,12 @@ fn an_id() -> Id {
 }
 
 /// Every page of a list, checked to be as long as it must be, and to promise another exactly when there is one.
-async fn walk(store: &Store, scope: &Scope, filter: &RoomFilter, page_size: usize) -> Vec<RoomSummary> {
+pub(super) async fn walk(
+    store: &Store,
+    scope: &Scope,
+    filter: &RoomFilter,
+    page_size: usize,
+) -> Vec<RoomSummary> {
     let mut rooms = Vec::new();
     let mut after: Option<OrderKey> = None;
     loop {
@@ -93,10 +98,10 @@ async fn walk(store: &Store, scope: &Scope, filter: &RoomFilter, page_size: usiz
 }
 
 /// A client's try to use a token.
-async fn redeem(store: &Store, token_id: u128, expires: i64) -> Result<bool, StoreError> {
+pub(super) async fn redeem(store: &Store, token_id: u128, expires: i64) -> Result<bool, StoreError> {
     store.redeem(&Redemption { token_id, expires, claim: random_number()? }).await
 }
 
-fn is_unavailable<T>(result: &Result<T, StoreError>) -> bool {
+pub(super) fn is_unavailable<T>(result: &Result<T, StoreError>) -> bool {
     matches!(result, Err(StoreError::Unavailable(_)))
 }

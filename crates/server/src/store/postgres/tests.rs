@@ -1,0 +1,293 @@
+//! What only a database can do: several servers share it, it goes away and comes back, and it says when others are in the
+//! way.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+
+mod away;
+mod tls;
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use protocol::limit::store::REDEMPTION_BUCKET_SECONDS;
+use tokio::sync::Barrier;
+use tokio::task::JoinSet;
+
+use super::super::tests::database::{Schema, fresh};
+use super::super::tests::{home, is_unavailable, new_logging_configuration, new_room, redeem, walk};
+use super::super::{
+    KeyPurpose, NewRoom, News, Redemption, Room, RoomChange, RoomFilter, RoomNews, Store, StoreError, Watch,
+};
+use super::{news, redemption};
+
+const SERVERS: usize = 3;
+const MINUTE: i64 = 60_000_000;
+
+/// Much longer than anything takes that is not broken.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn now() -> i64 {
+    crate::clock::now().as_micros()
+}
+
+async fn servers(schema: &Schema) -> Vec<Store> {
+    let mut servers = Vec::new();
+    for _ in 0..SERVERS {
+        servers.push(schema.open().await);
+    }
+    servers
+}
+
+/// Makes the database's clock say this, for this store.
+async fn set_clock(schema: &Schema, micros: i64) {
+    let function = "CREATE OR REPLACE FUNCTION order_clock() RETURNS bigint LANGUAGE sql VOLATILE AS";
+    schema.execute(&format!("{function} 'SELECT {micros}::bigint'")).await;
+}
+
+async fn next_news(watch: &mut Watch) -> News {
+    tokio::time::timeout(PATIENCE, watch.next()).await.expect("there is news")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn servers_that_start_together_make_one_store() {
+    let schema = Arc::new(fresh().await);
+    let start = Arc::new(Barrier::new(8));
+    let mut starts = JoinSet::new();
+    for _ in 0..8 {
+        let (schema, start) = (Arc::clone(&schema), Arc::clone(&start));
+        starts.spawn(async move {
+            start.wait().await;
+            let store = schema.open().await;
+            store.keys(KeyPurpose::ChatToken).await.unwrap().remove(0)
+        });
+    }
+    let keys: HashSet<[u8; 32]> = starts.join_all().await.iter().map(|key| *key.secret).collect();
+    assert_eq!(keys.len(), 1, "all have the same first key");
+    assert_eq!(schema.execute("SELECT * FROM secret_key").await, 1);
+}
+
+#[tokio::test]
+async fn a_newer_store_is_refused_and_an_empty_database_left_alone() {
+    let schema = fresh().await;
+    let missing = Store::open_existing(&schema.location()).await.err().unwrap();
+    assert!(missing.to_string().contains("there is no store"), "{missing}");
+    assert_eq!(schema.execute("SELECT * FROM pg_tables WHERE schemaname = current_schema()").await, 0);
+    schema.open().await;
+    schema.execute("UPDATE grandstand_schema SET version = 99").await;
+    let refused = Store::open(&schema.location()).await.err().unwrap().to_string();
+    assert!(refused.contains("version 99") && refused.contains("newer server"), "{refused}");
+}
+
+#[tokio::test]
+async fn writes_sort_in_order_on_all_servers_whatever_the_clock_does() {
+    let schema = fresh().await;
+    let servers = servers(&schema).await;
+    let mut last = 0;
+    for (step, server) in [0, 0, -1_000_000, 0, 5, -3_600_000_000, 0].into_iter().zip(servers.iter().cycle())
+    {
+        set_clock(&schema, 1_700_000_000_000_000 + step).await;
+        let room = server.create_room(&home(), new_room("a")).await.unwrap();
+        assert!(room.order_key > last);
+        last = room.order_key;
+        let updated = server.update_room(&home(), room.id, RoomChange::default()).await.unwrap();
+        assert!(updated.order_key > last, "also when the room itself was at the head");
+        last = updated.order_key;
+        let logs = new_logging_configuration("logs");
+        let logs = server.create_logging_configuration(&home(), logs).await.unwrap();
+        let change = Default::default();
+        let changed = server.update_logging_configuration(&home(), logs.id, change).await.unwrap();
+        assert!(changed.order_key > logs.order_key);
+    }
+    assert_eq!(servers[0].check().await.unwrap().discrepancies, []);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn writes_in_one_microsecond_get_different_order_keys() {
+    let schema = fresh().await;
+    let servers = servers(&schema).await;
+    set_clock(&schema, 1_700_000_000_000_000).await;
+    let mut writers = JoinSet::new();
+    for number in 0..24 {
+        let server = servers[number % SERVERS].clone();
+        writers.spawn(async move { server.create_room(&home(), new_room("a")).await.unwrap().order_key });
+    }
+    let keys: HashSet<i64> = writers.join_all().await.into_iter().collect();
+    assert_eq!(keys.len(), 24);
+    assert_eq!(walk(&servers[0], &home(), &RoomFilter::default(), 5).await.len(), 24);
+}
+
+#[tokio::test]
+async fn conflicts_are_tried_again_and_not_for_ever() {
+    let schema = fresh().await;
+    let store = schema.open().await;
+    let room = store.create_room(&home(), new_room("a")).await.unwrap();
+    for (state, fails, expected) in
+        [("40001", 5, true), ("40P01", 5, true), ("40001", 1_000, false), ("XX000", 1, false)]
+    {
+        // A sequence goes on when its transaction is rolled back.
+        schema
+            .execute(&format!(
+                "DROP SEQUENCE IF EXISTS tries; CREATE SEQUENCE tries;
+                 CREATE OR REPLACE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                     IF nextval('tries') <= {fails} THEN RAISE 'in the way' USING ERRCODE = '{state}'; END IF;
+                     RETURN NEW;
+                 END $$;
+                 CREATE OR REPLACE TRIGGER fail BEFORE UPDATE ON room FOR EACH ROW EXECUTE FUNCTION fail()"
+            ))
+            .await;
+        let updated = store.update_room(&home(), room.id, RoomChange::default()).await;
+        assert_eq!(updated.is_ok(), expected, "{state} {fails} times: {updated:?}");
+        assert!(expected || is_unavailable(&updated));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_logging_configuration_is_never_deleted_while_a_room_gets_it() {
+    let schema = fresh().await;
+    let servers = servers(&schema).await;
+    let deleted = Arc::new(AtomicUsize::new(0));
+    for _ in 0..20 {
+        let logs = new_logging_configuration("logs");
+        let id = servers[0].create_logging_configuration(&home(), logs).await.unwrap().id;
+        let start = Arc::new(Barrier::new(SERVERS + 1));
+        let mut race = JoinSet::new();
+        for server in servers.clone() {
+            let start = Arc::clone(&start);
+            race.spawn(async move {
+                start.wait().await;
+                let room = NewRoom { logging_configurations: vec![id], ..new_room("a") };
+                let created = server.create_room(&home(), room).await;
+                assert!(created.is_ok() || created == Err(StoreError::LoggingConfigurationNotFound(id)));
+            });
+        }
+        let (server, deleted) = (servers[0].clone(), Arc::clone(&deleted));
+        race.spawn(async move {
+            start.wait().await;
+            match server.delete_logging_configuration(&home(), id).await {
+                Ok(()) => drop(deleted.fetch_add(1, Relaxed)),
+                Err(error) => assert_eq!(error, StoreError::LoggingConfigurationInUse(id)),
+            }
+        });
+        race.join_all().await;
+    }
+    assert_eq!(servers[0].check().await.unwrap().discrepancies, []);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_racers_on_three_servers_one_uses_the_token() {
+    let schema = fresh().await;
+    let servers = servers(&schema).await;
+    for token_id in 0..50 {
+        let mut racers = JoinSet::new();
+        for number in 0..9 {
+            let server = servers[number % SERVERS].clone();
+            racers.spawn(async move { redeem(&server, token_id, now() + MINUTE).await.unwrap() });
+        }
+        let winners = racers.join_all().await.into_iter().filter(|&won| won).count();
+        assert_eq!(winners, 1, "token {token_id}");
+    }
+}
+
+#[tokio::test]
+async fn who_asks_again_is_told_the_same() {
+    let store = fresh().await.open().await;
+    let redemption = Redemption { token_id: u128::MAX, expires: now() + MINUTE, claim: 1 };
+    for _ in 0..3 {
+        assert_eq!(store.redeem(&redemption).await, Ok(true));
+        assert_eq!(store.redeem(&Redemption { claim: 2, ..redemption }).await, Ok(false));
+    }
+}
+
+#[tokio::test]
+async fn old_redemptions_are_dropped_and_their_tokens_stay_refused() {
+    let schema = fresh().await;
+    let store = schema.open().await;
+    let Store::Postgres(postgres) = &store else { panic!("another engine") };
+    let start = 1_700_000_000_000_000;
+    set_clock(&schema, start).await;
+    let used = Redemption { token_id: 1, expires: start + MINUTE, claim: 1 };
+    assert_eq!(store.redeem(&used).await, Ok(true));
+    let span = REDEMPTION_BUCKET_SECONDS * 1_000_000;
+    for (later, left) in [(0, 1), (MINUTE + span, 1), (MINUTE + 2 * span, 0)] {
+        set_clock(&schema, start + later).await;
+        postgres.connections.run(redemption::sweep).await.unwrap();
+        assert_eq!(schema.execute("SELECT * FROM redemption").await, left, "{later}");
+        assert_eq!(redeem(&store, 1, used.expires).await, Ok(false));
+    }
+    assert_eq!(store.redeem(&used).await, Ok(false), "even for who used it");
+}
+
+#[tokio::test]
+async fn what_one_server_does_to_rooms_is_news_to_all() {
+    let schema = fresh().await;
+    let (writer, reader) = (schema.open().await, schema.open().await);
+    let room = writer.create_room(&home(), new_room("a")).await.unwrap();
+    let mut watch = reader.watch().unwrap();
+    // The watch begins with its first look; whatever comes to light after that is told.
+    let first_look = tokio::time::timeout(PATIENCE, async {
+        loop {
+            let change = RoomChange { message_rate_max: Some(7), ..RoomChange::default() };
+            let updated = writer.update_room(&home(), room.id, change).await.unwrap();
+            if let Ok(news) = tokio::time::timeout(Duration::from_millis(600), watch.next()).await {
+                break (updated, news);
+            }
+        }
+    });
+    let (updated, news) = first_look.await.unwrap();
+    assert_eq!(news, News::Rooms(vec![RoomNews::Changed(Box::new(updated))]));
+    writer.delete_room(&home(), room.id).await.unwrap();
+    assert_eq!(next_news(&mut watch).await, News::Rooms(vec![RoomNews::Deleted(home(), room.id)]));
+    // A write that took its time to come to light.
+    let other = writer.create_room(&home(), new_room("b")).await.unwrap();
+    let note = format!(
+        "INSERT INTO room_change SELECT order_clock() - 5000000, account_id, region, id FROM room WHERE id = '{}'",
+        other.id
+    );
+    schema.execute(&note).await;
+    assert_eq!(next_news(&mut watch).await, News::Rooms(vec![RoomNews::Changed(Box::new(other))]));
+}
+
+#[tokio::test]
+async fn old_news_is_dropped() {
+    let schema = fresh().await;
+    let store = schema.open().await;
+    let Store::Postgres(postgres) = &store else { panic!("another engine") };
+    let room = store.create_room(&home(), new_room("a")).await.unwrap();
+    let start = 1_700_000_000_000_000;
+    set_clock(&schema, start).await;
+    store.update_room(&home(), room.id, RoomChange::default()).await.unwrap();
+    for (minutes, left) in [(59, 1), (62, 0)] {
+        set_clock(&schema, start + minutes * MINUTE).await;
+        postgres.connections.run(news::sweep).await.unwrap();
+        assert_eq!(schema.execute("SELECT * FROM room_change").await, left, "after {minutes} minutes");
+    }
+}
+
+/// Whatever the database is told to prefer, its answers come from ranges of indexes.
+#[tokio::test]
+async fn a_connection_does_what_a_store_needs() {
+    let schema = fresh().await;
+    let store = schema.open().await;
+    let Store::Postgres(postgres) = &store else { panic!("another engine") };
+    let show = async |name: &'static str| {
+        let shown = postgres.connections.run(move |client| async move {
+            Ok(client.query_one("SELECT current_setting($1)", &[&name]).await?.try_get::<_, String>(0)?)
+        });
+        shown.await.unwrap()
+    };
+    for (name, expected) in
+        [("synchronous_commit", "on"), ("enable_seqscan", "off"), ("statement_timeout", "4s")]
+    {
+        assert_eq!(show(name).await, expected, "{name}");
+    }
+}
+
+/// Rooms that were acknowledged, found on every server.
+async fn assert_all_have(servers: &[Store], rooms: &[Room]) {
+    for server in servers {
+        for room in rooms {
+            assert_eq!(server.get_room(&home(), room.id).await.as_ref(), Ok(room));
+        }
+    }
+}
