@@ -7,7 +7,7 @@ use std::sync::Arc;
 use protocol::arn::Scope;
 use protocol::capability::Capabilities;
 use protocol::id::Id;
-use protocol::messaging::{Attributes, Request};
+use protocol::messaging::{Attributes, Moderation, Request};
 use protocol::time::{Timestamp, UnixMicros};
 
 use crate::roll::{Entry, UserKey};
@@ -161,20 +161,8 @@ pub enum Publication {
         /// `None` when there were none.
         attributes: Option<Attributes>,
     },
-    /// DeleteMessage.
-    DeleteMessage {
-        /// The message to be hidden.
-        message_id: Id,
-        /// Why.
-        reason: Option<String>,
-    },
-    /// DisconnectUser.
-    DisconnectUser {
-        /// Whose connections are closed.
-        user_id: String,
-        /// Why.
-        reason: Option<String>,
-    },
+    /// DeleteMessage or DisconnectUser.
+    Moderation(Moderation),
 }
 
 /// A shard with members of the room has too much under way to take another frame.
