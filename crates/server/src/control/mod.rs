@@ -277,6 +277,7 @@ fn store_error(error: StoreError, scope: &Scope) -> ApiError {
         StoreError::TooManyTags(_) => {
             ApiError::invalid_field("tags", format!("must leave the resource with at most {TAGS_MAX} tags"))
         }
+        StoreError::Damaged(cause) => ApiError::internal(cause),
         StoreError::Unavailable(cause) => ApiError::unavailable(cause),
     }
 }

@@ -34,6 +34,9 @@ const STORE_RETRY: Duration = Duration::from_millis(100);
 
 const STORE_AWAY: &str = "the store does not answer; try again";
 
+/// Waiting would not help.
+const STORE_DAMAGED: &str = "the store cannot read the chat token's room";
+
 /// What all handshakes share.
 pub(super) struct Door {
     pub(super) admission: Arc<SetOnce<Admission>>,
@@ -160,6 +163,7 @@ where
             Ok(answer) => return Ok(Some(answer)),
             Err(StoreError::Unavailable(_)) if Instant::now() < deadline => sleep(STORE_RETRY).await,
             Err(StoreError::Unavailable(_)) => return Err(Refusal::new(503, STORE_AWAY)),
+            Err(StoreError::Damaged(_)) => return Err(Refusal::new(500, STORE_DAMAGED)),
             Err(_) => return Ok(None),
         }
     }

@@ -57,6 +57,9 @@ pub enum StoreError {
     LoggingConfigurationInUse(Id),
     /// A resource would have more tags than are allowed.
     TooManyTags(Id),
+    /// What was asked for touches a damaged part of the file; all the rest works. The text is for the server's log.
+    /// Nothing was changed.
+    Damaged(Arc<str>),
     /// The store itself failed; the text is for the server's log, not for a client. Nothing was changed, or it is
     /// not known whether it was (a commit that failed half-way).
     Unavailable(Arc<str>),
@@ -78,6 +81,7 @@ impl fmt::Display for StoreError {
             Self::ResourceNotFound(arn) => write!(formatter, "there is no resource {arn}"),
             Self::LoggingConfigurationInUse(id) => write!(formatter, "logging configuration {id} is in use"),
             Self::TooManyTags(id) => write!(formatter, "{id} would have too many tags"),
+            Self::Damaged(cause) => write!(formatter, "a part of the store is damaged: {cause}"),
             Self::Unavailable(cause) => formatter.write_str(cause),
         }
     }

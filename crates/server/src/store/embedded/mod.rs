@@ -1,7 +1,7 @@
 //! The embedded engine: SQLite in the data folder, or in memory.
 //!
-//! The story, in the order of the files: `database` opens the file and claims its folder, `schema` brings it up to
-//! date (`migrations/`); `posting` is what makes ListRooms one range read and `rooms` keeps it in step; `writer`
+//! The story, in the order of the files: `database` opens the file and claims its folder, through a `vfs` that puts a
+//! `checksum` on every page; `schema` brings it up to date (`migrations/`); `posting` is what makes ListRooms one range read and `rooms` keeps it in step; `writer`
 //! commits writes in groups with keys from `order_clock`; `reader` serves reads beside it; `check` verifies it all,
 //! `repair` puts right what can be derived, and `backup` copies it.
 //!
@@ -9,6 +9,7 @@
 
 mod backup;
 mod check;
+mod checksum;
 mod database;
 mod keys;
 mod logging_configurations;
@@ -22,6 +23,7 @@ mod scopes;
 #[cfg(test)]
 mod tests;
 mod values;
+mod vfs;
 mod writer;
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -30,9 +32,11 @@ use std::sync::{Arc, Mutex};
 use protocol::arn::{ResourceKind, Scope};
 use protocol::id::Id;
 use protocol::time::UnixMicros;
-use rusqlite::Connection;
+use rusqlite::{Connection, ErrorCode};
 
 pub(super) use self::backup::back_up;
+#[cfg(test)]
+pub(super) use self::database::open_behind_its_back;
 use self::database::{ClaimedFolder, Database};
 use self::reader::Readers;
 use self::writer::{Group, Writer};
@@ -249,7 +253,10 @@ impl Embedded {
 
 impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
-        Self::unavailable(error.to_string())
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DatabaseCorrupt) => Self::Damaged(error.to_string().into()),
+            _ => Self::unavailable(error.to_string()),
+        }
     }
 }
 

@@ -3,6 +3,8 @@
 
 mod backup;
 mod check;
+mod damage;
+mod earlier_versions;
 mod files;
 mod list;
 mod list_under_writes;
