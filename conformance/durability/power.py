@@ -112,6 +112,11 @@ class File:
                 left[number * SECTOR : end] = sector[: end - number * SECTOR]
         return left
 
+    def difference(self, left):
+        """In how many sectors that differs from what processes have seen."""
+        ends = range(0, max(len(left), len(self.seen)), SECTOR)
+        return sum(left[start : start + SECTOR] != self.seen[start : start + SECTOR] for start in ends)
+
 
 class PowerCut:
     """Follows a server's journal from a folder that is wholly on the disk, and cuts the power at its end."""
@@ -167,13 +172,14 @@ class PowerCut:
         del changes[:count]
 
     def cut(self):
-        """The folder holds what a disk would."""
+        """The folder holds what a disk would; answers how many sectors that were written are lost or not the newest."""
         for folder, changes in self.newer_names.items():
             self._names_reach_the_disk(folder, self.chance.randint(0, len(changes)))
         shutil.rmtree(self.root)
         self.root.mkdir(mode=0o700)
         # All of it, nothing of it, or anything in between.
         share = self.chance.choice([0, 1, self.chance.random()])
+        taken = 0
         for name, file in sorted(self.on_disk.items()):
             path = self.root / name
             if not path.parent.is_dir():
@@ -181,8 +187,11 @@ class PowerCut:
             if file is None:
                 path.mkdir(mode=0o700)
             else:
-                path.write_bytes(file.cut(self.chance, share))
+                left = file.cut(self.chance, share)
+                taken += file.difference(left)
+                path.write_bytes(left)
                 path.chmod(0o600)
+        return taken
 
 
 def apply(names, change):
