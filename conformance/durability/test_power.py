@@ -16,7 +16,7 @@ from edge import ChatSocket, Dropped, Refused
 from ledger import Fuse, Gone, LedgerBroken, Line, Writer, check, check_store, rounds, wait_until_it_writes, write
 from power import PowerCut, read_journal
 
-ROUNDS = rounds(25)
+ROUNDS = rounds(50)
 PLANTED_ROUNDS_MAX = 10
 WRITERS = 6
 SEED = 20260715
