@@ -14,7 +14,7 @@ import pytest
 from disk import AFTER_SYNC, BEFORE_SYNC, BEFORE_WRITE, DEADLINE_SECONDS, SYNC_FAILS, server_on_a_disk
 from edge import ChatSocket, Dropped, Refused
 from ledger import Fuse, Gone, LedgerBroken, Line, Writer, check, check_store, rounds, wait_until_it_writes, write
-from power import PowerCut, read_journal
+from power import PAGE, SECTOR, File, PowerCut, read_journal
 
 ROUNDS = rounds(50)
 PLANTED_ROUNDS_MAX = 10
@@ -201,6 +201,31 @@ def run_until_killed(machine, writers, guests, owner, chance):
     elif before == "a failed sync":
         write_through_a_failing_sync(machine, writers, owner, chance)
     write_until_killed(machine, [*writers, guests], chance)
+
+
+def test_a_power_cut_tears_what_was_not_synced_and_nothing_else():
+    old, new = b"o" * 4 * SECTOR, b"n" * 4 * SECTOR
+    synced = File.on_disk(b"s" * SECTOR + old)
+    synced.write(SECTOR, new)
+    left = {bytes(synced.cut(random.Random(seed), 0.5)) for seed in range(200)}
+    assert all(content.startswith(b"s" * SECTOR) for content in left)
+    # Each of four sectors is old or new, whatever the others are.
+    assert len(left) == 2**4
+    synced.end_sync(synced.begin_sync())
+    assert {bytes(synced.cut(random.Random(seed), 0)) for seed in range(200)} == {b"s" * SECTOR + new}
+
+
+def test_a_sync_does_not_bring_back_what_one_that_failed_has_dropped():
+    file = File.on_disk(b"old" + bytes(PAGE - 3))
+    file.write(0, b"new")
+    # Of old and new, this chance leaves the old one on the disk.
+    file.end_sync(file.begin_sync(), random.Random(1))
+    file.write(PAGE, b"another page")
+    file.end_sync(file.begin_sync())
+    assert bytes(file.cut(random.Random(0), 1))[:3] == b"old"
+    file.write(100, b"the same page")
+    file.end_sync(file.begin_sync())
+    assert bytes(file.cut(random.Random(0), 0))[:3] == b"new"
 
 
 @pytest.mark.timeout(60 + 5 * ROUNDS)
