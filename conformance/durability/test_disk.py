@@ -8,9 +8,9 @@ import time
 
 import pytest
 
-from disk import DEADLINE_SECONDS, FULL, READ_ONLY, SYNC_FAILS, SYNC_HELD
+from disk import DEADLINE_SECONDS, FULL, READ_ONLY, SYNC_FAILS, SYNC_HELD, server_on_a_disk
 from edge import ChatSocket, Refused
-from ledger import Fuse, Line, Writer, check, check_store, wait_until_it_writes, write
+from ledger import Fuse, LedgerBroken, Line, Writer, check, check_store, wait_until_it_writes, write
 from server import BINARY, get
 
 WRITERS = 4
@@ -103,6 +103,18 @@ def test_nothing_is_acknowledged_that_is_not_kept_and_all_recovers(server_and_di
     check_store(server)
     server.start()
     check(server, writers)
+
+
+def test_a_server_that_acknowledges_before_its_commit_is_caught_by_a_full_disk(disk_library, tmp_path):
+    server, disk = server_on_a_disk(disk_library, tmp_path, GRANDSTAND_PLANT="acknowledge-before-commit")
+    server.start()
+    writers = [Writer(number, number) for number in range(WRITERS)]
+    write_until_refused(server, disk, writers, FULL)
+    disk.fail()
+    wait_until_it_writes(server)
+    with pytest.raises(LedgerBroken):
+        check(server, writers)
+    server.kill9()
 
 
 @pytest.mark.parametrize("fault", [FULL, READ_ONLY], ids=["full", "read-only"])

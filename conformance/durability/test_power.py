@@ -203,6 +203,30 @@ def run_until_killed(machine, writers, guests, owner, chance):
     write_until_killed(machine, [*writers, guests], chance)
 
 
+def files_of(power):
+    """What the journal makes of the folder, and what is in it; the index of the log is in neither."""
+    told = {name: bytes(file.seen) for name, file in power.seen.items() if file}
+    paths = [path for path in power.root.rglob("*") if path.is_file() and not path.name.endswith("-shm")]
+    return told, {str(path.relative_to(power.root)): path.read_bytes() for path in paths}
+
+
+def test_the_journal_has_all_that_a_server_does_to_its_files(machine):
+    machine.switch_on(SEED)
+    machine.server.start()
+    writers, guests = [Writer(number, number) for number in range(WRITERS)], Guests()
+    write(machine.server, writers, fuse=Fuse(60, machine.server.process.terminate))
+    assert machine.server.process.wait(10) == 0
+    machine.server.start()
+    guests.room = next(iter(writers[0].rooms))
+    guests.settle_one(machine)
+    # Nothing is under way now, so nothing is recorded that is not done.
+    machine.server.kill9()
+    machine.power.follow(machine.journal)
+    told, found = files_of(machine.power)
+    assert told == found
+    assert {"grandstand.db", "grandstand.db-wal"} < found.keys() and len(found) == 4, "a lock and a bucket, too"
+
+
 def test_a_power_cut_tears_what_was_not_synced_and_nothing_else():
     old, new = b"o" * 4 * SECTOR, b"n" * 4 * SECTOR
     synced = File.on_disk(b"s" * SECTOR + old)
