@@ -1,5 +1,5 @@
-"""A disk that is full, read-only, or cannot sync: what cannot be kept is refused and not acknowledged, the rest goes on,
-the log says what is wrong, and the server recovers by itself when the cause goes.
+"""A disk that is full, read-only, or cannot sync: what cannot be kept is refused and not acknowledged, the rest goes
+on, the log says what is wrong, and the server recovers by itself when the cause goes.
 """
 
 import subprocess
@@ -21,7 +21,7 @@ faulty = pytest.mark.parametrize(
     "fault, cause",
     [
         pytest.param(FULL, "database or disk is full; make room on its disk", id="full"),
-        pytest.param(READ_ONLY, "disk I/O error", id="read-only"),
+        pytest.param(READ_ONLY, "disk I/O error; look into the system's log", id="read-only"),
         pytest.param(SYNC_FAILS, "disk I/O error; look into the system's log", id="failing sync"),
     ],
 )
@@ -90,7 +90,8 @@ def test_nothing_is_acknowledged_that_is_not_kept_and_all_recovers(server_and_di
     assert disk.refused() > 0
     reads_go_on(server, writers)
     said = [line for line in server.log_path.read_text().splitlines() if "the store cannot write" in line]
-    assert len(said) == 1 and cause in said[0] and "grandstand.db" in said[0], said
+    # More than once on a full disk: what fits into the log that is there goes in between.
+    assert said and all(cause in line and "grandstand.db" in line for line in said), said
 
     disk.fail()
     wait_until_it_writes(server)
@@ -105,11 +106,11 @@ def test_nothing_is_acknowledged_that_is_not_kept_and_all_recovers(server_and_di
     check(server, writers)
 
 
-def test_a_server_that_acknowledges_before_its_commit_is_caught_by_a_full_disk(disk_library, tmp_path):
+def test_a_server_that_acknowledges_before_its_commit_is_caught_by_a_read_only_disk(disk_library, tmp_path):
     server, disk = server_on_a_disk(disk_library, tmp_path, GRANDSTAND_PLANT="acknowledge-before-commit")
     server.start()
     writers = [Writer(number, number) for number in range(WRITERS)]
-    write_until_refused(server, disk, writers, FULL)
+    write_until_refused(server, disk, writers, READ_ONLY)
     disk.fail()
     wait_until_it_writes(server)
     with pytest.raises(LedgerBroken):

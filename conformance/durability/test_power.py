@@ -103,7 +103,7 @@ class Guests:
 
     def check(self, server):
         """What was settled stays used; what was not can be used once more at the most."""
-        for token in self.settled[-3:]:
+        for token in self.settled[-20:]:
             with pytest.raises(Refused):
                 ChatSocket(server.edge, token)
         for token in self.recent[-5:]:
@@ -121,7 +121,7 @@ def all_uses_are_synced(journal):
     """Whether everything that was written to the files of used tokens was synced since, and these files' names."""
     unsynced, begun = set(), {}
     for what, name, number, _ in read_journal(journal):
-        folder, _, file = name.rpartition("/")
+        folder = name.rpartition("/")[0]
         if what in "wc" and folder == "redemptions":
             unsynced.add(name)
             if what == "c":
@@ -164,7 +164,9 @@ def write_through_a_failing_sync(machine, writers, owner, chance):
 def run_rounds(machine, count, seed=SEED):
     """Cuts the power, starts again and checks; returns what each cut has taken, in sectors."""
     chance = random.Random(seed)
-    writers, guests, owner = [Writer(number, chance.random()) for number in range(WRITERS)], Guests(), Writer(WRITERS, 0)
+    writers = [Writer(number, chance.random()) for number in range(WRITERS)]
+    # The owner of the guests' room writes nothing else.
+    guests, owner = Guests(), Writer(WRITERS, 0)
     taken = []
     while len(taken) < count:
         machine.switch_on(f"{seed}-{len(taken)}")
