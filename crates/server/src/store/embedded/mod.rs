@@ -30,7 +30,7 @@ use std::sync::{Arc, Mutex};
 use protocol::arn::{ResourceKind, Scope};
 use protocol::id::Id;
 use protocol::time::UnixMicros;
-use rusqlite::{Connection, ErrorCode};
+use rusqlite::Connection;
 
 pub(super) use self::backup::back_up;
 use self::database::{ClaimedFolder, Database};
@@ -251,7 +251,7 @@ impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
         let advice = match error.sqlite_error_code() {
             // Not what a start says about it: nobody should move the file away under a server that runs.
-            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+            Some(rusqlite::ErrorCode::DatabaseCorrupt | rusqlite::ErrorCode::NotADatabase) => {
                 "; stop the server, and `grandstand check` says what of the store is damaged"
             }
             _ => database::advice(&error),
