@@ -90,7 +90,8 @@ impl OpenError {
     }
 }
 
-fn advice(error: &rusqlite::Error) -> &'static str {
+/// What to do about an error, to be put behind it.
+pub(super) fn advice(error: &rusqlite::Error) -> &'static str {
     match error.sqlite_error_code() {
         Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => {
             "; the file is damaged, or none of ours: put a copy of an earlier day in its place, or move it away, \

@@ -251,11 +251,16 @@ impl Embedded {
     }
 }
 
+/// What to do about a file in which a part is damaged.
+const ADVICE_ON_DAMAGE: &str = "; stop the server, and `grandstand check` says what of the store is damaged";
+
 impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
         match error.sqlite_error_code() {
-            Some(ErrorCode::DatabaseCorrupt) => Self::Damaged(error.to_string().into()),
-            _ => Self::unavailable(error.to_string()),
+            // Not what a start says about it: nobody should move the file away under a server that runs.
+            Some(ErrorCode::DatabaseCorrupt) => Self::Damaged(format!("{error}{ADVICE_ON_DAMAGE}").into()),
+            Some(ErrorCode::NotADatabase) => Self::unavailable(format!("{error}{ADVICE_ON_DAMAGE}")),
+            _ => Self::unavailable(format!("{error}{}", database::advice(&error))),
         }
     }
 }

@@ -164,7 +164,8 @@ impl WriterThread {
                 Err(_) => StoreError::unavailable("a write panicked"),
             };
             self.meters.failed_groups.fetch_add(1, Relaxed);
-            tracing::error!(%error, writes = size, "the store cannot write; nothing is acknowledged until it can");
+            let store = self.database.name();
+            tracing::error!(%error, store, writes = size, "the store cannot write; it acknowledges nothing until it can");
             return Ended::Failed;
         }
         Ended::Closed
@@ -227,7 +228,10 @@ impl WriterThread {
                     tracing::info!("the store can write again");
                     return Some(handle);
                 }
-                Err(error) => tracing::error!(%error, "the store still cannot write"),
+                Err(error) => {
+                    let error = StoreError::from(error);
+                    tracing::error!(%error, store = self.database.name(), "the store still cannot write");
+                }
             }
             refuse_for(backoff, writes)?;
             backoff = (backoff * 2).min(Duration::from_millis(REOPEN_BACKOFF_MS_MAX));
