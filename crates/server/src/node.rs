@@ -33,6 +33,7 @@ use crate::health::{Phase, Readiness};
 use crate::http::{Port, Stop};
 use crate::keys::KeyRing;
 use crate::metrics::Metrics;
+use crate::quota::Quotas;
 use crate::store::{KeyPurpose, Location, Store, StoreError};
 use crate::tls::{self, TlsError};
 
@@ -160,13 +161,19 @@ impl Node {
         }
         let FirstCredentials { credentials, made } = credentials;
         // Each is set here and nowhere else.
-        let _ = admission.set(Admission { store: store.clone(), token_keys: chat_token_keys.clone() });
+        let quotas = config.limits.quotas().map(|figures| Arc::new(Quotas::new(figures)));
+        let _ = admission.set(Admission {
+            store: store.clone(),
+            token_keys: chat_token_keys.clone(),
+            quotas: quotas.clone(),
+        });
         let _ = control.set(Arc::new(ControlPlane {
             store: store.clone(),
             bus,
             credentials,
             chat_token_keys,
             page_token_keys,
+            quotas,
             metrics,
         }));
         readiness.enter(Phase::Ready);
@@ -233,11 +240,6 @@ impl Opened {
 }
 
 fn edge_settings(config: &Config, descriptors: u64, tls: Option<Arc<ServerConfig>>) -> EdgeSettings {
-    if config.limits.profile == Profile::Aws {
-        tracing::warn!(
-            "the profile `aws` does not yet enforce quotas of accounts, only AWS's sizes and rates"
-        );
-    }
     EdgeSettings {
         shards: shard_count(config),
         coalescing_window_ms: config.edge.coalescing_window_ms,
