@@ -6,8 +6,14 @@ from botocore.config import Config
 from server import ACCESS_KEY_ID, REGION, SECRET_ACCESS_KEY
 
 
-def ivschat(server, *, region=REGION, access_key_id=ACCESS_KEY_ID, secret=SECRET_ACCESS_KEY, session_token=None, certificate=None):
-    """A boto3 client that tries once, so that a test sees the answer it asked for; with TLS it trusts `certificate`."""
+def ivschat(
+    server, *, region=REGION, access_key_id=ACCESS_KEY_ID, secret=SECRET_ACCESS_KEY, session_token=None, certificate=None,
+    config=None,
+):  # fmt: skip
+    """A boto3 client that tries once, so that a test sees the answer it asked for, unless its `config` says otherwise;
+    with TLS it trusts `certificate`.
+    """
+    once = Config(retries={"total_max_attempts": 1}, connect_timeout=5, read_timeout=15, max_pool_connections=64)
     return boto3.client(
         "ivschat",
         endpoint_url=server.api,
@@ -16,7 +22,7 @@ def ivschat(server, *, region=REGION, access_key_id=ACCESS_KEY_ID, secret=SECRET
         aws_secret_access_key=secret,
         aws_session_token=session_token,
         verify=certificate,
-        config=Config(retries={"total_max_attempts": 1}, connect_timeout=5, read_timeout=15, max_pool_connections=64),
+        config=once.merge(config) if config else once,
     )
 
 

@@ -25,6 +25,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
 use crate::admin::Admin;
+use crate::bus::Bus;
 use crate::config::Config;
 use crate::control::{self, ControlPlane};
 use crate::credentials::{self, CredentialsError, FirstCredentials};
@@ -147,8 +148,7 @@ impl Node {
             limit::admin::CONNECTIONS_PERCENT_OF_DESCRIPTORS,
             admin_stop,
         )));
-        let Opened { store, credentials, chat_token_keys, page_token_keys } = match Opened::open(config).await
-        {
+        let opened = match Opened::open(config).await {
             Ok(opened) => opened,
             Err(error) => {
                 edge.drain().await;
@@ -156,26 +156,14 @@ impl Node {
                 return Err(error);
             }
         };
-        for keys in [&chat_token_keys, &page_token_keys] {
-            stop.under_way.spawn(keys.clone().rotate_until(store.clone(), stop.drain.clone()));
+        for keys in [&opened.chat_token_keys, &opened.page_token_keys] {
+            stop.under_way.spawn(keys.clone().rotate_until(opened.store.clone(), stop.drain.clone()));
         }
-        let FirstCredentials { credentials, made } = credentials;
-        // Each is set here and nowhere else.
+        let (store, made) = (opened.store.clone(), opened.credentials.made.clone());
         let quotas = config.limits.quotas().map(|figures| Arc::new(Quotas::new(figures)));
-        let _ = admission.set(Admission {
-            store: store.clone(),
-            token_keys: chat_token_keys.clone(),
-            quotas: quotas.clone(),
-        });
-        let _ = control.set(Arc::new(ControlPlane {
-            store: store.clone(),
-            bus,
-            credentials,
-            chat_token_keys,
-            page_token_keys,
-            quotas,
-            metrics,
-        }));
+        // Each is set here and nowhere else.
+        let _ = admission.set(opened.admission(quotas.clone()));
+        let _ = control.set(Arc::new(opened.into_control_plane(bus, quotas, metrics)));
         readiness.enter(Phase::Ready);
         let has_tls = tls.is_some();
         let node = Self { addresses, has_tls, readiness, edge, stop, store };
@@ -236,6 +224,21 @@ impl Opened {
             page_token_keys: KeyRing::load(&store, KeyPurpose::PageToken).await.map_err(unusable)?,
             store,
         })
+    }
+
+    fn admission(&self, quotas: Option<Arc<Quotas>>) -> Admission {
+        Admission { store: self.store.clone(), token_keys: self.chat_token_keys.clone(), quotas }
+    }
+
+    fn into_control_plane(
+        self,
+        bus: Bus,
+        quotas: Option<Arc<Quotas>>,
+        metrics: Arc<Metrics>,
+    ) -> ControlPlane {
+        let Self { store, credentials, chat_token_keys, page_token_keys } = self;
+        let credentials = credentials.credentials;
+        ControlPlane { store, bus, credentials, chat_token_keys, page_token_keys, quotas, metrics }
     }
 }
 
