@@ -1,9 +1,8 @@
 //! The `aws-sdk-ivschat` crate, unmodified, and a plain Rust WebSocket client against the built server.
 //!
 //! Every case runs against one server on free ports and shares nothing else; those about quotas start one of their own.
-//! The outcome of each is
-//! printed and appended to `.test-results/rust-sdk.jsonl` at the repository root. The process fails if a case fails,
-//! or if the server does not end with status 0 after SIGTERM.
+//! The outcome of each is printed and appended to `.test-results/rust-sdk.jsonl` at the repository root. The process
+//! fails if a case fails, or if the server does not end with status 0 after SIGTERM.
 
 mod chat;
 mod control;

@@ -67,7 +67,11 @@ impl Server {
     pub async fn stop(mut self) -> bool {
         let process_id = self.child.id().expect("a running server").to_string();
         // The shell's own `kill`: the program of this name is not on every machine.
-        let told = Command::new("sh").args(["-c", "kill -TERM \"$0\"", &process_id]).status().await.expect("sh runs");
+        let told = Command::new("sh")
+            .args(["-c", "kill -TERM \"$0\"", &process_id])
+            .status()
+            .await
+            .expect("sh runs");
         let ended = timeout(Duration::from_secs(STOP_SECONDS_MAX), self.child.wait()).await;
         told.success() && matches!(ended, Ok(Ok(status)) if status.success())
     }
