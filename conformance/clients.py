@@ -1,5 +1,7 @@
 """Unmodified AWS clients, pointed at the server the way a user would."""
 
+from datetime import datetime, timedelta, timezone
+
 import boto3
 from botocore.config import Config
 
@@ -29,3 +31,14 @@ def ivschat(
 def body_of(response):
     """A response without the metadata that boto3 adds."""
     return {name: value for name, value in response.items() if name != "ResponseMetadata"}
+
+
+def members_of(error):
+    """What an error of botocore says of its cause: its members, without what botocore adds."""
+    return {name: value for name, value in error.response.items() if name not in ("Error", "ResponseMetadata")}
+
+
+def is_now(moment):
+    """Whether a time of the server is within a minute of ours, in UTC and of whole milliseconds."""
+    near = abs(datetime.now(timezone.utc) - moment) < timedelta(minutes=1)
+    return near and moment.utcoffset() == timedelta(0) and moment.microsecond % 1000 == 0

@@ -12,7 +12,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 import clients
-from clients import body_of
+from clients import body_of, members_of
 from server import ACCOUNT, Server, logging_configuration_arn, room_arn
 
 SECONDS_MAX = 60
@@ -106,7 +106,7 @@ def test_the_error_arrives_as_its_own_class_with_all_its_members(strict_server, 
     with pytest.raises(getattr(chat.exceptions, name)) as caught:
         cause(chat)
     response = caught.value.response
-    members = {member: value for member, value in response.items() if member not in ("Error", "ResponseMetadata")}
+    members = members_of(caught.value)
     expected = expected(members)
     assert members == expected
     assert response["Error"] == {"Code": name, "Message": expected["message"]}

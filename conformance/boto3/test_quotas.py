@@ -10,6 +10,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 import clients
+from clients import members_of
 from edge import ChatSocket
 from server import ACCOUNT, Server
 
@@ -48,11 +49,6 @@ def patient(strict_server, region):
     """A client with boto3's standard retries, and enough of them that chance plays no part."""
     retries = Config(retries={"mode": "standard", "total_max_attempts": 20})
     return clients.ivschat(strict_server, region=region, config=retries)
-
-
-def members_of(error):
-    """What an error of botocore says of its cause, without what botocore adds."""
-    return {name: value for name, value in error.response.items() if name not in ("Error", "ResponseMetadata")}
 
 
 def throttled(call):
