@@ -14,8 +14,6 @@ pub(super) const MODULE_ORDER: &[&str] = &[
     "store",
     "keys",
     "bus",
-    "chatlog",
-    "chat",
     "edge",
     "control",
     "admin",
