@@ -14,8 +14,8 @@ export function controlClient(server, overrides = {}) {
 }
 
 /** What the tests of one file share: a server of their own and a client of it, which both end with the last test. */
-export async function startStage() {
-  const server = await startServer();
+export async function startStage(settings = {}) {
+  const server = await startServer(settings);
   after(() => server.stop());
   const client = controlClient(server);
   after(() => client.destroy());

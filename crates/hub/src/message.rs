@@ -10,6 +10,7 @@ use protocol::id::Id;
 use protocol::messaging::{Attributes, Moderation, Request};
 use protocol::time::{Timestamp, UnixMicros};
 
+use crate::account::AccountRates;
 use crate::roll::{Entry, UserKey};
 
 /// The time as a shard read it once for what it is about to do.
@@ -108,6 +109,8 @@ pub struct Join {
     pub room: RoomKey,
     /// The room's settings as read during the handshake.
     pub settings: RoomSettings,
+    /// What the room shares with the others of its account; `None` when accounts have no rates.
+    pub account: Option<Arc<AccountRates>>,
     /// From the token.
     pub user_id: Box<str>,
     /// [`protocol::messaging::encode_sender`] of the token's user.

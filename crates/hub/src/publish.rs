@@ -39,14 +39,16 @@ impl Hub {
         if home.audience().intersects(pressed) {
             return Err(RATE_EXCEEDED);
         }
+        if let Action::SendMessage { content, .. } = action
+            && is_longer(content, settings.message_length_max)
+        {
+            return Err(MESSAGE_TOO_LONG);
+        }
+        if !rates_lifted && !home.admit(now.nanos, action) {
+            return Err(RATE_EXCEEDED);
+        }
         match action {
             Action::SendMessage { content, attributes } => {
-                if is_longer(content, settings.message_length_max) {
-                    return Err(MESSAGE_TOO_LONG);
-                }
-                if !rates_lifted && !home.admit(now.nanos) {
-                    return Err(RATE_EXCEEDED);
-                }
                 if let Some(fallback) = settings.review_fallback {
                     self.counters.review_fallbacks += 1;
                     if fallback == Verdict::Deny {

@@ -25,6 +25,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
 use crate::admin::Admin;
+use crate::bus::Bus;
 use crate::config::Config;
 use crate::control::{self, ControlPlane};
 use crate::credentials::{self, CredentialsError, FirstCredentials};
@@ -33,6 +34,7 @@ use crate::health::{Phase, Readiness};
 use crate::http::{Port, Stop};
 use crate::keys::KeyRing;
 use crate::metrics::Metrics;
+use crate::quota::Quotas;
 use crate::store::{KeyPurpose, Location, Store, StoreError};
 use crate::tls::{self, TlsError};
 
@@ -146,8 +148,7 @@ impl Node {
             limit::admin::CONNECTIONS_PERCENT_OF_DESCRIPTORS,
             admin_stop,
         )));
-        let Opened { store, credentials, chat_token_keys, page_token_keys } = match Opened::open(config).await
-        {
+        let opened = match Opened::open(config).await {
             Ok(opened) => opened,
             Err(error) => {
                 edge.drain().await;
@@ -155,20 +156,14 @@ impl Node {
                 return Err(error);
             }
         };
-        for keys in [&chat_token_keys, &page_token_keys] {
-            stop.under_way.spawn(keys.clone().rotate_until(store.clone(), stop.drain.clone()));
+        for keys in [&opened.chat_token_keys, &opened.page_token_keys] {
+            stop.under_way.spawn(keys.clone().rotate_until(opened.store.clone(), stop.drain.clone()));
         }
-        let FirstCredentials { credentials, made } = credentials;
+        let (store, made) = (opened.store.clone(), opened.credentials.made.clone());
+        let quotas = config.limits.quotas().map(|figures| Arc::new(Quotas::new(figures)));
         // Each is set here and nowhere else.
-        let _ = admission.set(Admission { store: store.clone(), token_keys: chat_token_keys.clone() });
-        let _ = control.set(Arc::new(ControlPlane {
-            store: store.clone(),
-            bus,
-            credentials,
-            chat_token_keys,
-            page_token_keys,
-            metrics,
-        }));
+        let _ = admission.set(opened.admission(quotas.clone()));
+        let _ = control.set(Arc::new(opened.into_control_plane(bus, quotas, metrics)));
         readiness.enter(Phase::Ready);
         let has_tls = tls.is_some();
         let node = Self { addresses, has_tls, readiness, edge, stop, store };
@@ -230,14 +225,24 @@ impl Opened {
             store,
         })
     }
+
+    fn admission(&self, quotas: Option<Arc<Quotas>>) -> Admission {
+        Admission { store: self.store.clone(), token_keys: self.chat_token_keys.clone(), quotas }
+    }
+
+    fn into_control_plane(
+        self,
+        bus: Bus,
+        quotas: Option<Arc<Quotas>>,
+        metrics: Arc<Metrics>,
+    ) -> ControlPlane {
+        let Self { store, credentials, chat_token_keys, page_token_keys } = self;
+        let credentials = credentials.credentials;
+        ControlPlane { store, bus, credentials, chat_token_keys, page_token_keys, quotas, metrics }
+    }
 }
 
 fn edge_settings(config: &Config, descriptors: u64, tls: Option<Arc<ServerConfig>>) -> EdgeSettings {
-    if config.limits.profile == Profile::Aws {
-        tracing::warn!(
-            "the profile `aws` does not yet enforce quotas of accounts, only AWS's sizes and rates"
-        );
-    }
     EdgeSettings {
         shards: shard_count(config),
         coalescing_window_ms: config.edge.coalescing_window_ms,

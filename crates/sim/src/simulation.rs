@@ -266,6 +266,7 @@ impl Simulation {
         Join {
             room: self.rooms[guest.room].clone(),
             settings: first_settings(),
+            account: None,
             user_id: guest.user_id.as_str().into(),
             sender: encode_sender(&guest.user_id, &Attributes::new()).into(),
             capabilities: guest.capabilities,

@@ -58,7 +58,7 @@ async fn publish(
     let found = room::find(control, scope, room).await?;
     control.bus.publish(&found, publication).await.map_err(|error| match error {
         PublishError::Busy => {
-            ApiError::throttled(room, u32::try_from(INBOX_REQUESTS_MAX).unwrap_or(u32::MAX))
+            ApiError::throttled(room.id_text(), u32::try_from(INBOX_REQUESTS_MAX).unwrap_or(u32::MAX))
         }
         PublishError::Closed => ApiError::unavailable("the bus is closed"),
     })

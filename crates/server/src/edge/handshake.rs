@@ -9,6 +9,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hub::account::AccountRates;
 use hub::message::Join;
 use protocol::limit::edge::{HANDSHAKE_HOLD_SECONDS_MAX, HANDSHAKE_SECONDS_MAX};
 use protocol::messaging::encode_sender;
@@ -27,10 +28,14 @@ use crate::bus::{room_key, room_settings};
 use crate::clock;
 use crate::config::TrustedProxies;
 use crate::health::{Phase, Readiness};
+use crate::quota::ConnectionPlace;
 use crate::store::{Room, StoreError};
 
 /// How long to wait before the store is asked again.
 const STORE_RETRY: Duration = Duration::from_millis(100);
+
+/// How the service answers here is not documented.
+const CROWDED: Refusal = Refusal::new(429, "the account has as many chat connections as its quota allows");
 
 const STORE_AWAY: &str = "the store does not answer; try again";
 
@@ -82,10 +87,10 @@ impl Door {
         let admission = self.admission.wait().await;
         let client = client_address(peer, &upgrade.forwarded_for, &self.trusted_proxies);
         match admission.admit(&upgrade).await {
-            Ok(join) => {
+            Ok((join, place)) => {
                 tracing::debug!(%client, room = %join.room.id, "a client is let in");
                 let (transport, early) = wire.into_transport()?;
-                Ok(Outcome::Arrived(Box::new(Arrival { join, transport, early, placement: None })))
+                Ok(Outcome::Arrived(Box::new(Arrival { join, place, transport, early, placement: None })))
             }
             Err(refusal) => {
                 tracing::debug!(%client, reason = refusal.reason, "a client is refused");
@@ -135,17 +140,20 @@ impl Door {
 }
 
 impl Admission {
-    /// Whoever brings a good token is let in, once.
-    async fn admit(&self, upgrade: &Upgrade) -> Result<Join, Refusal> {
+    /// Whoever brings a good token is let in, once, while the account's quota has a place.
+    async fn admit(&self, upgrade: &Upgrade) -> Result<(Join, Option<ConnectionPlace>), Refusal> {
         let keys = self.token_keys.token_keys();
         let claims = token::open(&keys, &upgrade.token, clock::now()).map_err(token_refusal)?;
         let room = held(|| self.store.get_room(&claims.scope, claims.room_id)).await?;
         let Some(room) = room else {
             return Err(Refusal::new(403, "the chat token's room does not exist any more"));
         };
+        let allowance = self.quotas.as_ref().map(|quotas| quotas.allowance(&claims.scope));
+        let place = allowance.as_ref().map(|allowance| allowance.connect().ok_or(CROWDED)).transpose()?;
+        let account = allowance.map(|allowance| Arc::clone(allowance.rates()));
         let expiry = claims.token_expiry.as_micros();
         match held(|| self.store.redeem(claims.token_id, expiry)).await? {
-            Some(true) => Ok(join(upgrade, claims, &room)),
+            Some(true) => Ok((join(upgrade, claims, &room, account), place)),
             _ => Err(Refusal::new(403, "the chat token has been used already")),
         }
     }
@@ -169,10 +177,11 @@ where
     }
 }
 
-fn join(upgrade: &Upgrade, claims: Claims, room: &Room) -> Join {
+fn join(upgrade: &Upgrade, claims: Claims, room: &Room, account: Option<Arc<AccountRates>>) -> Join {
     Join {
         room: room_key(&room.scope, room.id),
         settings: room_settings(room),
+        account,
         sender: encode_sender(&claims.user_id, &claims.attributes).into(),
         user_id: claims.user_id.into(),
         capabilities: claims.capabilities,

@@ -28,7 +28,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use protocol::arn::Scope;
+use protocol::arn::{ResourceKind, Scope};
 use protocol::id::Id;
 use protocol::time::UnixMicros;
 
@@ -299,6 +299,18 @@ impl Store {
     ) -> Result<Page<LoggingConfiguration>, StoreError> {
         let Self::Embedded(embedded) = self;
         embedded.list_logging_configurations(scope, after, limit).await
+    }
+
+    /// Whether the scope has at least `count` (one or more) resources of a kind. It takes time in proportion to
+    /// `count`: see [`crate::quota`].
+    pub async fn has_at_least(
+        &self,
+        scope: &Scope,
+        kind: ResourceKind,
+        count: u32,
+    ) -> Result<bool, StoreError> {
+        let Self::Embedded(embedded) = self;
+        embedded.has_at_least(scope, kind, count).await
     }
 
     /// The tags of a resource, which must be of the caller's own scope (the caller checks).

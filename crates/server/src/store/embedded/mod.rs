@@ -202,6 +202,17 @@ impl Embedded {
             .await
     }
 
+    pub(super) async fn has_at_least(
+        &self,
+        scope: &Scope,
+        kind: ResourceKind,
+        count: u32,
+    ) -> Result<bool, StoreError> {
+        let scope = scope.clone();
+        let read = move |connection: &Connection| Ok(scopes::has_at_least(connection, &scope, kind, count)?);
+        self.readers.read(read).await
+    }
+
     pub(super) async fn tags(&self, resource: &Taggable) -> Result<Tags, StoreError> {
         let (scope, kind, id) = parts(resource)?;
         let read = move |connection: &Connection| match kind {

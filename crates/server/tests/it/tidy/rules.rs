@@ -8,6 +8,7 @@ pub(super) const MODULE_ORDER: &[&str] = &[
     "linger",
     "http",
     "metrics",
+    "quota",
     "tls",
     "credentials",
     "store",
