@@ -32,6 +32,7 @@ CLIENT_OF_FILE = {
     "test_session_end": "raw WebSocket",
     "test_review": "raw WebSocket",
     "test_floods": "raw WebSocket",
+    "test_account_quotas": "raw WebSocket",
     "test_tls": "Python websockets",
     "test_proxies": "raw WebSocket",
     "test_python_websockets": "Python websockets",

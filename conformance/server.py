@@ -156,11 +156,14 @@ def address(url):
 
 
 def narrow_connection(where):
-    """A connection whose kernel takes little in advance: who sends much waits until the server has read it, and hears of
-    it when the server does not.
+    """A connection whose kernel takes little in advance, in either direction: who sends much waits until the server has
+    read it, and hears of it when the server does not.
     """
-    connection = socket.create_connection(where, timeout=10)
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16 * 1024)
+    connection = socket.socket()
+    for buffer in (socket.SO_SNDBUF, socket.SO_RCVBUF):
+        connection.setsockopt(socket.SOL_SOCKET, buffer, 16 * 1024)
+    connection.settimeout(10)
+    connection.connect(where)
     return connection
 
 

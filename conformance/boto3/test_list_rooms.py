@@ -5,7 +5,7 @@ import itertools
 import pytest
 
 import clients
-from clients import body_of
+from clients import body_of, members_of
 from server import logging_configuration_arn
 
 HANDLERS = [f"arn:aws:lambda:us-west-2:123456789012:function:handler-{number}" for number in range(2)]
@@ -131,8 +131,9 @@ def test_filtering_by_an_unknown_logging_configuration_is_not_found(chat, loggin
     ):
         with pytest.raises(chat.exceptions.ResourceNotFoundException) as caught:
             chat.list_rooms(loggingConfigurationIdentifier=arn)
-        assert caught.value.response["resourceType"] == "ROOM"
-        assert caught.value.response["resourceId"] == arn.rsplit("/")[-1]
+        assert members_of(caught.value) == {
+            "message": f"Resource: {arn} not found", "resourceId": arn.rsplit("/")[-1], "resourceType": "ROOM",
+        }  # fmt: skip
 
 
 @pytest.mark.covers("ListRooms")

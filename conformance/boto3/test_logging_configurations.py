@@ -3,7 +3,7 @@
 import pytest
 
 import clients
-from clients import body_of
+from clients import body_of, is_now, members_of
 from server import ID, logging_configuration_arn
 
 DESTINATIONS = [
@@ -20,12 +20,12 @@ def test_create_logging_configuration_returns_the_whole_configuration(chat, dest
     created = chat.create_logging_configuration(name="Logs_1", destinationConfiguration=destination, tags={"a": "b"})
     assert created["ResponseMetadata"]["HTTPStatusCode"] == 200
     assert ID.match(created["id"])
-    assert created["createTime"] <= created["updateTime"]
+    assert is_now(created["createTime"])
     assert body_of(created) == {
         "arn": logging_configuration_arn(created["id"]),
         "id": created["id"],
         "createTime": created["createTime"],
-        "updateTime": created["updateTime"],
+        "updateTime": created["createTime"],
         "name": "Logs_1",
         "destinationConfiguration": destination,
         "state": "ACTIVE",
@@ -37,8 +37,16 @@ def test_create_logging_configuration_returns_the_whole_configuration(chat, dest
 @pytest.mark.covers("CreateLoggingConfiguration")
 def test_without_name_and_tags(chat):
     created = chat.create_logging_configuration(destinationConfiguration=DESTINATIONS[0])
-    assert created.get("name", "") == ""
-    assert created["tags"] == {}
+    assert body_of(created) == {
+        "arn": logging_configuration_arn(created["id"]),
+        "id": created["id"],
+        "createTime": created["createTime"],
+        "updateTime": created["createTime"],
+        "name": "",
+        "destinationConfiguration": DESTINATIONS[0],
+        "state": "ACTIVE",
+        "tags": {},
+    }
 
 
 @pytest.mark.covers("UpdateLoggingConfiguration", "GetLoggingConfiguration")
@@ -49,7 +57,7 @@ def test_update_changes_what_is_given_and_keeps_the_arn(chat):
         updated = body_of(chat.update_logging_configuration(identifier=created["arn"], **change))
         expected |= change | {"updateTime": updated["updateTime"]}
         assert updated == expected
-        assert updated["updateTime"] >= created["updateTime"]
+        assert updated["updateTime"] >= created["updateTime"] and is_now(updated["updateTime"])
         assert body_of(chat.get_logging_configuration(identifier=created["arn"])) == updated
 
 
@@ -62,8 +70,11 @@ def test_delete_answers_204_and_it_is_gone(chat, logging_configuration):
         with pytest.raises(chat.exceptions.ResourceNotFoundException) as caught:
             call(identifier=logging_configuration["arn"])
         # The model's enumeration has the one value ROOM, for logging configurations too.
-        assert caught.value.response["resourceType"] == "ROOM"
-        assert caught.value.response["resourceId"] == logging_configuration["id"]
+        assert members_of(caught.value) == {
+            "message": f"Resource: {logging_configuration['arn']} not found",
+            "resourceId": logging_configuration["id"],
+            "resourceType": "ROOM",
+        }
 
 
 @pytest.mark.covers("DeleteLoggingConfiguration")
@@ -71,11 +82,12 @@ def test_a_configuration_in_use_cannot_be_deleted(chat, logging_configuration):
     room = chat.create_room(loggingConfigurationIdentifiers=[logging_configuration["arn"]])
     with pytest.raises(chat.exceptions.ConflictException) as caught:
         chat.delete_logging_configuration(identifier=logging_configuration["arn"])
-    response = caught.value.response
-    assert response["ResponseMetadata"]["HTTPStatusCode"] == 409
-    assert response["resourceId"] == logging_configuration["id"]
-    assert response["resourceType"] == "ROOM"
-    assert response["Error"]["Message"]
+    assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 409
+    assert members_of(caught.value) == {
+        "message": f"Resource: {logging_configuration['arn']} is in use by a room",
+        "resourceId": logging_configuration["id"],
+        "resourceType": "ROOM",
+    }
     chat.delete_room(identifier=room["arn"])
     chat.delete_logging_configuration(identifier=logging_configuration["arn"])
 
@@ -90,8 +102,11 @@ def test_foreign_and_unknown_configurations_are_not_found(chat, logging_configur
         for call in (
             chat.get_logging_configuration, chat.update_logging_configuration, chat.delete_logging_configuration,
         ):  # fmt: skip
-            with pytest.raises(chat.exceptions.ResourceNotFoundException):
+            with pytest.raises(chat.exceptions.ResourceNotFoundException) as caught:
                 call(identifier=arn)
+            assert members_of(caught.value) == {
+                "message": f"Resource: {arn} not found", "resourceId": arn.rsplit("/")[-1], "resourceType": "ROOM",
+            }  # fmt: skip
     assert chat.get_logging_configuration(identifier=logging_configuration["arn"])["state"] == "ACTIVE"
 
 

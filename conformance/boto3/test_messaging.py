@@ -16,21 +16,25 @@ def viewer(server, chat, room):
         yield socket
 
 
+def check_event(frame, name, attributes, event_id=None):
+    """An EVENT frame in whole, with the id that the API answered, where it answered one."""
+    assert ID.match(frame["Id"]) and NANOS_TIME.match(frame["SendTime"])
+    assert frame == {
+        "Type": "EVENT",
+        "Id": event_id or frame["Id"],
+        "RequestId": "",
+        "EventName": name,
+        "Attributes": attributes,
+        "SendTime": frame["SendTime"],
+    }
+
+
 @pytest.mark.covers("SendEvent", "frame:EVENT")
 def test_send_event_returns_the_id_of_the_frame(chat, room, viewer):
     sent = chat.send_event(roomIdentifier=room["arn"], eventName="app:poll", attributes={"b": "2", "a": "1 <é>"})
     assert sent["ResponseMetadata"]["HTTPStatusCode"] == 200
     assert set(body_of(sent)) == {"id"} and ID.match(sent["id"])
-    frame = viewer.receive_json()
-    assert NANOS_TIME.match(frame["SendTime"])
-    assert frame == {
-        "Type": "EVENT",
-        "Id": sent["id"],
-        "RequestId": "",
-        "EventName": "app:poll",
-        "Attributes": {"a": "1 <é>", "b": "2"},
-        "SendTime": frame["SendTime"],
-    }
+    check_event(viewer.receive_json(), "app:poll", {"a": "1 <é>", "b": "2"}, sent["id"])
 
 
 @pytest.mark.covers("SendEvent")
@@ -56,14 +60,10 @@ def test_delete_message_tells_the_room(chat, room, viewer, reason):
     deleted = chat.delete_message(roomIdentifier=room["arn"], id="M2YcHkgffEvU", **given)
     assert deleted["ResponseMetadata"]["HTTPStatusCode"] == 200
     assert set(body_of(deleted)) == {"id"} and ID.match(deleted["id"])
-    frame = viewer.receive_json()
-    assert (frame["Type"], frame["EventName"], frame["RequestId"]) == ("EVENT", "aws:DELETE_MESSAGE", "")
-    assert frame["Id"] == deleted["id"]
-    if reason is None:
-        assert frame["Attributes"].pop("Reason", "") == ""
-        assert frame["Attributes"] == {"MessageID": "M2YcHkgffEvU", "MessageId": "M2YcHkgffEvU"}
-    else:
-        assert frame["Attributes"] == {"MessageID": "M2YcHkgffEvU", "MessageId": "M2YcHkgffEvU", "Reason": reason}
+    attributes = {"MessageID": "M2YcHkgffEvU", "MessageId": "M2YcHkgffEvU"}
+    if reason is not None:
+        attributes["Reason"] = reason
+    check_event(viewer.receive_json(), "aws:DELETE_MESSAGE", attributes, deleted["id"])
 
 
 @pytest.mark.covers("DisconnectUser", "frame:EVENT")
@@ -75,10 +75,9 @@ def test_disconnect_user_tells_the_room_and_closes_every_connection_of_the_user(
         answer = chat.disconnect_user(roomIdentifier=room["arn"], userId="troll", reason="Kicked by moderator")
         assert answer["ResponseMetadata"]["HTTPStatusCode"] == 200
         assert body_of(answer) == {}
-        for socket in (first, second, viewer):
-            frame = socket.receive_json()
-            assert (frame["Type"], frame["EventName"], frame["RequestId"]) == ("EVENT", "aws:DISCONNECT_USER", "")
-            assert frame["Attributes"] == {"Reason": "Kicked by moderator", "UserId": "troll"}
+        frames = [socket.receive_json() for socket in (first, second, viewer)]
+        check_event(frames[0], "aws:DISCONNECT_USER", {"Reason": "Kicked by moderator", "UserId": "troll"})
+        assert frames[1:] == [frames[0], frames[0]]
         for socket in (first, second):
             assert socket.receive_close() == (1000, "Kicked by moderator")
     chat.send_event(roomIdentifier=room["arn"], eventName="still here")

@@ -3,7 +3,7 @@
 import pytest
 from botocore.exceptions import ClientError
 
-from clients import body_of
+from clients import body_of, members_of
 from server import logging_configuration_arn, room_arn
 
 
@@ -75,5 +75,6 @@ def test_tags_of_foreign_and_unknown_resources_are_not_found(chat, resource):
         ):
             with pytest.raises(chat.exceptions.ResourceNotFoundException) as caught:
                 call(arn)
-            assert caught.value.response["resourceType"] == "ROOM"
-            assert caught.value.response["resourceId"] == arn.rsplit("/")[-1]
+            assert members_of(caught.value) == {
+                "message": f"Resource: {arn} not found", "resourceId": arn.rsplit("/")[-1], "resourceType": "ROOM",
+            }  # fmt: skip

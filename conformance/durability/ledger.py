@@ -6,13 +6,25 @@ acknowledged or, if a request was under way, as that request would have left it.
 
 import http.client
 import json
+import os
 import random
+import shutil
 import threading
+import time
 from dataclasses import dataclass, field
 from urllib.parse import quote, urlsplit
 
-from server import address
+from server import Server, address
 from signing import Answer, sign
+
+
+ROOMS_OF_A_WRITER_MAX = 12
+WRITING_SECONDS_MAX = 60
+
+
+def rounds(usual):
+    """How often a test is to do what it does: GRANDSTAND_ROUNDS, for a long run."""
+    return int(os.environ.get("GRANDSTAND_ROUNDS", usual))
 
 
 class LedgerBroken(AssertionError):
@@ -68,7 +80,6 @@ class Fuse:
         self.lock = threading.Lock()
         self.left = acknowledgements
         self.then = then
-        self.burnt = threading.Event()
 
     def acknowledge(self):
         """One more."""
@@ -77,11 +88,6 @@ class Fuse:
             if self.left != 0:
                 return
         self.then()
-        self.burnt.set()
-
-    def wait(self, seconds=30):
-        """Returns once `then` has been called."""
-        assert self.burnt.wait(seconds), f"{self.left} acknowledgements are still missing after {seconds} s"
 
 
 class Writer:
@@ -94,32 +100,39 @@ class Writer:
         self.deleted = set()
         self.pending = None
         self.made = 0
+        self.may_be_refused = False
+        self.refusal = None
+        self.failure = None
 
-    def run(self, server, fuse):
-        """Writes until the server goes away."""
+    def run(self, server, fuse=None):
+        """Writes until the server goes away; keeps what went wrong otherwise."""
         line = Line(server)
         try:
             while True:
                 self._write(line)
-                fuse.acknowledge()
+                if fuse:
+                    fuse.acknowledge()
         except Gone:
             pass
+        except Exception as failure:
+            self.failure = failure
         finally:
             line.close()
 
     def _write(self, line):
         chance = self.random.random()
-        if len(self.rooms) < 3 or chance < 0.25:
+        if len(self.rooms) < 3 or chance < 0.25 and len(self.rooms) < ROOMS_OF_A_WRITER_MAX:
             self._create(line)
         elif chance < 0.65:
             self._update(line)
-        elif chance < 0.9 or len(self.rooms) < 6:
+        elif chance < 0.85 or len(self.rooms) < 6:
             self._tag(line)
         else:
             self._delete(line)
 
     def _accepted(self, answer, status=200):
-        if answer.status == 503 and b"is stopping" in answer.body:
+        if answer.status == 503 and (self.may_be_refused or b"is stopping" in answer.body):
+            self.refusal = answer
             raise Gone
         if answer.status != status:
             raise AssertionError(f"writer {self.number}: {answer.status} {answer.body!r} for {self.pending}")
@@ -207,6 +220,56 @@ class Writer:
         if room != before and room != before | change | moved:
             raise LedgerBroken(f"was {before}, {change} was under way, found {room}")
         self.rooms[arn] = room
+
+
+def write(server, writers, *, fuse=None, may_be_refused=False):
+    """Lets the writers write until the server goes away, or refuses each of them if it may."""
+    for writer in writers:
+        writer.may_be_refused, writer.refusal = may_be_refused, None
+    threads = [threading.Thread(target=writer.run, args=(server, fuse)) for writer in writers]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(WRITING_SECONDS_MAX)
+        assert not thread.is_alive(), "the server neither went away nor answers"
+    for writer in writers:
+        if writer.failure:
+            raise writer.failure
+
+
+def wait_until_it_writes(server):
+    """Asks until a write is acknowledged; returns the refusals. The write is none that the ledger knows of."""
+    deadline, line, refusals = time.monotonic() + WRITING_SECONDS_MAX, Line(server), []
+    while True:
+        answer = line.call("CreateLoggingConfiguration", {"destinationConfiguration": {"s3": {"bucketName": "logs"}}})
+        if answer.status == 200:
+            line.close()
+            return refusals
+        assert answer.status == 503 and time.monotonic() < deadline, answer
+        refusals.append(answer)
+
+
+def check(server, writers):
+    """The whole ledger against the server."""
+    line = Line(server)
+    try:
+        for writer in writers:
+            writer.check(line)
+        check_list(line, writers)
+    finally:
+        line.close()
+
+
+def check_store(server):
+    """What a server that is down has left agrees with itself, as `grandstand check` sees it: in a copy, since the check
+    recovers the store, which is to be left to the server's own start.
+    """
+    copy = Server(server.data_dir.with_name("copy"))
+    shutil.copytree(server.data_dir, copy.data_dir)
+    checked = copy.command("check")
+    shutil.rmtree(copy.data_dir)
+    if checked.returncode != 0 or not checked.stdout.endswith(": all is well\n"):
+        raise LedgerBroken(f"the store does not agree with itself: {checked}")
 
 
 def check_list(line, writers):

@@ -5,6 +5,7 @@ import sqlite3
 import stat
 import subprocess
 import threading
+import zlib
 
 import pytest
 
@@ -17,6 +18,7 @@ WRITERS = 4
 ROOMS_BEFORE_BACKUP = 40
 CHANGES_PER_ROOM = 3
 DEADLINE_SECONDS = 60
+PAGE_BYTES = 4096
 
 
 def fill(server):
@@ -29,10 +31,17 @@ def fill(server):
 
 
 def damage(server, statement):
-    """Changes the store of a stopped server behind its back."""
-    with sqlite3.connect(server.data_dir / "grandstand.db") as connection:
+    """Changes the store of a stopped server behind its back, checksums included."""
+    file = server.data_dir / "grandstand.db"
+    with sqlite3.connect(file) as connection:
         assert connection.execute(statement).rowcount > 0
     connection.close()
+    content = bytearray(file.read_bytes())
+    for number in range(1, len(content) // PAGE_BYTES + 1):
+        end = number * PAGE_BYTES
+        content[end - 8 : end - 4] = number.to_bytes(4, "little")
+        content[end - 4 : end] = zlib.crc32(content[end - PAGE_BYTES : end - 4]).to_bytes(4, "little")
+    file.write_bytes(content)
 
 
 def test_a_store_that_is_well_is_said_to_be(fresh_server):
@@ -59,21 +68,55 @@ def test_what_is_wrong_is_named_and_repaired(fresh_server):
     assert len(clients.ivschat(fresh_server).list_rooms(name="room-1")["rooms"]) == 3
 
 
-def test_a_damaged_page_is_named_and_left_for_a_backup(fresh_server):
-    fill(fresh_server)
-    file = fresh_server.data_dir / "grandstand.db"
+def change_one_bit(server, table):
+    """Somewhere in the page at which a table begins; the number of that page."""
+    file = server.data_dir / "grandstand.db"
     connection = sqlite3.connect(file)
-    (page,) = connection.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'posting'").fetchone()
-    (page_size,) = connection.execute("PRAGMA page_size").fetchone()
+    (page,) = connection.execute("SELECT rootpage FROM sqlite_schema WHERE name = ?", [table]).fetchone()
     connection.close()
     content = bytearray(file.read_bytes())
-    content[(page - 1) * page_size : page * page_size] = b"\xff" * page_size
+    content[page * PAGE_BYTES - 100] ^= 1
     file.write_bytes(content)
+    return page
+
+
+def test_a_damaged_page_is_named_and_left_for_a_backup(fresh_server):
+    fill(fresh_server)
+    page = change_one_bit(fresh_server, "posting")
+    content = (fresh_server.data_dir / "grandstand.db").read_bytes()
     checked = fresh_server.command("check", "--repair")
     assert checked.returncode == 1
+    assert f"the file is damaged: page {page}: its checksum is wrong\n" in checked.stdout
     assert "the file is damaged: table posting: " in checked.stdout
     assert "a damaged file cannot be repaired" in checked.stdout and "restore a backup" in checked.stdout
-    assert file.read_bytes() == bytes(content)
+    assert (fresh_server.data_dir / "grandstand.db").read_bytes() == content
+
+
+@pytest.mark.covers("ListRooms", "GetRoom", "CreateLoggingConfiguration")
+def test_a_damaged_page_is_an_error_for_what_touches_it_and_a_restored_backup_is_none(fresh_server, tmp_path):
+    server = fresh_server
+    room = clients.ivschat(server).create_room(name="chat", tags={"n": "1"})
+    assert server.command("backup", str(tmp_path / "copy.db")).returncode == 0
+    server.stop()
+    page = change_one_bit(server, "posting")
+    server.restart()
+    chat = clients.ivschat(server)
+    with pytest.raises(chat.exceptions.InternalServerException) as raised:
+        chat.list_rooms()
+    response = raised.value.response
+    assert response["ResponseMetadata"]["HTTPStatusCode"] == 500
+    assert response["message"] == "The server could not process the request"
+    with pytest.raises(chat.exceptions.InternalServerException):
+        chat.create_room(name="needs-the-page")
+    assert chat.get_room(identifier=room["arn"])["name"] == "chat"
+    destination = {"s3": {"bucketName": "logs"}}
+    made = chat.create_logging_configuration(name="needs-others", destinationConfiguration=destination)
+    assert chat.list_logging_configurations()["loggingConfigurations"][0]["arn"] == made["arn"]
+    assert f"a page of the store is damaged; `grandstand check` looks at them all page={page}" in server.log_tail(100_000)
+    server.stop()
+    restored = restore(tmp_path / "copy.db", tmp_path / "restored").start()
+    assert [found["arn"] for found in clients.ivschat(restored).list_rooms()["rooms"]] == [room["arn"]]
+    restored.stop()
 
 
 def test_a_check_needs_a_store_that_nobody_uses(fresh_server, tmp_path):

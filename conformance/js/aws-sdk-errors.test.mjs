@@ -80,7 +80,8 @@ for (const [operation, command] of Object.entries(pointedNowhere)) {
       { resourceId: UNKNOWN_ID, resourceType: 'ROOM', $fault: 'client' },
     );
     assert.equal(error.$metadata.httpStatusCode, 404);
-    assert.match(error.message, /\S/);
+    const arn = JSON.stringify(command.input).includes(UNKNOWN_CONFIGURATION) ? UNKNOWN_CONFIGURATION : UNKNOWN_ROOM;
+    assert.equal(error.message, `Resource: ${arn} not found`);
   });
 }
 
@@ -168,6 +169,7 @@ check('a logging configuration in use cannot be deleted', ['DeleteLoggingConfigu
   assert.ok(error instanceof ConflictException, `${error.name}: ${error.message}`);
   assert.equal(error.$metadata.httpStatusCode, 409);
   assert.deepEqual([error.resourceId, error.resourceType], [configuration.id, 'ROOM']);
+  assert.equal(error.message, `Resource: ${configuration.arn} is in use by a room`);
 
   await send(client, new UpdateRoomCommand({ identifier: room.arn, loggingConfigurationIdentifiers: [] }));
   await send(client, remove);

@@ -9,9 +9,9 @@ from urllib.parse import quote
 
 import pytest
 
-from edge import parse_head
 from server import ACCESS_KEY_ID, SECRET_ACCESS_KEY, get, narrow_connection
 from signing import presign, sign
+from wire import Wire, answers_until_the_end
 
 REQUEST_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\Z")
 
@@ -305,44 +305,6 @@ def test_presigned_requests(http, room):
 # --- connections -------------------------------------------------------------------------------------------------
 
 
-class Wire:
-    """A TCP connection to the API port on which whole responses are read one after the other."""
-
-    def __init__(self, http):
-        self.http = http
-        self.socket = socket.create_connection(http.address, timeout=10)
-        self.buffer = b""
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.socket.close()
-
-    def request(self, body=b"{}", target="/ListRooms", **how):
-        """A signed request as bytes."""
-        headers = {**sign("POST", target, self.http.host, body, **how), "Content-Length": str(len(body))}
-        lines = [f"POST {target} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items()), "", ""]
-        return "\r\n".join(lines).encode() + body
-
-    def _fill(self):
-        received = self.socket.recv(65536)
-        assert received, "the server hung up"
-        self.buffer += received
-
-    def response(self):
-        """Status, headers and body of the next response."""
-        while b"\r\n\r\n" not in self.buffer:
-            self._fill()
-        head, _, self.buffer = self.buffer.partition(b"\r\n\r\n")
-        status, headers = parse_head(head)
-        length = int(headers.get("content-length", "0"))
-        while len(self.buffer) < length:
-            self._fill()
-        body, self.buffer = self.buffer[:length], self.buffer[length:]
-        return status, headers, body
-
-
 def test_keep_alive_after_an_error(http):
     with Wire(http) as wire:
         for body, expected in ((b"{}", 200), (b"nonsense", 400), (b"{}", 200), (b'{"maxResults":0}', 400), (b"{}", 200)):
@@ -384,21 +346,6 @@ def test_an_oversized_chunked_body_is_a_413(http):
         wire.socket.sendall(head + b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body))
         status, headers, _ = wire.response()
     assert (status, headers["x-amzn-errortype"]) == (413, "RequestEntityTooLargeException")
-
-
-def answers_until_the_end(connection):
-    """All answers of a connection that the server ends, as (status, headers, body); a reset fails the test."""
-    received = b""
-    while piece := connection.recv(65536):
-        received += piece
-    answers = []
-    while received:
-        head, _, received = received.partition(b"\r\n\r\n")
-        status, headers = parse_head(head)
-        length = int(headers["content-length"])
-        answers.append((status, headers, received[:length]))
-        received = received[length:]
-    return answers
 
 
 def check_refusal(answer, status, error_type):

@@ -130,7 +130,10 @@ async fn not_found(stage: Arc<Stage>) {
         let Some(Error::ResourceNotFoundException(error)) = error else { panic!("{operation}: {error:?}") };
         assert_eq!(error.resource_id, UNKNOWN_ID, "{operation}");
         assert_eq!(error.resource_type, ResourceType::Room, "{operation}");
-        assert!(!error.message.is_empty(), "{operation}");
+        assert!(
+            [room, logging].iter().any(|arn| error.message == format!("Resource: {arn} not found")),
+            "{error}"
+        );
     }
 }
 
@@ -191,6 +194,7 @@ async fn conflict(stage: Arc<Stage>) {
     let error = client.delete_logging_configuration().identifier(arn).send().await.expect_err("in use");
     assert_eq!(error.raw_response().map(|response| response.status().as_u16()), Some(409));
     let Error::ConflictException(error) = Error::from(error) else { panic!("not a conflict") };
+    assert_eq!(error.message, format!("Resource: {arn} is in use by a room"));
     assert_eq!(Some(error.resource_id.as_str()), logging.id());
     assert_eq!(error.resource_type, ResourceType::Room);
 }

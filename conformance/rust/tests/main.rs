@@ -1,12 +1,13 @@
 //! The `aws-sdk-ivschat` crate, unmodified, and a plain Rust WebSocket client against the built server.
 //!
-//! Every case runs against one server on free ports; the cases share nothing but that server. The outcome of each is
-//! printed and appended to `.test-results/rust-sdk.jsonl` at the repository root. The process fails if a case fails,
-//! or if the server does not end with status 0 after SIGTERM.
+//! Every case runs against one server on free ports and shares nothing else; those about quotas start one of their own.
+//! The outcome of each is printed and appended to `.test-results/rust-sdk.jsonl` at the repository root. The process
+//! fails if a case fails, or if the server does not end with status 0 after SIGTERM.
 
 mod chat;
 mod control;
 mod errors;
+mod quotas;
 mod server;
 mod stage;
 
@@ -25,10 +26,11 @@ const CASE_SECONDS_MAX: u64 = 60;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    let server = Server::start().await;
+    let server = Server::start(&[]).await;
     let stage = Arc::new(Stage::new(&server));
     let mut failed = 0;
-    let cases: Vec<Case> = [control::cases(), errors::cases(), chat::cases()].into_iter().flatten().collect();
+    let cases = [control::cases(), errors::cases(), quotas::cases(), chat::cases()];
+    let cases: Vec<Case> = cases.into_iter().flatten().collect();
     for case in &cases {
         // A task of its own turns a panic into an error, and so does the deadline.
         let run = tokio::spawn(tokio::time::timeout(

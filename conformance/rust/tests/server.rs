@@ -31,8 +31,9 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts a server on free ports and waits until it is ready. Its log goes to our stderr.
-    pub async fn start() -> Self {
+    /// Starts a server on free ports, with these settings as environment variables, and waits until it is ready. Its log
+    /// goes to our stderr.
+    pub async fn start(settings: &[(&str, &str)]) -> Self {
         let data_directory = TempDir::with_prefix("grandstand-rust-").expect("a data directory");
         let mut command = Command::new(binary());
         command.arg("serve").arg("--data-dir").arg(data_directory.path());
@@ -42,6 +43,7 @@ impl Server {
         let mut child = command
             .env("GRANDSTAND_ROOT_ACCESS_KEY_ID", ACCESS_KEY_ID)
             .env("GRANDSTAND_ROOT_SECRET_ACCESS_KEY", SECRET_ACCESS_KEY)
+            .envs(settings.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .kill_on_drop(true)
@@ -65,7 +67,11 @@ impl Server {
     pub async fn stop(mut self) -> bool {
         let process_id = self.child.id().expect("a running server").to_string();
         // The shell's own `kill`: the program of this name is not on every machine.
-        let told = Command::new("sh").args(["-c", "kill -TERM \"$0\"", &process_id]).status().await.expect("sh runs");
+        let told = Command::new("sh")
+            .args(["-c", "kill -TERM \"$0\"", &process_id])
+            .status()
+            .await
+            .expect("sh runs");
         let ended = timeout(Duration::from_secs(STOP_SECONDS_MAX), self.child.wait()).await;
         told.success() && matches!(ended, Ok(Ok(status)) if status.success())
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use aws_credential_types::Credentials;
 use aws_sdk_ivschat::Client;
+use aws_sdk_ivschat::config::retry::RetryConfig;
 use aws_sdk_ivschat::config::{Config, Region};
 use aws_sdk_ivschat::types::ChatTokenCapability;
 use aws_smithy_http_client::Builder;
@@ -63,6 +64,12 @@ impl Stage {
     /// An SDK client that differs in its region or credentials.
     pub fn other_client(&self, region: &str, access_key_id: &str, secret_access_key: &str) -> Client {
         client_of(&self.api, region, access_key_id, secret_access_key)
+    }
+
+    /// An SDK client with the root credentials and its own idea of retries.
+    pub fn retrying_client(&self, retries: RetryConfig) -> Client {
+        let config = self.client.config().to_builder().retry_config(retries);
+        Client::from_conf(config.build())
     }
 
     /// The ARN of a new room that allows the highest rate.

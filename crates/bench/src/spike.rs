@@ -297,6 +297,7 @@ fn join(room: RoomKey, settings: RoomSettings, index: u32) -> Join {
     Join {
         room,
         settings,
+        account: None,
         user_id: user_id.into(),
         sender: sender.into(),
         capabilities: Capabilities::default(),

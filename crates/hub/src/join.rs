@@ -36,7 +36,7 @@ impl Hub {
         let effects = &mut self.effects;
         let home = self.homes.entry(join.room.clone()).or_insert_with(|| {
             effects.push_back(Effect::LoadRoom(join.room.clone()));
-            Home::new(join.settings, shards)
+            Home::new(join.settings, join.account.clone(), shards)
         });
         Placement {
             shard: home.place(self.settings.shard),

@@ -22,6 +22,7 @@
 //! - A connection that is slow or stuck costs others nothing: it is skipped, and dropped at its limit.
 //! - What is kept per connection and per room is bounded by the limits in [`protocol::limit::edge`].
 
+pub mod account;
 pub mod audience;
 pub mod frame;
 pub mod inbound;

@@ -7,9 +7,10 @@ use std::sync::Arc;
 use protocol::arn::Scope;
 use protocol::capability::Capabilities;
 use protocol::id::Id;
-use protocol::messaging::{Attributes, Request};
+use protocol::messaging::{Attributes, Moderation, Request};
 use protocol::time::{Timestamp, UnixMicros};
 
+use crate::account::AccountRates;
 use crate::roll::{Entry, UserKey};
 
 /// The time as a shard read it once for what it is about to do.
@@ -108,6 +109,8 @@ pub struct Join {
     pub room: RoomKey,
     /// The room's settings as read during the handshake.
     pub settings: RoomSettings,
+    /// What the room shares with the others of its account; `None` when accounts have no rates.
+    pub account: Option<Arc<AccountRates>>,
     /// From the token.
     pub user_id: Box<str>,
     /// [`protocol::messaging::encode_sender`] of the token's user.
@@ -161,20 +164,8 @@ pub enum Publication {
         /// `None` when there were none.
         attributes: Option<Attributes>,
     },
-    /// DeleteMessage.
-    DeleteMessage {
-        /// The message to be hidden.
-        message_id: Id,
-        /// Why.
-        reason: Option<String>,
-    },
-    /// DisconnectUser.
-    DisconnectUser {
-        /// Whose connections are closed.
-        user_id: String,
-        /// Why.
-        reason: Option<String>,
-    },
+    /// DeleteMessage or DisconnectUser.
+    Moderation(Moderation),
 }
 
 /// A shard with members of the room has too much under way to take another frame.

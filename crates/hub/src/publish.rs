@@ -5,7 +5,7 @@ use std::sync::Arc;
 use protocol::close::CloseCode;
 use protocol::id::Id;
 use protocol::messaging::{
-    Action, MESSAGE_TOO_LONG, RATE_EXCEEDED, REVIEW_DENIED, ROOM_NOT_FOUND, Refusal, Request,
+    Action, MESSAGE_TOO_LONG, Moderation, RATE_EXCEEDED, REVIEW_DENIED, ROOM_NOT_FOUND, Refusal, Request,
     encode_delete_event, encode_disconnect_event, encode_event, encode_message,
 };
 
@@ -39,14 +39,16 @@ impl Hub {
         if home.audience().intersects(pressed) {
             return Err(RATE_EXCEEDED);
         }
+        if let Action::SendMessage { content, .. } = action
+            && is_longer(content, settings.message_length_max)
+        {
+            return Err(MESSAGE_TOO_LONG);
+        }
+        if !rates_lifted && !home.admit(now.nanos, action) {
+            return Err(RATE_EXCEEDED);
+        }
         match action {
             Action::SendMessage { content, attributes } => {
-                if is_longer(content, settings.message_length_max) {
-                    return Err(MESSAGE_TOO_LONG);
-                }
-                if !rates_lifted && !home.admit(now.nanos) {
-                    return Err(RATE_EXCEEDED);
-                }
                 if let Some(fallback) = settings.review_fallback {
                     self.counters.review_fallbacks += 1;
                     if fallback == Verdict::Deny {
@@ -58,11 +60,8 @@ impl Hub {
                 let json = encode_message(id, request_id, attributes, content, act.received, &act.sender);
                 self.send_out(&act.room, &json, None);
             }
-            Action::DeleteMessage { message_id, reason } => {
-                self.delete_message(now, &act.room, request_id, *message_id, reason.as_deref());
-            }
-            Action::DisconnectUser { user_id, reason } => {
-                self.disconnect_user(now, &act.room, request_id, user_id, reason.as_deref());
+            Action::Moderate(moderation) => {
+                self.moderate(now, &act.room, request_id, moderation);
             }
         }
         Ok(())
@@ -81,44 +80,28 @@ impl Hub {
                 self.send_out(room, &encode_event(id, "", name, attributes.as_ref(), now.wall), None);
                 id
             }
-            Publication::DeleteMessage { message_id, reason } => {
-                self.delete_message(now, room, "", *message_id, reason.as_deref())
-            }
-            Publication::DisconnectUser { user_id, reason } => {
-                self.disconnect_user(now, room, "", user_id, reason.as_deref())
-            }
+            Publication::Moderation(moderation) => self.moderate(now, room, "", moderation),
         };
         reply.send(Ok(id));
     }
 
-    fn delete_message(
-        &mut self,
-        now: Now,
-        room: &RoomKey,
-        request_id: &str,
-        message_id: Id,
-        reason: Option<&str>,
-    ) -> Id {
+    /// Publishes what a moderator wants, and ends the connections that it ends.
+    fn moderate(&mut self, now: Now, room: &RoomKey, request_id: &str, moderation: &Moderation) -> Id {
         let id = self.next_id();
-        self.send_out(room, &encode_delete_event(id, request_id, message_id, reason, now.wall), None);
-        id
-    }
-
-    fn disconnect_user(
-        &mut self,
-        now: Now,
-        room: &RoomKey,
-        request_id: &str,
-        user_id: &str,
-        reason: Option<&str>,
-    ) -> Id {
-        let id = self.next_id();
-        let close_frame = encode_close(CloseCode::Normal.as_u16(), reason.unwrap_or(DISCONNECTED));
-        let user = self.roll.user(room, user_id);
-        let number_max = self.roll.kick(user, &close_frame);
-        let disconnect = Disconnect { user, number_max, close_frame };
-        let json = encode_disconnect_event(id, request_id, user_id, reason, now.wall);
-        self.send_out(room, &json, Some(disconnect));
+        let (json, disconnect) = match moderation {
+            Moderation::DeleteMessage { message_id, reason } => {
+                (encode_delete_event(id, request_id, *message_id, reason.as_deref(), now.wall), None)
+            }
+            Moderation::DisconnectUser { user_id, reason } => {
+                let reason = reason.as_deref();
+                let close_frame = encode_close(CloseCode::Normal.as_u16(), reason.unwrap_or(DISCONNECTED));
+                let user = self.roll.user(room, user_id);
+                let number_max = self.roll.kick(user, &close_frame);
+                let json = encode_disconnect_event(id, request_id, user_id, reason, now.wall);
+                (json, Some(Disconnect { user, number_max, close_frame }))
+            }
+        };
+        self.send_out(room, &json, disconnect);
         id
     }
 

@@ -1,5 +1,7 @@
 //! Rates, kept in eight bytes each.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 /// A limit of so many requests per second, as the generic cell rate algorithm keeps it: one instant, the *theoretical
 /// arrival time* of the next request if all came evenly spaced.
 ///
@@ -41,9 +43,48 @@ impl Rate {
     }
 }
 
+/// A [`Rate`] with its limit, shared by several threads without a lock. All of them count time from one origin.
+#[derive(Debug)]
+pub struct SharedRate {
+    per_second: u32,
+    arrival: AtomicU64,
+}
+
+impl SharedRate {
+    /// Admits so many requests per second.
+    #[must_use]
+    pub fn new(per_second: u32) -> Self {
+        Self { per_second, arrival: AtomicU64::default() }
+    }
+
+    /// Admits a request at `now` (monotonic nanoseconds), or not.
+    pub fn admit(&self, now_nanos: u64) -> bool {
+        let next = |arrival| {
+            let mut rate = Rate(arrival);
+            rate.admit(now_nanos, self.per_second).then_some(rate.0)
+        };
+        self.arrival.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).is_ok()
+    }
+
+    /// How many requests per second are admitted.
+    #[must_use]
+    pub fn per_second(&self) -> u32 {
+        self.per_second
+    }
+
+    /// Whether nothing is remembered any more at `now`.
+    #[must_use]
+    pub fn is_idle(&self, now_nanos: u64) -> bool {
+        Rate(self.arrival.load(Ordering::Relaxed)).is_idle(now_nanos)
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{Rate, SECOND_NANOS};
+    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::thread;
+
+    use super::{Rate, SECOND_NANOS, SharedRate};
 
     #[test]
     fn a_second_s_worth_passes_at_once_and_then_evenly() {
@@ -71,5 +112,24 @@ mod tests {
         assert_eq!(waits(now, 11), [0, 0, 0, 1, 2, 3, 4, 5, 5, 5, 5], "in tenths of a second");
         assert_eq!(waits(now + SECOND_NANOS / 5, 3), [3, 4, 5], "two have passed meanwhile");
         assert_eq!(waits(now + SECOND_NANOS, 4), [0, 0, 0, 1], "nothing is remembered");
+    }
+
+    #[test]
+    fn threads_that_share_a_rate_are_admitted_no_oftener_than_one() {
+        let rate = SharedRate::new(100);
+        for now in [5 * SECOND_NANOS, 6 * SECOND_NANOS] {
+            assert!(rate.is_idle(now));
+            let admitted = AtomicU32::new(0);
+            thread::scope(|scope| {
+                for _ in 0..4 {
+                    scope.spawn(|| {
+                        let count = (0..100).filter(|_| rate.admit(now)).count();
+                        admitted.fetch_add(u32::try_from(count).unwrap_or(u32::MAX), Ordering::Relaxed);
+                    });
+                }
+            });
+            assert_eq!(admitted.into_inner(), rate.per_second());
+            assert!(!rate.is_idle(now));
+        }
     }
 }

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use protocol::messaging::{Action, RATE_EXCEEDED, Refusal, SESSION_EXPIRED, forbidden, parse_request};
+use protocol::messaging::{
+    Action, Moderation, RATE_EXCEEDED, Refusal, SESSION_EXPIRED, forbidden, parse_request,
+};
 
 use crate::frame::{Opcode, encode, encode_close};
 use crate::inbound::Incoming;
@@ -116,8 +118,8 @@ impl crate::Counters {
     fn count(&mut self, action: Option<&Action>) {
         let counter = match action {
             Some(Action::SendMessage { .. }) => &mut self.send_message_requests,
-            Some(Action::DeleteMessage { .. }) => &mut self.delete_message_requests,
-            Some(Action::DisconnectUser { .. }) => &mut self.disconnect_user_requests,
+            Some(Action::Moderate(Moderation::DeleteMessage { .. })) => &mut self.delete_message_requests,
+            Some(Action::Moderate(Moderation::DisconnectUser { .. })) => &mut self.disconnect_user_requests,
             None => &mut self.invalid_requests,
         };
         *counter += 1;

@@ -5,8 +5,12 @@
 //!
 //! A home lives while the room has members on this node, and a little longer while its rate remembers something.
 
-use protocol::limit::edge::HOME_SHARD_MEMBERS_MAX;
+use std::sync::Arc;
 
+use protocol::limit::edge::HOME_SHARD_MEMBERS_MAX;
+use protocol::messaging::Action;
+
+use crate::account::AccountRates;
 use crate::message::{RoomSettings, ShardIndex, ShardSet};
 use crate::rate::Rate;
 
@@ -18,6 +22,8 @@ pub struct Home {
     confirmed: bool,
     deleted: bool,
     rate: Rate,
+    /// Shared with the account's other rooms.
+    account: Option<Arc<AccountRates>>,
     /// How many members each shard has, by its index.
     members: Box<[u32]>,
 }
@@ -26,12 +32,13 @@ impl Home {
     /// A home for a room that has none on this node of `shards` shards. Its settings may already be out of date, so
     /// they are to be read again now that updates are heard of.
     #[must_use]
-    pub fn new(settings: RoomSettings, shards: ShardIndex) -> Self {
+    pub fn new(settings: RoomSettings, account: Option<Arc<AccountRates>>, shards: ShardIndex) -> Self {
         Self {
             settings,
             confirmed: false,
             deleted: false,
             rate: Rate::default(),
+            account,
             members: vec![0; usize::from(shards)].into(),
         }
     }
@@ -62,9 +69,12 @@ impl Home {
         !self.confirmed
     }
 
-    /// Admits a message under the room's own rate, or not.
-    pub fn admit(&mut self, now_nanos: u64) -> bool {
-        self.rate.admit(now_nanos, self.settings.message_rate_max)
+    /// Admits an action under the rates that there are for it, or not: messages have the room's own, and every action
+    /// may have one of the account's.
+    pub fn admit(&mut self, now_nanos: u64, action: &Action) -> bool {
+        let is_message = matches!(action, Action::SendMessage { .. });
+        (!is_message || self.rate.admit(now_nanos, self.settings.message_rate_max))
+            && self.account.as_ref().is_none_or(|account| account.of(action).admit(now_nanos))
     }
 
     /// Chooses the shard for a new member and counts it there: the home shard while the room is small, so that a
@@ -125,7 +135,7 @@ mod tests {
 
     #[test]
     fn older_settings_never_win_and_a_deleted_room_stays_so() {
-        let mut home = Home::new(settings(5), 2);
+        let mut home = Home::new(settings(5), None, 2);
         assert!(home.is_unconfirmed());
         home.change(settings(4));
         assert_eq!(home.settings(), Some(settings(5)));
@@ -138,7 +148,7 @@ mod tests {
 
     #[test]
     fn a_small_room_stays_at_home_and_a_big_one_spreads() {
-        let mut home = Home::new(settings(0), 2);
+        let mut home = Home::new(settings(0), None, 2);
         for _ in 0..256 {
             assert_eq!(home.place(1), 1);
         }

@@ -201,8 +201,8 @@ impl ApiError {
 
     /// ThrottlingException: `limit` requests are allowed.
     #[must_use]
-    pub fn throttled(resource: &Arn, limit: u32) -> Self {
-        Self::about(resource.id_text(), Code::Throttling, "Rate exceeded".to_owned()).with_limit(limit)
+    pub fn throttled(resource_id: &str, limit: u32) -> Self {
+        Self::about(resource_id, Code::Throttling, "Rate exceeded".to_owned()).with_limit(limit)
     }
 
     /// UnknownOperationException.
@@ -346,7 +346,7 @@ mod tests {
         let body = with(json!({"message": "Too many", "limit": 10}));
         check(&quota, 402, "ServiceQuotaExceededException", &body);
         let body = with(json!({"message": "Rate exceeded", "limit": 100}));
-        check(&ApiError::throttled(&arn, 100), 429, "ThrottlingException", &body);
+        check(&ApiError::throttled("g1H2I3j4k5L6", 100), 429, "ThrottlingException", &body);
     }
 
     #[test]

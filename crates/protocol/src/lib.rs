@@ -15,6 +15,7 @@
 //! | [`token`] | chat tokens: what they say, sealing, opening |
 //! | [`sigv4`] | signatures of control-plane requests: verifying and signing |
 //! | [`limit`] | every size, count and rate that is allowed, with its unit and source |
+//! | [`quota`] | what an account may do in one region, over all its rooms (profile `aws`) |
 
 pub mod arn;
 pub mod capability;
@@ -26,6 +27,7 @@ pub mod limit;
 pub mod messaging;
 pub mod operation;
 pub mod page;
+pub mod quota;
 pub mod sigv4;
 pub mod time;
 pub mod token;

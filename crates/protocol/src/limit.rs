@@ -233,6 +233,11 @@ pub mod store {
     pub const REDEMPTIONS_WAITING_MAX: usize = 16_384;
     /// Redemptions that are written at once.
     pub const REDEMPTIONS_PER_WRITE_MAX: usize = 1_024;
+    /// A redemption is synced to the disk this many milliseconds after it was written: with all others of that time, and
+    /// behind the back of those who are let in. A power cut may forget what it has not reached.
+    pub const REDEMPTION_SYNC_INTERVAL_MS: u64 = 100;
+    /// Files of redemptions that wait to be synced: more than the tokens of an hour have.
+    pub const REDEMPTION_SYNCS_WAITING_MAX: usize = 64;
     /// Redeemed chat tokens are kept, and dropped, by the part of this many seconds in which they expire.
     pub const REDEMPTION_BUCKET_SECONDS: i64 = 600;
     /// Discrepancies that one check lists.

@@ -38,14 +38,21 @@ pub enum Action {
         /// `None` when the sender gave none.
         attributes: Option<Attributes>,
     },
-    /// `DELETE_MESSAGE`: asks all clients to hide a message. Whether the message exists is not checked.
+    /// `DELETE_MESSAGE` or `DISCONNECT_USER`.
+    Moderate(Moderation),
+}
+
+/// What a moderator wants of a room, over a socket or through the control plane.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Moderation {
+    /// Asks all clients to hide a message. Whether the message exists is not checked.
     DeleteMessage {
         /// The message.
         message_id: Id,
         /// Why.
         reason: Option<String>,
     },
-    /// `DISCONNECT_USER`: closes all connections of a user in the room.
+    /// Closes all connections of a user in the room.
     DisconnectUser {
         /// The user.
         user_id: String,
@@ -60,8 +67,8 @@ impl Action {
     pub const fn capability(&self) -> Capability {
         match self {
             Self::SendMessage { .. } => Capability::SendMessage,
-            Self::DeleteMessage { .. } => Capability::DeleteMessage,
-            Self::DisconnectUser { .. } => Capability::DisconnectUser,
+            Self::Moderate(Moderation::DeleteMessage { .. }) => Capability::DeleteMessage,
+            Self::Moderate(Moderation::DisconnectUser { .. }) => Capability::DisconnectUser,
         }
     }
 }
@@ -226,15 +233,15 @@ impl Members {
                 content: required_text(self.content, "Content")?,
                 attributes: optional_attributes(self.attributes)?,
             }),
-            "DELETE_MESSAGE" => Ok(Action::DeleteMessage {
+            "DELETE_MESSAGE" => Ok(Action::Moderate(Moderation::DeleteMessage {
                 message_id: Id::parse(&required_text(self.id, "Id")?)
                     .ok_or_else(|| invalid("Id must be 12 letters or digits"))?,
                 reason: optional_reason(self.reason)?,
-            }),
-            "DISCONNECT_USER" => Ok(Action::DisconnectUser {
+            })),
+            "DISCONNECT_USER" => Ok(Action::Moderate(Moderation::DisconnectUser {
                 user_id: user_id(self.user_id)?,
                 reason: optional_reason(self.reason)?,
-            }),
+            })),
             _ => Err(invalid("Action must be one of SEND_MESSAGE, DELETE_MESSAGE, DISCONNECT_USER")),
         }
     }

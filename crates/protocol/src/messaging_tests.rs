@@ -1,8 +1,8 @@
 //! Frames byte for byte, and what a client may send.
 
 use super::{
-    Action, Attributes, ErrorCode, Request, encode_delete_event, encode_disconnect_event, encode_error,
-    encode_event, encode_message, encode_sender, parse_request, session_end_reason,
+    Action, Attributes, ErrorCode, Moderation, Request, encode_delete_event, encode_disconnect_event,
+    encode_error, encode_event, encode_message, encode_sender, parse_request, session_end_reason,
 };
 use crate::close::REASON_BYTES_MAX;
 use crate::id::Id;
@@ -114,11 +114,14 @@ fn member_names_are_read_in_any_case_and_unknown_ones_ignored() {
     );
     assert_eq!(
         parsed(r#"{"Action":"DELETE_MESSAGE","Id":"M2YcHkgffEvU","Reason":"r"}"#),
-        Action::DeleteMessage { message_id: id("M2YcHkgffEvU"), reason: Some("r".into()) }
+        Action::Moderate(Moderation::DeleteMessage {
+            message_id: id("M2YcHkgffEvU"),
+            reason: Some("r".into())
+        })
     );
     assert_eq!(
         parsed(r#"{"Action":"DISCONNECT_USER","userId":"u"}"#),
-        Action::DisconnectUser { user_id: "u".into(), reason: None }
+        Action::Moderate(Moderation::DisconnectUser { user_id: "u".into(), reason: None })
     );
 }
 

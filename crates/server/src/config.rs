@@ -23,6 +23,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use protocol::limit::Profile;
+use protocol::quota::AdjustableQuotas;
 use protocol::sigv4::SecretKey;
 
 pub use self::database::DatabaseUrl;
@@ -136,16 +137,34 @@ settings! {
     }
 }
 
+const REQUESTS_PER_SECOND: Whole = Whole { from: 1, to: 1_000_000, unit: "requests per second" };
+
 settings! {
     /// Which limits are in force.
     pub struct LimitsConfig in "limits." {
-        /// `standard`: the sizes of AWS and its rates per connection and room, but none per account. `aws`: meant
-        /// for every quota of AWS, to test clients with; in this version it is the same as `standard`. `unlimited`: the sizes of AWS, and no rates.
+        /// `standard`: the sizes of AWS and its rates per connection and room, but no quotas of accounts. `aws`: those
+        /// as well, to test clients with; each account has them anew in each region. `unlimited`: the sizes of AWS, and
+        /// no rates.
         profile: Profile = OneOf(&[
             ("standard", Profile::Standard),
             ("aws", Profile::Aws),
             ("unlimited", Profile::Unlimited),
         ]), "standard";
+        /// Rooms of an account. This quota and the next ones are those that AWS raises on request, and the defaults are
+        /// what it gives everybody; they are in force in the profile `aws` only.
+        rooms: u64 = Whole { from: 1, to: 100_000, unit: "rooms" }, "50000";
+        /// Logging configurations of an account; in the profile `aws` only.
+        logging_configurations: u64 = Whole { from: 1, to: 10_000, unit: "logging configurations" }, "10";
+        /// Chat connections to all rooms of an account; in the profile `aws` only.
+        connections: u64 = Whole { from: 1, to: 1_000_000, unit: "connections" }, "50000";
+        /// SEND_MESSAGE requests per second to all rooms of an account; in the profile `aws` only.
+        send_message_requests_per_second: u64 = REQUESTS_PER_SECOND, "1000";
+        /// DeleteMessage and DELETE_MESSAGE requests per second to all rooms of an account, together; in the profile
+        /// `aws` only, where the operation has at most 100 of them besides.
+        delete_message_requests_per_second: u64 = REQUESTS_PER_SECOND, "100";
+        /// DisconnectUser and DISCONNECT_USER requests per second to all rooms of an account, together; in the profile
+        /// `aws` only, where the operation has at most 100 of them besides.
+        disconnect_user_requests_per_second: u64 = REQUESTS_PER_SECOND, "100";
     }
 }
 
@@ -198,6 +217,22 @@ settings! {
         /// What is logged to stderr: a level (`error`, `warn`, `info`, `debug`, `trace`), or directives of
         /// `tracing`, such as `info,server::edge=debug`.
         filter: Box<str> = Text { what: "a level or directives of tracing" }, "info";
+    }
+}
+
+impl LimitsConfig {
+    /// The quotas of accounts, if there are any.
+    #[must_use]
+    pub fn quotas(&self) -> Option<AdjustableQuotas> {
+        let figure = |value| u32::try_from(value).unwrap_or(u32::MAX);
+        (self.profile == Profile::Aws).then(|| AdjustableQuotas {
+            rooms: figure(self.rooms),
+            logging_configurations: figure(self.logging_configurations),
+            connections: figure(self.connections),
+            send_message_requests_per_second: figure(self.send_message_requests_per_second),
+            delete_message_requests_per_second: figure(self.delete_message_requests_per_second),
+            disconnect_user_requests_per_second: figure(self.disconnect_user_requests_per_second),
+        })
     }
 }
 

@@ -5,7 +5,8 @@
 //! - At most [`Port::connections_max`] connections are open; more wait in the kernel's queue.
 //! - A head that does not arrive within [`REQUEST_SECONDS_MAX`] ends its connection, and so does a TLS handshake.
 //! - No connection lives much longer than [`CONNECTION_SECONDS_MAX`], so nobody keeps a place for ever.
-//! - A client that is refused before it has said everything gets to see why.
+//! - A client that is refused before it has said everything gets to see why, and one that closes its side behind its
+//!   requests gets all the answers.
 //! - When the drain begins, idle connections are closed and requests under way are answered; new connections are
 //!   taken until the end, so that whoever watches the server can see it drain.
 
@@ -185,6 +186,8 @@ where
     let mut connection = pin!(
         http1::Builder::new()
             .timer(TokioTimer::new())
+            // A client that closes its side behind a request still wants the answer.
+            .half_close(true)
             .header_read_timeout(REQUEST_TIME_MAX)
             .max_buf_size(HEAD_BUFFER_BYTES)
             .max_header_size(HEAD_BYTES_MAX)

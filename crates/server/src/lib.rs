@@ -12,7 +12,7 @@
 //! member. Before that a handshake has let the socket in: `edge/acceptor.rs`, `edge/handshake.rs`.
 //!
 //! # Who may use whom
-//! Left never uses right: `protocol` < `hub` < [`config`], [`metrics`] < [`store`], [`bus`] < [`edge`], [`control`] <
+//! Left never uses right: `protocol` < `hub` < [`config`], [`metrics`], [`quota`] < [`store`], [`bus`] < [`edge`], [`control`] <
 //! [`admin`], [`node`] < `main`, [`cli`]. [`edge`] and [`control`] never see each other. A test holds this.
 
 pub mod admin;
@@ -29,5 +29,6 @@ pub mod keys;
 mod linger;
 pub mod metrics;
 pub mod node;
+pub mod quota;
 pub mod store;
 pub mod tls;

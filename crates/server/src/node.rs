@@ -35,6 +35,7 @@ use crate::health::{Phase, Readiness};
 use crate::http::{Port, Stop};
 use crate::keys::KeyRing;
 use crate::metrics::Metrics;
+use crate::quota::Quotas;
 use crate::store::{KeyPurpose, Location, News, RoomNews, Store, StoreError, Watch};
 use crate::tls::{self, TlsError};
 
@@ -149,30 +150,24 @@ impl Node {
             limit::admin::CONNECTIONS_PERCENT_OF_DESCRIPTORS,
             admin_stop,
         )));
-        let Opened { store, watch, credentials, chat_token_keys, page_token_keys } =
-            match Opened::open(config).await {
-                Ok(opened) => opened,
-                Err(error) => {
-                    edge.drain().await;
-                    stop.end.cancel();
-                    return Err(error);
-                }
-            };
-        for keys in [&chat_token_keys, &page_token_keys] {
-            stop.under_way.spawn(keys.clone().rotate_until(store.clone(), stop.drain.clone()));
+        let opened = match Opened::open(config).await {
+            Ok(opened) => opened,
+            Err(error) => {
+                edge.drain().await;
+                stop.end.cancel();
+                return Err(error);
+            }
+        };
+        for keys in [&opened.chat_token_keys, &opened.page_token_keys] {
+            stop.under_way.spawn(keys.clone().rotate_until(opened.store.clone(), stop.drain.clone()));
         }
+        let watch = opened.store.watch();
         stop.under_way.spawn(listen_to_store(watch, bus.clone(), readiness.clone(), stop.drain.clone()));
-        let FirstCredentials { credentials, made } = credentials;
+        let (store, made) = (opened.store.clone(), opened.credentials.made.clone());
+        let quotas = config.limits.quotas().map(|figures| Arc::new(Quotas::new(figures)));
         // Each is set here and nowhere else.
-        let _ = admission.set(Admission { store: store.clone(), token_keys: chat_token_keys.clone() });
-        let _ = control.set(Arc::new(ControlPlane {
-            store: store.clone(),
-            bus,
-            credentials,
-            chat_token_keys,
-            page_token_keys,
-            metrics,
-        }));
+        let _ = admission.set(opened.admission(quotas.clone()));
+        let _ = control.set(Arc::new(opened.into_control_plane(bus, quotas, metrics)));
         readiness.enter(Phase::Ready);
         let node = Self { addresses, has_tls: tls.is_some(), readiness, edge, stop, store };
         if let Some(made) = made {
@@ -216,7 +211,6 @@ impl Node {
 /// What the server has kept from one start to the next.
 struct Opened {
     store: Store,
-    watch: Watch,
     credentials: FirstCredentials,
     chat_token_keys: KeyRing,
     page_token_keys: KeyRing,
@@ -228,12 +222,26 @@ impl Opened {
         let unusable = |error| StartError::Store(location.clone(), error);
         let store = Store::open(&location).await.map_err(unusable)?;
         Ok(Self {
-            watch: store.watch().map_err(unusable)?,
             credentials: credentials::open(config).map_err(StartError::Credentials)?,
             chat_token_keys: KeyRing::load(&store, KeyPurpose::ChatToken).await.map_err(unusable)?,
             page_token_keys: KeyRing::load(&store, KeyPurpose::PageToken).await.map_err(unusable)?,
             store,
         })
+    }
+
+    fn admission(&self, quotas: Option<Arc<Quotas>>) -> Admission {
+        Admission { store: self.store.clone(), token_keys: self.chat_token_keys.clone(), quotas }
+    }
+
+    fn into_control_plane(
+        self,
+        bus: Bus,
+        quotas: Option<Arc<Quotas>>,
+        metrics: Arc<Metrics>,
+    ) -> ControlPlane {
+        let Self { store, credentials, chat_token_keys, page_token_keys } = self;
+        let credentials = credentials.credentials;
+        ControlPlane { store, bus, credentials, chat_token_keys, page_token_keys, quotas, metrics }
     }
 }
 
@@ -262,11 +270,6 @@ async fn listen_to_store(mut watch: Watch, bus: Bus, readiness: Readiness, stop:
 }
 
 fn edge_settings(config: &Config, descriptors: u64, tls: Option<Arc<ServerConfig>>) -> EdgeSettings {
-    if config.limits.profile == Profile::Aws {
-        tracing::warn!(
-            "the profile `aws` does not yet enforce quotas of accounts, only AWS's sizes and rates"
-        );
-    }
     EdgeSettings {
         shards: shard_count(config),
         coalescing_window_ms: config.edge.coalescing_window_ms,

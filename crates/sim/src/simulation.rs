@@ -8,7 +8,7 @@ use hub::message::{Join, Message, Placement, Publication, Reply, RoomKey, RoomSe
 use protocol::arn::Scope;
 use protocol::capability::{Capabilities, Capability};
 use protocol::id::Id;
-use protocol::messaging::{Attributes, encode_sender};
+use protocol::messaging::{Attributes, Moderation, encode_sender};
 
 use crate::ClientKey;
 use crate::auditor::{Ask, Auditor, ClientBook, Standing, request_id};
@@ -231,7 +231,7 @@ impl Simulation {
             Step::Event => self.publish(0, event(self.scenario.event_bytes)),
             Step::Kick { room, user_id } => {
                 let reason = Some("by the control plane".to_owned());
-                self.publish(room, Publication::DisconnectUser { user_id, reason });
+                self.publish(room, Publication::Moderation(Moderation::DisconnectUser { user_id, reason }));
             }
             Step::Stall(client, milliseconds) => self.network.stall(client, now + milliseconds * MILLISECOND),
             Step::Busy(shard, milliseconds) => self.node.keep_busy(shard, now + milliseconds * MILLISECOND),
@@ -266,6 +266,7 @@ impl Simulation {
         Join {
             room: self.rooms[guest.room].clone(),
             settings: first_settings(),
+            account: None,
             user_id: guest.user_id.as_str().into(),
             sender: encode_sender(&guest.user_id, &Attributes::new()).into(),
             capabilities: guest.capabilities,

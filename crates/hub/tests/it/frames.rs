@@ -3,7 +3,7 @@
 
 use hub::message::Publication;
 use protocol::id::Id;
-use protocol::messaging::Attributes;
+use protocol::messaging::{Attributes, Moderation};
 
 use crate::harness::{GREETING, Guest, Heard, Node, room};
 
@@ -65,7 +65,8 @@ fn events_of_the_control_plane_carry_the_id_that_it_is_told() {
         id.expect("not busy"),
     );
     assert_eq!(node.heard(ann), [Heard::Text(expected)]);
-    let delete = Publication::DeleteMessage { message_id: Id::from_random(5), reason: None };
+    let delete =
+        Publication::Moderation(Moderation::DeleteMessage { message_id: Id::from_random(5), reason: None });
     let id = node.publish(&room, delete).expect("not busy");
     node.advance_ms(40);
     assert_eq!(node.heard(ann)[0].member("Id"), id.as_str());

@@ -7,6 +7,7 @@ use std::cell::Cell;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, mpsc};
 
+use hub::account::AccountRates;
 use hub::frame::{Opcode, encode_masked};
 use hub::message::{
     Busy, Effect, Join, Message, Now, Placement, Publication, Reply, RoomKey, RoomSettings, ShardIndex,
@@ -62,6 +63,7 @@ pub(crate) struct Guest {
     pub(crate) attributes: Attributes,
     pub(crate) capabilities: Capabilities,
     pub(crate) session_seconds: u64,
+    pub(crate) account: Option<Arc<AccountRates>>,
 }
 
 impl Guest {
@@ -73,6 +75,7 @@ impl Guest {
             attributes: Attributes::new(),
             capabilities: Capability::ALL.into_iter().collect(),
             session_seconds: 3_600,
+            account: None,
         }
     }
 }
@@ -525,6 +528,7 @@ fn join_of(guest: &Guest, now: Now) -> Join {
     Join {
         room: guest.room.clone(),
         settings: settings(0),
+        account: guest.account.clone(),
         user_id: guest.user_id.as_str().into(),
         sender: encode_sender(&guest.user_id, &guest.attributes).into(),
         capabilities: guest.capabilities,

@@ -5,6 +5,7 @@
 use hub::frame::{Opcode, encode_masked};
 use hub::message::Publication;
 use protocol::close::REASON_BYTES_MAX;
+use protocol::messaging::Moderation;
 
 use crate::harness::{ClientKey, Guest, Heard, Node, room};
 
@@ -108,7 +109,8 @@ fn one_may_kick_oneself_and_the_control_plane_needs_no_reason() {
     let [ann, bob] = ["ann", "bob"].map(|user| node.join(&Guest::new(&room, user)));
     node.say(ann, &kick("ann", "enough"));
     assert_eq!(after_event(&node.heard(ann)), [Heard::Close(1000, "enough".to_owned())]);
-    let publication = Publication::DisconnectUser { user_id: "bob".to_owned(), reason: None };
+    let publication =
+        Publication::Moderation(Moderation::DisconnectUser { user_id: "bob".to_owned(), reason: None });
     node.publish(&room, publication).expect("not busy");
     let heard = node.heard(bob);
     let [_, event, Heard::Close(1000, reason)] = heard.as_slice() else { panic!("{heard:?}") };

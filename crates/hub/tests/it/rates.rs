@@ -1,7 +1,12 @@
-//! Proves the two rates: requests of any kind per connection, messages per room over all senders; the text of the
-//! refusal is the service's own, and the connection lives on.
+//! Proves the rates: requests of any kind per connection, messages per room over all senders, each action over all rooms
+//! of an account; the text of the refusal is the service's own, and the connection lives on.
 
+use std::sync::Arc;
+
+use hub::account::AccountRates;
 use hub::message::{Message, RoomSettings};
+
+use protocol::quota::AdjustableQuotas;
 
 use crate::harness::{Guest, Node, room, settings};
 
@@ -82,4 +87,47 @@ fn rates_can_be_lifted() {
     let heard = node.heard(ann);
     assert_eq!(heard.len(), 300);
     assert!(heard.iter().all(|frame| frame.text().contains("MESSAGE")));
+}
+
+#[test]
+fn all_rooms_of_an_account_share_a_rate_for_each_action() {
+    let quotas = AdjustableQuotas {
+        send_message_requests_per_second: 4,
+        delete_message_requests_per_second: 2,
+        disconnect_user_requests_per_second: 3,
+        ..AdjustableQuotas::default()
+    };
+    let account = Arc::new(AccountRates::new(&quotas));
+    for (action, per_second) in [
+        (r#"{"Action":"SEND_MESSAGE","Content":"hi"}"#, 4),
+        (r#"{"Action":"DELETE_MESSAGE","Id":"M2YcHkgffEvU"}"#, 2),
+        (r#"{"Action":"DISCONNECT_USER","UserId":"nobody"}"#, 3),
+    ] {
+        let mut node = Node::new(2);
+        let one_each: Vec<_> = (0..6)
+            .map(|number| {
+                let account = Some(Arc::clone(&account));
+                node.join(&Guest { account, ..Guest::new(&room(number), "ann") })
+            })
+            .collect();
+        let stranger = node.join(&Guest::new(&room(7), "of another account"));
+        for member in &one_each {
+            node.say(*member, action);
+        }
+        node.say(stranger, action);
+        node.advance_ms(40);
+        let refused = |node: &mut Node, member| {
+            let heard = node.heard(member);
+            assert_eq!(heard.len(), 1, "{heard:?}");
+            heard[0].text().ends_with(&format!(r#""RequestId":"",{REFUSED}"#))
+        };
+        let answers: Vec<bool> = one_each.iter().map(|member| refused(&mut node, *member)).collect();
+        let expected: Vec<bool> = (0..6).map(|number| number >= per_second).collect();
+        assert_eq!(answers, expected, "{action}");
+        assert!(!refused(&mut node, stranger));
+        node.advance_ms(1_000 / per_second + 1);
+        node.say(one_each[5], action);
+        node.advance_ms(40);
+        assert!(!refused(&mut node, one_each[5]), "there is room for one more by now");
+    }
 }

@@ -29,6 +29,7 @@ use std::fmt;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use crate::arn::Arn;
 use crate::error::ApiError;
 use crate::limit;
 
@@ -74,6 +75,15 @@ fn read_object(body: &[u8]) -> Result<Map<String, Value>, ApiError> {
     }
 }
 
+/// The room or logging configuration that the body of a request names, as far as it can be read: for an error that is
+/// told before the request is.
+#[must_use]
+pub fn named_resource(body: &[u8]) -> Option<Arn> {
+    let object = read_object(body).ok()?;
+    let identifier = object.get("roomIdentifier").or_else(|| object.get("identifier"))?;
+    Arn::parse(identifier.as_str()?)
+}
+
 fn depth(value: &Value) -> usize {
     match value {
         Value::Array(entries) => 1 + entries.iter().map(depth).max().unwrap_or(0),
@@ -111,7 +121,7 @@ mod tests {
     use proptest::prelude::{any, proptest};
     use serde_json::Value;
 
-    use super::{Sensitive, read_object};
+    use super::{Sensitive, named_resource, read_object};
 
     #[track_caller]
     fn refused(body: &[u8]) {
@@ -163,6 +173,27 @@ mod tests {
     #[test]
     fn what_is_sensitive_is_not_seen() {
         assert_eq!(format!("{:?}", Sensitive("secret")), "[sensitive]");
+    }
+
+    #[test]
+    fn what_a_request_is_about_is_found_without_reading_it_all() {
+        const ROOM: &str = "arn:aws:ivschat:us-west-2:123456789012:room/AbCdEfGh1234";
+        for (body, found) in [
+            (format!(r#"{{"roomIdentifier":"{ROOM}","eventName":""}}"#), true),
+            (format!(r#"{{"name":7,"identifier":"{ROOM}"}}"#), true),
+            (format!(r#"{{"Identifier":"{ROOM}"}}"#), false),
+            (r#"{"identifier":"AbCdEfGh1234"}"#.to_owned(), false),
+            (r#"{"identifier":7}"#.to_owned(), false),
+            (String::new(), false),
+            ("nonsense".to_owned(), false),
+        ] {
+            let expected = found.then_some(ROOM);
+            assert_eq!(
+                named_resource(body.as_bytes()).map(|arn| arn.to_string()).as_deref(),
+                expected,
+                "{body}"
+            );
+        }
     }
 
     proptest! {

@@ -5,6 +5,7 @@
 use std::fs;
 
 use protocol::limit::Profile;
+use protocol::quota::AdjustableQuotas;
 
 use super::{Config, Flag, Loaded, Sources, StoreUrl, load};
 
@@ -66,6 +67,27 @@ fn every_kind_is_read_from_file_and_environment() {
     assert_eq!((&*from_file.account_id, from_file.edge.shards), ("000000000001", Some(4)));
     assert_eq!((from_file.limits.profile, from_file.store.url), (Profile::Aws, StoreUrl::Memory));
     assert!(from_file.trusted_proxies.contain("10.1.2.3".parse().unwrap()));
+}
+
+#[test]
+fn only_the_profile_aws_has_quotas_of_accounts_and_they_are_aws_s_own_unless_set() {
+    let quotas = |text| load_all(text, &[], &[]).unwrap().config.limits.quotas();
+    for profile in ["", "[limits]\nprofile = 'standard'", "[limits]\nprofile = 'unlimited'\nrooms = 3"] {
+        assert_eq!(quotas(profile), None);
+    }
+    assert_eq!(quotas("[limits]\nprofile = 'aws'"), Some(AdjustableQuotas::default()));
+    let text = "[limits]\nprofile = 'aws'\nrooms = 1\nlogging_configurations = 2\nconnections = 3\n\
+        send_message_requests_per_second = 4\ndelete_message_requests_per_second = 5\n\
+        disconnect_user_requests_per_second = 6";
+    let expected = AdjustableQuotas {
+        rooms: 1,
+        logging_configurations: 2,
+        connections: 3,
+        send_message_requests_per_second: 4,
+        delete_message_requests_per_second: 5,
+        disconnect_user_requests_per_second: 6,
+    };
+    assert_eq!(quotas(text), Some(expected));
 }
 
 #[test]

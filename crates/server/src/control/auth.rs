@@ -1,5 +1,6 @@
 //! What has been proved about a request, as types: [`RawRequest`] -> [`AuthenticatedRequest`] ->
-//! [`AuthorizedRequest`]. A handler only takes the last one, so it cannot run before the signature was checked.
+//! [`AuthorizedRequest`]. Handlers take only what is made of the last one, so none can run before the signature was
+//! checked.
 //!
 //! Nothing of a request is looked into before its signature has been verified, its path and body included.
 

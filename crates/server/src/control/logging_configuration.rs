@@ -13,12 +13,14 @@ use protocol::operation::Operation;
 use protocol::page::PagedList;
 use protocol::time::Timestamp;
 
-use super::{ControlPlane, own_id, store_error};
+use super::{ControlPlane, own_id, quota, store_error};
+use crate::quota::Allowance;
 use crate::store::{Destination, LoggingConfiguration, LoggingConfigurationChange, NewLoggingConfiguration};
 
 pub(super) async fn create(
     control: &ControlPlane,
     scope: &Scope,
+    allowance: Option<&Allowance>,
     request: CreateLoggingConfigurationRequest,
 ) -> Result<LoggingConfigurationResponse, ApiError> {
     let new = NewLoggingConfiguration {
@@ -26,6 +28,7 @@ pub(super) async fn create(
         destination: destination(request.destination),
         tags: request.tags,
     };
+    let _turn = quota::reserve(control, scope, allowance, ResourceKind::LoggingConfiguration).await?;
     let created = control.store.create_logging_configuration(scope, new).await;
     created.map(response).map_err(|error| store_error(error, scope))
 }

@@ -8,6 +8,7 @@ use protocol::control::message::{
 use protocol::error::ApiError;
 use protocol::id::Id;
 use protocol::limit::edge::INBOX_REQUESTS_MAX;
+use protocol::messaging::Moderation;
 
 use super::{ControlPlane, room};
 use crate::bus::{Publication, PublishError};
@@ -28,7 +29,8 @@ pub(super) async fn delete(
     scope: &Scope,
     request: DeleteMessageRequest,
 ) -> Result<EventResponse, ApiError> {
-    let publication = Publication::DeleteMessage { message_id: request.id, reason: request.reason };
+    let publication =
+        Publication::Moderation(Moderation::DeleteMessage { message_id: request.id, reason: request.reason });
     let id = publish(control, scope, &request.room, publication).await?;
     Ok(EventResponse { id: id.to_string() })
 }
@@ -39,7 +41,10 @@ pub(super) async fn disconnect_user(
     scope: &Scope,
     request: DisconnectUserRequest,
 ) -> Result<Empty, ApiError> {
-    let publication = Publication::DisconnectUser { user_id: request.user_id.0, reason: request.reason };
+    let publication = Publication::Moderation(Moderation::DisconnectUser {
+        user_id: request.user_id.0,
+        reason: request.reason,
+    });
     publish(control, scope, &request.room, publication).await?;
     Ok(Empty {})
 }
@@ -53,7 +58,7 @@ async fn publish(
     let found = room::find(control, scope, room).await?;
     control.bus.publish(&found, publication).await.map_err(|error| match error {
         PublishError::Busy => {
-            ApiError::throttled(room, u32::try_from(INBOX_REQUESTS_MAX).unwrap_or(u32::MAX))
+            ApiError::throttled(room.id_text(), u32::try_from(INBOX_REQUESTS_MAX).unwrap_or(u32::MAX))
         }
         PublishError::Closed => ApiError::unavailable("the bus is closed"),
     })

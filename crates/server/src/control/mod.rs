@@ -1,7 +1,8 @@
 //! The control plane: 17 operations over HTTP, as the AWS SDKs speak them.
 //!
 //! Path of a request: socket -> [`crate::http`] -> `answer` here (request id, sizes, time limits) -> [`auth`]
-//! (signature) -> [`Operation`] -> [`auth`] (may they?) -> a handler by resource -> store or bus -> response.
+//! (signature) -> [`Operation`] -> [`auth`] (may they?) -> `quota` (not too often?) -> a handler by resource -> store or
+//! bus -> response.
 //!
 //! Promises:
 //! - Every answer has `x-amzn-RequestId` and `Date`; every failure is a typed error, made here and nowhere else.
@@ -13,6 +14,7 @@
 pub mod auth;
 mod logging_configuration;
 mod message;
+mod quota;
 mod receive;
 mod room;
 mod tag;
@@ -48,7 +50,8 @@ use serde::Serialize;
 use tokio::sync::SetOnce;
 use tokio_util::task::TaskTracker;
 
-use self::auth::{AuthorizedRequest, RawRequest};
+use self::auth::RawRequest;
+use self::quota::AdmittedRequest;
 use self::receive::Refusal;
 use crate::bus::Bus;
 use crate::clock;
@@ -57,6 +60,7 @@ use crate::health::{Phase, Readiness};
 use crate::http::{self, Answer, Arrived, Port};
 use crate::keys::KeyRing;
 use crate::metrics::{ApiRequest, Metrics};
+use crate::quota::Quotas;
 use crate::store::{OrderKey, Store, StoreError};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
@@ -75,6 +79,8 @@ pub struct ControlPlane {
     pub chat_token_keys: KeyRing,
     /// Seals `nextToken`.
     pub page_token_keys: KeyRing,
+    /// What accounts may do; `None`: anything.
+    pub quotas: Option<Arc<Quotas>>,
     /// Counts requests.
     pub metrics: Arc<Metrics>,
 }
@@ -195,7 +201,10 @@ async fn process(control: Arc<ControlPlane>, request: RawRequest) -> Processed {
         Err(error) => return (None, Err(error)),
     };
     let operation = route.operation;
-    let outcome = match authenticated.authorize(route, &control.credentials) {
+    let admitted = authenticated
+        .authorize(route, &control.credentials)
+        .and_then(|request| AdmittedRequest::admit(request, control.quotas.as_deref()));
+    let outcome = match admitted {
         Ok(request) => handle(&control, &request).await,
         Err(error) => Err(error),
     };
@@ -203,11 +212,15 @@ async fn process(control: Arc<ControlPlane>, request: RawRequest) -> Processed {
 }
 
 /// The table of the 17 operations: reads the request, calls its handler, encodes the answer.
-async fn handle(control: &ControlPlane, request: &AuthorizedRequest) -> Result<Vec<u8>, ApiError> {
+async fn handle(control: &ControlPlane, admitted: &AdmittedRequest) -> Result<Vec<u8>, ApiError> {
+    let AdmittedRequest { request, allowance } = admitted;
+    let allowance = allowance.as_deref();
     let (route, scope, query, body) = (request.route(), request.scope(), request.query(), request.body());
     let arn = route.resource_arn.as_deref().unwrap_or_default();
     match route.operation {
-        Operation::CreateRoom => encode(room::create(control, scope, CreateRoomRequest::parse(body)?).await?),
+        Operation::CreateRoom => {
+            encode(room::create(control, scope, allowance, CreateRoomRequest::parse(body)?).await?)
+        }
         Operation::GetRoom => encode(room::get(control, scope, &RoomIdentifierRequest::parse(body)?).await?),
         Operation::ListRooms => encode(room::list(control, scope, ListRoomsRequest::parse(body)?).await?),
         Operation::UpdateRoom => encode(room::update(control, scope, UpdateRoomRequest::parse(body)?).await?),
@@ -217,7 +230,7 @@ async fn handle(control: &ControlPlane, request: &AuthorizedRequest) -> Result<V
         }
         Operation::CreateLoggingConfiguration => {
             let request = CreateLoggingConfigurationRequest::parse(body)?;
-            encode(logging_configuration::create(control, scope, request).await?)
+            encode(logging_configuration::create(control, scope, allowance, request).await?)
         }
         Operation::GetLoggingConfiguration => {
             let request = LoggingConfigurationIdentifierRequest::parse(body)?;
@@ -286,6 +299,7 @@ fn store_error(error: StoreError, scope: &Scope) -> ApiError {
         StoreError::TooManyTags(_) => {
             ApiError::invalid_field("tags", format!("must leave the resource with at most {TAGS_MAX} tags"))
         }
+        StoreError::Damaged(cause) => ApiError::internal(cause),
         StoreError::Unavailable(cause) => ApiError::unavailable(cause),
     }
 }

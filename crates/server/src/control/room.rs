@@ -13,7 +13,8 @@ use protocol::operation::Operation;
 use protocol::page::PagedList;
 use protocol::time::Timestamp;
 
-use super::{ControlPlane, own_id, store_error};
+use super::{ControlPlane, own_id, quota, store_error};
+use crate::quota::Allowance;
 use crate::store::{
     self, Fallback, NewRoom, ReviewHandlerChange, ReviewHandlerSetting, RoomChange, RoomFilter,
 };
@@ -21,6 +22,7 @@ use crate::store::{
 pub(super) async fn create(
     control: &ControlPlane,
     scope: &Scope,
+    allowance: Option<&Allowance>,
     request: CreateRoomRequest,
 ) -> Result<RoomResponse, ApiError> {
     let logging_configurations = own_ids(scope, &request.logging_configurations)?;
@@ -32,6 +34,7 @@ pub(super) async fn create(
         logging_configurations,
         tags: request.tags,
     };
+    let _turn = quota::reserve(control, scope, allowance, ResourceKind::Room).await?;
     let room = control.store.create_room(scope, room).await.map_err(|error| store_error(error, scope))?;
     Ok(response(&room))
 }

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 mod operations;
+mod patience;
+mod quotas;
 mod transport;
 
 use std::net::SocketAddr;
@@ -16,6 +18,7 @@ use mio::{Events, Poll, Token, Waker};
 use protocol::id::Id;
 use protocol::limit::control::CONNECTIONS_MAX;
 use protocol::operation::Operation;
+use protocol::quota::AdjustableQuotas;
 use protocol::sigv4::{Credential, Dialect, RequestView, SecretKey, sign};
 use protocol::time::Timestamp;
 use serde_json::Value;
@@ -32,6 +35,7 @@ use crate::health::{Phase, Readiness};
 use crate::http::{Port, Stop};
 use crate::keys::KeyRing;
 use crate::metrics::Metrics;
+use crate::quota::Quotas;
 use crate::store::{KeyPurpose, Location, Store};
 
 const REGION: &str = "us-west-2";
@@ -55,6 +59,10 @@ struct Server {
 
 impl Server {
     async fn start() -> Self {
+        Self::start_with(None).await
+    }
+
+    async fn start_with(quotas: Option<AdjustableQuotas>) -> Self {
         let store = Store::open(&Location::Memory).await.expect("a store in memory");
         let chat_token_keys = KeyRing::load(&store, KeyPurpose::ChatToken).await.expect("keys");
         let page_token_keys = KeyRing::load(&store, KeyPurpose::PageToken).await.expect("keys");
@@ -68,6 +76,7 @@ impl Server {
             credentials: Credentials { root: root() },
             chat_token_keys: chat_token_keys.clone(),
             page_token_keys,
+            quotas: quotas.map(|figures| Arc::new(Quotas::new(figures))),
             metrics: Arc::clone(&metrics),
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");

@@ -14,6 +14,7 @@ use protocol::limit::edge::ARRIVALS_MAX;
 
 use crate::bus::Inbox;
 use crate::edge::transport::Transport;
+use crate::quota::ConnectionPlace;
 
 /// How long the acceptor waits before it looks again for room in the queue.
 const RETRY: Duration = Duration::from_millis(1);
@@ -22,6 +23,8 @@ const RETRY: Duration = Duration::from_millis(1);
 pub(super) struct Arrival {
     /// What the room must know.
     pub(super) join: Join,
+    /// Counts towards the quota of the connection's account, if there is one.
+    pub(super) place: Option<ConnectionPlace>,
     /// The socket, and its TLS state if there is one.
     pub(super) transport: Transport,
     /// What the client sent right behind its upgrade request.

@@ -9,6 +9,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hub::account::AccountRates;
 use hub::message::Join;
 use protocol::limit::edge::{HANDSHAKE_HOLD_SECONDS_MAX, HANDSHAKE_SECONDS_MAX};
 use protocol::messaging::encode_sender;
@@ -27,9 +28,16 @@ use crate::bus::{room_key, room_settings};
 use crate::clock;
 use crate::config::TrustedProxies;
 use crate::health::{Phase, Readiness};
+use crate::quota::ConnectionPlace;
 use crate::store::{self, Redemption, Room, StoreError};
 
+/// How the service answers here is not documented.
+const CROWDED: Refusal = Refusal::new(429, "the account has as many chat connections as its quota allows");
+
 const STORE_AWAY: &str = "the store does not answer; try again";
+
+/// Waiting would not help.
+const STORE_DAMAGED: &str = "the store cannot read the chat token's room";
 
 /// What all handshakes share.
 pub(super) struct Door {
@@ -76,10 +84,10 @@ impl Door {
         let admission = self.admission.wait().await;
         let client = client_address(peer, &upgrade.forwarded_for, &self.trusted_proxies);
         match admission.admit(&upgrade).await {
-            Ok(join) => {
+            Ok((join, place)) => {
                 tracing::debug!(%client, room = %join.room.id, "a client is let in");
                 let (transport, early) = wire.into_transport()?;
-                Ok(Outcome::Arrived(Box::new(Arrival { join, transport, early, placement: None })))
+                Ok(Outcome::Arrived(Box::new(Arrival { join, place, transport, early, placement: None })))
             }
             Err(refusal) => {
                 tracing::debug!(%client, reason = refusal.reason, "a client is refused");
@@ -140,16 +148,19 @@ impl Admission {
         opened.map_err(token_refusal)
     }
 
-    /// Whoever brings a good token is let in, once.
-    async fn admit(&self, upgrade: &Upgrade) -> Result<Join, Refusal> {
+    /// Whoever brings a good token is let in, once, while the account's quota has a place.
+    async fn admit(&self, upgrade: &Upgrade) -> Result<(Join, Option<ConnectionPlace>), Refusal> {
         let claims = self.open(&upgrade.token).await?;
         let room = held(|| self.store.get_room(&claims.scope, claims.room_id)).await?;
         let Some(room) = room else {
             return Err(Refusal::new(403, "the chat token's room does not exist any more"));
         };
+        let allowance = self.quotas.as_ref().map(|quotas| quotas.allowance(&claims.scope));
+        let place = allowance.as_ref().map(|allowance| allowance.connect().ok_or(CROWDED)).transpose()?;
+        let account = allowance.map(|allowance| Arc::clone(allowance.rates()));
         let redemption = redemption(&claims)?;
         match held(|| self.store.redeem(&redemption)).await? {
-            Some(true) => Ok(join(upgrade, claims, &room)),
+            Some(true) => Ok((join(upgrade, claims, &room, account), place)),
             _ => Err(Refusal::new(403, "the chat token has been used already")),
         }
     }
@@ -176,14 +187,16 @@ where
     match store::held(Duration::from_secs(HANDSHAKE_HOLD_SECONDS_MAX), ask).await {
         Ok(answer) => Ok(Some(answer)),
         Err(StoreError::Unavailable(_)) => Err(Refusal::new(503, STORE_AWAY)),
+        Err(StoreError::Damaged(_)) => Err(Refusal::new(500, STORE_DAMAGED)),
         Err(_) => Ok(None),
     }
 }
 
-fn join(upgrade: &Upgrade, claims: Claims, room: &Room) -> Join {
+fn join(upgrade: &Upgrade, claims: Claims, room: &Room, account: Option<Arc<AccountRates>>) -> Join {
     Join {
         room: room_key(&room.scope, room.id),
         settings: room_settings(room),
+        account,
         sender: encode_sender(&claims.user_id, &claims.attributes).into(),
         user_id: claims.user_id.into(),
         capabilities: claims.capabilities,

@@ -17,7 +17,6 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::Instant;
 
 use hub::Settings;
 use hub::message::{Message, RoomKey, ShardIndex};
@@ -37,6 +36,7 @@ use crate::config::TrustedProxies;
 use crate::health::Readiness;
 use crate::keys::KeyRing;
 use crate::metrics::Metrics;
+use crate::quota::Quotas;
 use crate::store::{Store, StoreError};
 
 /// How the edge behaves.
@@ -61,6 +61,8 @@ pub struct Admission {
     pub store: Store,
     /// Opens chat tokens.
     pub token_keys: KeyRing,
+    /// What accounts may do; `None`: anything.
+    pub quotas: Option<Arc<Quotas>>,
 }
 
 /// What the edge works with.
@@ -126,7 +128,6 @@ impl Shards {
         listener: TcpListener,
     ) -> io::Result<Edge> {
         let draining = Arc::new(AtomicBool::new(false));
-        let origin = Instant::now();
         let (room_loads, loads) = mpsc::channel(ROOM_LOADS_MAX);
         let mut threads = Vec::new();
         let mut inboxes = Vec::new();
@@ -141,7 +142,6 @@ impl Shards {
                 room_loads: room_loads.clone(),
                 figures: surroundings.metrics.shard(usize::from(index)),
                 draining: Arc::clone(&draining),
-                origin,
             };
             inboxes.push(self.bus.inbox(index).clone());
             let thread = std::thread::Builder::new().name(format!("shard-{index}"));

@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use hub::message::{Effect, Message, Now, Placement, RoomKey, ShardIndex, ShardSet, Written};
 use hub::{Hub, Settings};
@@ -25,6 +25,7 @@ use super::transport::{Received, Scratch, Transport};
 use crate::bus::{Bus, InboxReader};
 use crate::clock;
 use crate::metrics::Figures;
+use crate::quota::ConnectionPlace;
 
 /// The poll's token for "somebody has put something into the inbox".
 pub(super) const WAKE: Token = Token(usize::MAX);
@@ -54,8 +55,6 @@ pub(super) struct Parts {
     pub(super) room_loads: mpsc::Sender<RoomKey>,
     pub(super) figures: Arc<Figures>,
     pub(super) draining: Arc<AtomicBool>,
-    /// Where monotonic nanoseconds count from.
-    pub(super) origin: Instant,
 }
 
 /// See the module.
@@ -71,7 +70,6 @@ pub(super) struct Shard {
     room_loads: mpsc::Sender<RoomKey>,
     figures: Arc<Figures>,
     draining: Arc<AtomicBool>,
-    origin: Instant,
     /// Sockets that had more to read than one turn takes.
     unread: Vec<u32>,
     scratch: Scratch,
@@ -87,6 +85,8 @@ struct Socket {
     partial: Option<Box<[u8]>>,
     /// The peer has closed its side; what it sent before may not have been read yet.
     peer_finished: bool,
+    /// Counts towards the quota of the connection's account.
+    _place: Option<ConnectionPlace>,
 }
 
 impl Socket {
@@ -110,7 +110,6 @@ impl Shard {
             room_loads: parts.room_loads,
             figures: parts.figures,
             draining: parts.draining,
-            origin: parts.origin,
             unread: Vec::new(),
             scratch: Scratch::new(),
             unsent,
@@ -125,8 +124,8 @@ impl Shard {
             let timeout = self.sleep_time();
             self.turn(&mut events, timeout)?;
         }
-        let flushed_by = self.nanos() + DRAIN_FLUSH_NANOS_MAX;
-        while self.hub.next_due().is_some() && self.nanos() < flushed_by {
+        let flushed_by = clock::monotonic_nanos() + DRAIN_FLUSH_NANOS_MAX;
+        while self.hub.next_due().is_some() && clock::monotonic_nanos() < flushed_by {
             self.turn(&mut events, DRAIN_TURN)?;
         }
         let mut connections: Vec<u32> = self.hub.connection_indices().collect();
@@ -149,7 +148,7 @@ impl Shard {
             return Err(error);
         }
         self.inbox.announce_wake();
-        let now = self.now();
+        let now = now();
         // Before the sockets: a client that has seen UpdateRoom or DeleteRoom answered must find them in force, and
         // what such an answer promised is in the inbox before the client's next request can be readable.
         self.take_messages(now);
@@ -173,7 +172,7 @@ impl Shard {
 
     /// How long nothing needs to be done unless a socket or another thread says so.
     fn sleep_time(&self) -> Duration {
-        let now = self.nanos();
+        let now = clock::monotonic_nanos();
         let busy = !self.unread.is_empty() || self.unsent.iter().any(|queue| !queue.is_empty());
         let sweep = self.swept_at + SWEEP_INTERVAL_NANOS;
         let due = if busy { 0 } else { self.hub.next_due().unwrap_or(sweep).min(sweep) };
@@ -261,7 +260,7 @@ impl Shard {
         for _ in 0..ARRIVALS_PER_TURN {
             let Some(mut arrival) = self.arrivals.next() else { break };
             // Not the time at which the turn began: holds are promised from a connection's arrival on.
-            let now = self.now();
+            let now = now();
             let placement = arrival.placement.unwrap_or_else(|| self.hub.place(now, &arrival.join));
             if placement.shard == self.index {
                 self.adopt(now, *arrival, placement);
@@ -277,7 +276,7 @@ impl Shard {
     }
 
     fn adopt(&mut self, now: Now, arrival: Arrival, placement: Placement) {
-        let Arrival { join, mut transport, mut early, .. } = arrival;
+        let Arrival { join, place, mut transport, mut early, .. } = arrival;
         // The hub may give this connection the index of one that it has just ended: that socket must be closed first.
         self.carry_out_effects();
         let connection = self.hub.adopt(now, join, placement);
@@ -291,21 +290,19 @@ impl Shard {
         if self.sockets.len() <= slot {
             self.sockets.resize_with(slot + 1, || None);
         }
-        let mut socket = Socket { transport, partial: None, peer_finished: false };
+        let mut socket = Socket { transport, partial: None, peer_finished: false, _place: place };
         let taken = self.hub.received(now, connection, &mut early);
         socket.keep(&early[taken..]);
         self.sockets[slot] = Some(socket);
     }
 
     fn flush(&mut self) {
-        let origin = self.origin;
-        let clock = move || nanos_since(origin);
         let sockets = &mut self.sockets;
         let mut write = |connection: u32, bytes: &[u8]| match &mut sockets[connection as usize] {
             Some(socket) => socket.transport.write(bytes),
             None => Written::Failed,
         };
-        self.hub.flush(QUANTUM_NANOS, &clock, &mut write);
+        self.hub.flush(QUANTUM_NANOS, &clock::monotonic_nanos, &mut write);
     }
 
     fn carry_out_effects(&mut self) {
@@ -322,7 +319,7 @@ impl Shard {
                     let _ = self.room_loads.try_send(room);
                 }
                 Effect::Resume(connection) => {
-                    let now = self.now();
+                    let now = now();
                     self.resume(now, connection);
                 }
                 Effect::ShutDown(connection) => {
@@ -342,7 +339,7 @@ impl Shard {
 
     fn send(&mut self, shard: ShardIndex, message: Message) {
         if shard == self.index {
-            let now = self.now();
+            let now = now();
             self.hub.handle(now, message);
             return;
         }
@@ -392,17 +389,8 @@ impl Shard {
     fn socket_mut(&mut self, connection: u32) -> Option<&mut Socket> {
         self.sockets.get_mut(connection as usize)?.as_mut()
     }
-
-    fn nanos(&self) -> u64 {
-        nanos_since(self.origin)
-    }
-
-    fn now(&self) -> Now {
-        Now { nanos: self.nanos(), wall: clock::now() }
-    }
 }
 
-/// Monotonic nanoseconds since `origin`: good for 584 years.
-fn nanos_since(origin: Instant) -> u64 {
-    u64::try_from(origin.elapsed().as_nanos()).unwrap_or(u64::MAX)
+fn now() -> Now {
+    Now { nanos: clock::monotonic_nanos(), wall: clock::now() }
 }

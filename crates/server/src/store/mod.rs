@@ -65,6 +65,9 @@ pub enum StoreError {
     LoggingConfigurationInUse(Id),
     /// A resource would have more tags than are allowed.
     TooManyTags(Id),
+    /// What was asked for touches a damaged part of the file; all the rest works. The text is for the server's log.
+    /// Nothing was changed.
+    Damaged(Arc<str>),
     /// The store itself failed; the text is for the server's log, not for a client. Nothing was changed, or it is
     /// not known whether it was (a commit that failed half-way).
     Unavailable(Arc<str>),
@@ -86,6 +89,7 @@ impl fmt::Display for StoreError {
             Self::ResourceNotFound(arn) => write!(formatter, "there is no resource {arn}"),
             Self::LoggingConfigurationInUse(id) => write!(formatter, "logging configuration {id} is in use"),
             Self::TooManyTags(id) => write!(formatter, "{id} would have too many tags"),
+            Self::Damaged(cause) => write!(formatter, "a part of the store is damaged: {cause}"),
             Self::Unavailable(cause) => formatter.write_str(cause),
         }
     }
@@ -330,6 +334,17 @@ impl Store {
         of_either!(self, store => store.list_logging_configurations(scope, after, limit).await)
     }
 
+    /// Whether the scope has at least `count` (one or more) resources of a kind. It takes time in proportion to
+    /// `count`: see [`crate::quota`].
+    pub async fn has_at_least(
+        &self,
+        scope: &Scope,
+        kind: ResourceKind,
+        count: u32,
+    ) -> Result<bool, StoreError> {
+        of_either!(self, store => store.has_at_least(scope, kind, count).await)
+    }
+
     /// The tags of a resource, which must be of the caller's own scope (the caller checks).
     pub async fn tags(&self, resource: &Taggable) -> Result<Tags, StoreError> {
         of_either!(self, store => store.tags(resource).await)
@@ -373,10 +388,11 @@ impl Store {
     }
 
     /// Begins to watch what others do to the store.
-    pub fn watch(&self) -> Result<Watch, StoreError> {
+    #[must_use]
+    pub fn watch(&self) -> Watch {
         match self {
-            Self::Embedded(_) => Ok(Watch(None)),
-            Self::Postgres(postgres) => Ok(Watch(Some(postgres::Watch::start(postgres)?))),
+            Self::Embedded(_) => Watch(None),
+            Self::Postgres(postgres) => Watch(Some(postgres.watch())),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Which chat tokens have been used: single use, across restarts and `kill -9`.
 //!
 //! Memory decides who is first; a winner is told only after a record of it was handed to the kernel, so it survives
-//! the process however that ends. There is no fsync each: a power cut may forget the last moments.
+//! the process however that ends. There is no fsync each: `sync` follows, and a power cut may forget the last moments.
 //!
 //! Layout: `redemptions/END` holds the tokens that expire in the [`REDEMPTION_BUCKET_SECONDS`] before `END` (seconds
 //! since 1970), as records of 24 bytes: the token's id (16, big-endian) and a checksum of it (8, big-endian). A torn
@@ -11,19 +11,22 @@
 //! Memory: at most 39 bytes a token (16 of id and 1 of the table's own, in a table that is between 7/16 and 7/8 full),
 //! and half as much again while a table grows.
 
+mod sync;
+
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::{self, DirBuilder, DirEntry, File, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 use std::sync::mpsc::Receiver;
+use std::sync::{Arc, Mutex};
 
 use protocol::limit::store::{REDEMPTION_BUCKET_SECONDS, REDEMPTIONS_PER_WRITE_MAX, REDEMPTIONS_WAITING_MAX};
 use protocol::time::UnixMicros;
 use tokio::sync::oneshot;
 
+use self::sync::{Shared, Syncer};
 use super::worker::{Workers, lock};
 use super::{Clock, Location, StoreError};
 
@@ -146,6 +149,9 @@ impl Known {
 
 fn start_recorder(folder: PathBuf, known: &mut Known) -> io::Result<Workers<Record>> {
     DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
+    // The folder's own name is to be on the disk, too.
+    folder.parent().map_or(Ok(()), |parent| File::open(parent)?.sync_all())?;
+    let syncer = Syncer::start(folder.clone())?;
     let mut files = BTreeMap::new();
     for entry in fs::read_dir(&folder)? {
         let entry = entry?;
@@ -160,9 +166,11 @@ fn start_recorder(folder: PathBuf, known: &mut Known) -> io::Result<Workers<Reco
         }
         let (file, token_ids) = BucketFile::open(&path).map_err(|error| naming(&path, &error))?;
         known.buckets.entry(end).or_default().extend(token_ids);
+        // An earlier process may have ended before it had synced all.
+        syncer.sync_soon(&file.shared);
         files.insert(end, file);
     }
-    let mut recorder = Recorder { folder, files };
+    let mut recorder = Recorder { folder, files, syncer };
     let run = move |records: Receiver<Record>| {
         while let Ok(first) = records.recv() {
             let batch = std::iter::once(first).chain(records.try_iter()).take(REDEMPTIONS_PER_WRITE_MAX);
@@ -192,6 +200,7 @@ fn bucket_path(folder: &Path, end: BucketEnd) -> PathBuf {
 struct Recorder {
     folder: PathBuf,
     files: BTreeMap<BucketEnd, BucketFile>,
+    syncer: Syncer,
 }
 
 impl Recorder {
@@ -205,7 +214,7 @@ impl Recorder {
         }
         for (end, records) in by_bucket {
             let bytes: Vec<u8> = records.iter().flat_map(|record| encode(record.token_id)).collect();
-            let written = self.file(end).and_then(|file| file.append(&bytes));
+            let written = self.append(end, &bytes);
             if let Err(error) = &written {
                 tracing::error!(%error, bucket = end, "cannot write which chat tokens were used; they are refused");
             }
@@ -216,14 +225,17 @@ impl Recorder {
         }
     }
 
-    fn file(&mut self, end: BucketEnd) -> io::Result<&mut BucketFile> {
-        match self.files.entry(end) {
-            Entry::Occupied(file) => Ok(file.into_mut()),
+    fn append(&mut self, end: BucketEnd, bytes: &[u8]) -> io::Result<()> {
+        let file = match self.files.entry(end) {
+            Entry::Occupied(file) => file.into_mut(),
             Entry::Vacant(vacant) => {
                 let (file, _) = BucketFile::open(&bucket_path(&self.folder, end))?;
-                Ok(vacant.insert(file))
+                vacant.insert(file)
             }
-        }
+        };
+        file.append(bytes)?;
+        self.syncer.sync_soon(&file.shared);
+        Ok(())
     }
 
     fn drop_before(&mut self, first_kept: BucketEnd) {
@@ -240,7 +252,7 @@ impl Recorder {
 
 /// The file of a bucket.
 struct BucketFile {
-    file: File,
+    shared: Arc<Shared>,
     /// Where the next record goes. A write that failed half-way does not move it, so the next one writes over it.
     length: u64,
 }
@@ -259,11 +271,11 @@ impl BucketFile {
             tracing::warn!(path = %path.display(), lost, torn_bytes = torn.len(), "passed over torn redemptions");
         }
         let length = (bytes.len() - torn.len()) as u64;
-        Ok((Self { file, length }, token_ids))
+        Ok((Self { shared: Shared::new(file), length }, token_ids))
     }
 
     fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.file.write_all_at(bytes, self.length)?;
+        self.shared.file.write_all_at(bytes, self.length)?;
         self.length += bytes.len() as u64;
         Ok(())
     }

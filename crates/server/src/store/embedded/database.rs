@@ -16,7 +16,8 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::super::worker::lock;
 use super::super::{Location, StoreError};
-use super::{order_clock, schema};
+use super::checksum::{PAGE_BYTES, Page, is_checked};
+use super::{order_clock, schema, vfs};
 
 /// The database in a data folder.
 const FILE_NAME: &str = "grandstand.db";
@@ -89,7 +90,8 @@ impl OpenError {
     }
 }
 
-fn advice(error: &rusqlite::Error) -> &'static str {
+/// What to do about an error, to be put behind it.
+pub(super) fn advice(error: &rusqlite::Error) -> &'static str {
     match error.sqlite_error_code() {
         Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => {
             "; the file is damaged, or none of ours: put a copy of an earlier day in its place, or move it away, \
@@ -134,10 +136,8 @@ impl Database {
             }
             Some(folder) => {
                 let path = folder.join(FILE_NAME);
-                if !path.exists() {
-                    create(folder, &path).map_err(|error| error.about(&path))?;
-                }
-                Self::File(path.clone()).prepare().map_err(|error| error.about(&path))
+                let made = if path.exists() { add_trailers(folder, &path) } else { create(folder, &path) };
+                made.and_then(|()| Self::File(path.clone()).prepare()).map_err(|error| error.about(&path))
             }
         }
     }
@@ -178,7 +178,7 @@ impl Database {
         match self {
             Self::File(path) => {
                 let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-                let connection = Connection::open_with_flags(path, flags)?;
+                let connection = vfs::open(path, flags)?;
                 configure(&connection, READER_CACHE_KIB)?;
                 Ok(Handle::Own(connection))
             }
@@ -197,7 +197,7 @@ impl Database {
 
 fn open_writer(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags)?;
+    let connection = vfs::open(path, flags)?;
     configure(&connection, WRITER_CACHE_KIB)?;
     connection.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?;
     // FULL syncs the log at each commit; NORMAL, SQLite's usual advice with a log, would not.
@@ -209,6 +209,13 @@ fn open_writer(path: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
+/// The database of a store that is not open, to be changed by tests in ways in which a store never would.
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+pub(in super::super) fn open_behind_its_back(folder: &Path) -> Connection {
+    vfs::open(&folder.join(FILE_NAME), OpenFlags::SQLITE_OPEN_READ_WRITE).unwrap()
+}
+
 fn configure(connection: &Connection, cache_kib: i64) -> rusqlite::Result<()> {
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS_PER_CONNECTION);
@@ -217,19 +224,55 @@ fn configure(connection: &Connection, cache_kib: i64) -> rusqlite::Result<()> {
     connection.pragma_update(None, "trusted_schema", false)
 }
 
-/// Makes an empty database under another name, syncs it once and gives it its name, so that there is either a whole
-/// one or none. (SQLite's own way would sync a dozen times.)
+/// Makes an empty database. (SQLite's own way would sync a dozen times.)
 fn create(folder: &Path, path: &Path) -> Result<(), OpenError> {
+    make_whole(folder, path, |unfinished| {
+        let connection = vfs::open(unfinished, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        vfs::reserve(&connection)?;
+        connection.pragma_update(None, "synchronous", "OFF")?;
+        schema::migrate(&connection, &path.display().to_string())?;
+        connection.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?;
+        Ok(connection.close().map_err(|(_, error)| error)?)
+    })
+}
+
+/// Makes a new file of one whose pages have no trailers yet, as an earlier server made it. Any other file is left as
+/// it is.
+fn add_trailers(folder: &Path, path: &Path) -> Result<(), OpenError> {
+    let mut first_page: Page = [0; PAGE_BYTES];
+    let read = File::open(path).and_then(|mut file| file.read_exact(&mut first_page));
+    // What cannot be read is refused with SQLite's reason, and what is no database too.
+    if read.is_err() || is_checked(&first_page) {
+        return Ok(());
+    }
+    let connection = open_writer(path)?;
+    if schema::require_known(&connection, &path.display().to_string()).is_err() {
+        return Ok(());
+    }
+    // No log may be left behind that belongs to the old file: the last connection to be closed removes it.
+    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+    make_whole(folder, path, |unfinished| {
+        vfs::reserve(&connection)?;
+        connection.execute("VACUUM INTO ?1", [unfinished.to_str()])?;
+        Ok(connection.close().map_err(|(_, error)| error)?)
+    })?;
+    tracing::info!("gave the pages of the store checksums");
+    Ok(())
+}
+
+/// Has `make` fill an empty file of another name, syncs it once and gives it the name `path`: so there is a whole file
+/// or none, or the one that was there before.
+fn make_whole(
+    folder: &Path,
+    path: &Path,
+    make: impl FnOnce(&Path) -> Result<(), OpenError>,
+) -> Result<(), OpenError> {
     let unfinished = folder.join(UNFINISHED_FILE_NAME);
     let cannot_create = |error: io::Error| cannot("create", path, &error);
     // SQLite gives the mode of this file to those that it adds beside it.
     let opened = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&unfinished);
     let file = opened.map_err(cannot_create)?;
-    let connection = Connection::open_with_flags(&unfinished, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-    connection.pragma_update(None, "synchronous", "OFF")?;
-    schema::migrate(&connection, &path.display().to_string())?;
-    connection.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?;
-    connection.close().map_err(|(_, error)| error)?;
+    make(&unfinished)?;
     file.sync_all().map_err(cannot_create)?;
     fs::rename(&unfinished, path).map_err(cannot_create)?;
     Ok(sync_folder(folder).map_err(cannot_create)?)

@@ -1,7 +1,7 @@
 //! The embedded engine: SQLite in the data folder, or in memory.
 //!
-//! The story, in the order of the files: `database` opens the file and claims its folder, `schema` brings it up to
-//! date (`migrations/`); `posting` is what makes ListRooms one range read and `rooms` keeps it in step; `writer`
+//! The story, in the order of the files: `database` opens the file and claims its folder, through a `vfs` that puts a
+//! `checksum` on every page; `schema` brings it up to date (`migrations/`); `posting` is what makes ListRooms one range read and `rooms` keeps it in step; `writer`
 //! commits writes in groups with keys from `order_clock`; `reader` serves reads beside it; `check` verifies it all,
 //! `repair` puts right what can be derived, and `backup` copies it.
 //!
@@ -9,6 +9,7 @@
 
 mod backup;
 mod check;
+mod checksum;
 mod database;
 mod keys;
 mod logging_configurations;
@@ -22,6 +23,7 @@ mod scopes;
 #[cfg(test)]
 mod tests;
 mod values;
+mod vfs;
 mod writer;
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -30,9 +32,11 @@ use std::sync::{Arc, Mutex};
 use protocol::arn::{ResourceKind, Scope};
 use protocol::id::Id;
 use protocol::time::UnixMicros;
-use rusqlite::Connection;
+use rusqlite::{Connection, ErrorCode};
 
 pub(super) use self::backup::back_up;
+#[cfg(test)]
+pub(super) use self::database::open_behind_its_back;
 use self::database::{ClaimedFolder, Database};
 use self::reader::Readers;
 use self::writer::{Group, Writer};
@@ -196,6 +200,17 @@ impl Embedded {
             .await
     }
 
+    pub(super) async fn has_at_least(
+        &self,
+        scope: &Scope,
+        kind: ResourceKind,
+        count: u32,
+    ) -> Result<bool, StoreError> {
+        let scope = scope.clone();
+        let read = move |connection: &Connection| Ok(scopes::has_at_least(connection, &scope, kind, count)?);
+        self.readers.read(read).await
+    }
+
     pub(super) async fn tags(&self, resource: &Taggable) -> Result<Tags, StoreError> {
         let (scope, kind, id) = parts(resource)?;
         let read = move |connection: &Connection| match kind {
@@ -245,8 +260,16 @@ impl Embedded {
     }
 }
 
+/// What to do about a file in which a part is damaged.
+const ADVICE_ON_DAMAGE: &str = "; stop the server, and `grandstand check` says what of the store is damaged";
+
 impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
-        Self::unavailable(error.to_string())
+        match error.sqlite_error_code() {
+            // Not what a start says about it: nobody should move the file away under a server that runs.
+            Some(ErrorCode::DatabaseCorrupt) => Self::Damaged(format!("{error}{ADVICE_ON_DAMAGE}").into()),
+            Some(ErrorCode::NotADatabase) => Self::unavailable(format!("{error}{ADVICE_ON_DAMAGE}")),
+            _ => Self::unavailable(format!("{error}{}", database::advice(&error))),
+        }
     }
 }

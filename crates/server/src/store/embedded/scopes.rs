@@ -1,6 +1,6 @@
 //! Scopes as the small numbers that all keys begin with.
 
-use protocol::arn::Scope;
+use protocol::arn::{ResourceKind, Scope};
 use rusqlite::{Connection, OptionalExtension, Result, params};
 
 /// The number of a scope. Once given it never changes, so it can be looked up outside the transaction that uses it.
@@ -22,4 +22,22 @@ pub(super) fn find_or_insert(connection: &Connection, scope: &Scope) -> Result<S
     connection
         .prepare_cached("INSERT INTO scope (account_id, region) VALUES (?1, ?2) RETURNING id")?
         .query_row(params![scope.account_id, scope.region], |row| row.get(0))
+}
+
+/// Whether the scope has `count` resources of a kind, or more. Walks over as many: the tables keep no counts, which
+/// would cost every write something and only the profile `aws` asks for.
+pub(super) fn has_at_least(
+    connection: &Connection,
+    scope: &Scope,
+    kind: ResourceKind,
+    count: u32,
+) -> Result<bool> {
+    let query = match kind {
+        ResourceKind::Room => "SELECT EXISTS (SELECT 1 FROM room WHERE scope = ?1 LIMIT 1 OFFSET ?2)",
+        ResourceKind::LoggingConfiguration => {
+            "SELECT EXISTS (SELECT 1 FROM logging_configuration WHERE scope = ?1 LIMIT 1 OFFSET ?2)"
+        }
+    };
+    let number = find(connection, scope)?;
+    connection.prepare_cached(query)?.query_row(params![number, count.saturating_sub(1)], |row| row.get(0))
 }

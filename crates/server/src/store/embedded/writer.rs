@@ -3,7 +3,8 @@
 //! Invariants:
 //! - An answer leaves only after the commit that holds its write is on disk. Until then it is a value in the writer's
 //!   hands, and dropping it tells its caller that the store is unavailable.
-//! - A write that is refused (not found, in use, too many tags) has changed nothing, and does not touch its group.
+//! - A write that is refused (not found, in use, too many tags) has changed nothing, and does not touch its group. One
+//!   that meets a damaged page is undone, and does not touch its group either.
 //! - When anything unexpected happens, the commit above all, nothing of the group is acknowledged, and the connection
 //!   is dropped. Writes are then refused at once until a new connection has committed something.
 //!
@@ -36,6 +37,13 @@ type Write = Box<dyn FnOnce(&mut Group<'_>) -> Result<Answer, StoreError> + Send
 
 /// Called once the group is on disk; dropped when it never will be.
 type Answer = Box<dyn FnOnce() + Send>;
+
+/// Marks where a write begins in its group's transaction.
+const BEGIN_WRITE: &str = "SAVEPOINT one_write";
+/// Undoes what has been done since.
+const UNDO_WRITE: &str = "ROLLBACK TO one_write";
+/// Makes it part of the group.
+const END_WRITE: &str = "RELEASE one_write";
 
 /// The open transaction of a group, as its writes see it.
 pub(super) struct Group<'a> {
@@ -76,17 +84,22 @@ impl Writer {
     }
 
     /// Has `work` done in the next group and answers once that is on disk. `work` must check before it changes
-    /// anything: an `Err` is a refusal that leaves what it did in place, but for `Unavailable`, which fails the group.
+    /// anything: an `Err` is a refusal that leaves what it did in place, but for `Damaged`, after which that is undone,
+    /// and `Unavailable`, which fails the group.
     pub(super) async fn write<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Group<'_>) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let (sender, outcome) = oneshot::channel();
         self.workers.submit(Box::new(move |group| {
-            let result = match work(group) {
-                Err(StoreError::Unavailable(cause)) => return Err(StoreError::Unavailable(cause)),
-                result => result,
-            };
+            let result = work(group);
+            match &result {
+                Err(StoreError::Unavailable(cause)) => {
+                    return Err(StoreError::Unavailable(Arc::clone(cause)));
+                }
+                Err(StoreError::Damaged(_)) => execute(group.connection, UNDO_WRITE)?,
+                _ => {}
+            }
             Ok(Box::new(move || {
                 // The caller may have gone; the write stands all the same.
                 let _ = sender.send(result);
@@ -151,7 +164,8 @@ impl WriterThread {
                 Err(_) => StoreError::unavailable("a write panicked"),
             };
             self.meters.failed_groups.fetch_add(1, Relaxed);
-            tracing::error!(%error, writes = size, "the store cannot write; nothing is acknowledged until it can");
+            let store = self.database.name();
+            tracing::error!(%error, store, writes = size, "the store cannot write; it acknowledges nothing until it can");
             return Ended::Failed;
         }
         Ended::Closed
@@ -163,7 +177,9 @@ impl WriterThread {
         let order_before = self.order.last();
         let mut answers = Vec::with_capacity(writes.len());
         for write in writes {
+            execute(&transaction, BEGIN_WRITE)?;
             let answer = write(&mut Group { connection: &transaction, order: &mut self.order })?;
+            execute(&transaction, END_WRITE)?;
             #[cfg(debug_assertions)]
             if self.plant == Some(Plant::AcknowledgeBeforeCommit) {
                 answer();
@@ -212,7 +228,10 @@ impl WriterThread {
                     tracing::info!("the store can write again");
                     return Some(handle);
                 }
-                Err(error) => tracing::error!(%error, "the store still cannot write"),
+                Err(error) => {
+                    let error = StoreError::from(error);
+                    tracing::error!(%error, store = self.database.name(), "the store still cannot write");
+                }
             }
             refuse_for(backoff, writes)?;
             backoff = (backoff * 2).min(Duration::from_millis(REOPEN_BACKOFF_MS_MAX));
@@ -228,6 +247,10 @@ impl WriterThread {
         })?;
         Ok(handle)
     }
+}
+
+fn execute(connection: &Connection, statement: &str) -> rusqlite::Result<()> {
+    connection.prepare_cached(statement)?.execute([]).map(drop)
 }
 
 /// Drops every write that comes within `duration`, which tells its caller. `None` when nobody will write any more.

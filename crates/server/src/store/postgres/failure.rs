@@ -67,6 +67,6 @@ impl fmt::Display for Unreadable {
 
 impl From<Unreadable> for Failure {
     fn from(unreadable: Unreadable) -> Self {
-        Self::Unavailable(format!("a row cannot be read: {unreadable}"))
+        Self::Refused(StoreError::Damaged(format!("a row cannot be read: {unreadable}").into()))
     }
 }

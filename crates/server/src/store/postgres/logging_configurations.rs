@@ -177,6 +177,15 @@ pub(super) async fn list(
     Ok(Page::cut(entries, limit, |entry| entry.order_key))
 }
 
+/// Whether the scope has so many.
+pub(super) async fn has_at_least(client: Client, scope: &Scope, count: u32) -> Result<bool, Failure> {
+    let statement =
+        "SELECT 1 FROM logging_configuration WHERE account_id = $1 AND region = $2 OFFSET $3 LIMIT 1";
+    let statement = client.prepare_cached(statement).await?;
+    let before = i64::from(count) - 1;
+    Ok(client.query_opt(&statement, &[&&*scope.account_id, &&*scope.region, &before]).await?.is_some())
+}
+
 /// Of these logging configurations, given as account, region and id, those that exist.
 pub(super) async fn existing(
     client: &impl GenericClient,

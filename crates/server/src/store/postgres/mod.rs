@@ -55,8 +55,9 @@ use crate::config::DatabaseUrl;
 
 /// An open store.
 pub struct Postgres {
-    url: DatabaseUrl,
     connections: Connections,
+    /// Of its own, so that requests that use up all others cannot make the database look away.
+    watch_connection: Arc<Connections>,
     meters: Meters,
 }
 
@@ -72,7 +73,8 @@ impl Postgres {
     pub(super) async fn open(url: &DatabaseUrl) -> Result<Self, StoreError> {
         let connections = Connections::new(url, CONNECTIONS_MAX)?;
         schema::migrate(&connections).await?;
-        Ok(Self { url: url.clone(), connections, meters: Meters::default() })
+        let watch_connection = Arc::new(Connections::new(url, 1)?);
+        Ok(Self { connections, watch_connection, meters: Meters::default() })
     }
 
     /// Opens the store that is there.
@@ -85,6 +87,11 @@ impl Postgres {
 
     pub(super) fn close(&self) {
         self.connections.close();
+        self.watch_connection.close();
+    }
+
+    pub(super) fn watch(&self) -> Watch {
+        Watch::start(Arc::clone(&self.watch_connection))
     }
 
     pub(super) fn counters(&self) -> Counters {
@@ -169,6 +176,20 @@ impl Postgres {
         self.read(|client| logging_configurations::list(client, scope, after, limit)).await
     }
 
+    pub(super) async fn has_at_least(
+        &self,
+        scope: &Scope,
+        kind: ResourceKind,
+        count: u32,
+    ) -> Result<bool, StoreError> {
+        match kind {
+            ResourceKind::Room => self.read(|client| posting::has_at_least(client, scope, count)).await,
+            ResourceKind::LoggingConfiguration => {
+                self.read(|client| logging_configurations::has_at_least(client, scope, count)).await
+            }
+        }
+    }
+
     pub(super) async fn tags(&self, resource: &Taggable) -> Result<Tags, StoreError> {
         let (scope, kind, id) = parts(resource)?;
         match kind {
@@ -227,8 +248,7 @@ impl Postgres {
 
 /// Watches the database for one server: what others do to rooms, and whether it is there at all. It also drops what is old.
 pub(super) struct Watch {
-    /// Of its own, so that requests that use up all others cannot make the database look away.
-    connections: Connections,
+    connections: Arc<Connections>,
     ticks: tokio::time::Interval,
     seen: news::Seen,
     /// Seen and not yet told.
@@ -239,12 +259,11 @@ pub(super) struct Watch {
 
 impl Watch {
     /// Begins now: what was done before is no news.
-    pub(super) fn start(postgres: &Arc<Postgres>) -> Result<Self, StoreError> {
+    fn start(connections: Arc<Connections>) -> Self {
         let mut ticks = interval(Duration::from_millis(NEWS_INTERVAL_MS));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let connections = Connections::new(&postgres.url, 1)?;
         let (seen, rooms) = (news::Seen::default(), Vec::new());
-        Ok(Self { connections, ticks, seen, rooms, is_away: false, swept: Instant::now() })
+        Self { connections, ticks, seen, rooms, is_away: false, swept: Instant::now() }
     }
 
     /// Waits for the next news. Nothing is lost when it is dropped while it waits.

@@ -143,6 +143,16 @@ pub(super) async fn has_logging_configuration(
     Ok(row.try_get(0)?)
 }
 
+/// Whether the list of all rooms is so long.
+pub(super) async fn has_at_least(client: Client, scope: &Scope, count: u32) -> Result<bool, Failure> {
+    let statement = "SELECT 1 FROM posting
+                     WHERE account_id = $1 AND region = $2 AND by_name = '' AND by_handler = '' AND by_logging = ''
+                     OFFSET $3 LIMIT 1";
+    let statement = client.prepare_cached(statement).await?;
+    let before = i64::from(count) - 1;
+    Ok(client.query_opt(&statement, &[&&*scope.account_id, &&*scope.region, &before]).await?.is_some())
+}
+
 /// A page of ListRooms: one range, whatever the filters, the depth and the number of rooms.
 pub(super) async fn list(
     client: Client,

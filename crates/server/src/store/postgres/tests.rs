@@ -223,7 +223,7 @@ async fn what_one_server_does_to_rooms_is_news_to_all() {
     let schema = fresh().await;
     let (writer, reader) = (schema.open().await, schema.open().await);
     let room = writer.create_room(&home(), new_room("a")).await.unwrap();
-    let mut watch = reader.watch().unwrap();
+    let mut watch = reader.watch();
     // The watch begins with its first look; whatever comes to light after that is told.
     let first_look = tokio::time::timeout(PATIENCE, async {
         loop {

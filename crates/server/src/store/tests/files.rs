@@ -7,6 +7,7 @@ use std::path::Path;
 use rusqlite::Connection;
 use tempfile::TempDir;
 
+use super::super::embedded::open_behind_its_back;
 use super::super::{
     KeyPurpose, Location, NewRoom, ReviewHandlerSetting, Room, RoomChange, RoomFilter, Settings, Store,
     StoreError,
@@ -101,7 +102,7 @@ async fn a_newer_schema_and_a_foreign_file_are_refused() {
     let folder = TempDir::new().unwrap();
     open(folder.path()).await.close().await;
     let file = folder.path().join("grandstand.db");
-    Connection::open(&file).unwrap().pragma_update(None, "user_version", 99).unwrap();
+    open_behind_its_back(folder.path()).pragma_update(None, "user_version", 99).unwrap();
     let cause = refusal(folder.path()).await;
     assert!(cause.contains("version 99") && cause.contains("newer server"), "{cause}");
 

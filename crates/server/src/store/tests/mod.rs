@@ -3,7 +3,9 @@
 
 mod backup;
 mod check;
+mod damage;
 pub(super) mod database;
+mod earlier_versions;
 mod files;
 mod list;
 mod list_under_writes;

@@ -44,6 +44,28 @@ async fn a_room_is_kept_as_it_was_created() {
 }
 
 #[tokio::test]
+async fn a_scope_knows_when_it_has_so_many_resources() {
+    for bench in benches().await {
+        let store = &bench.store;
+        let elsewhere = scope("123456789012", "eu-west-1");
+        let (room, logs) = (ResourceKind::Room, ResourceKind::LoggingConfiguration);
+        for number in 1..4 {
+            assert!(!store.has_at_least(&home(), room, number).await.unwrap());
+            assert!(!store.has_at_least(&home(), logs, number).await.unwrap());
+            let made = store.create_room(&home(), new_room("a")).await.unwrap();
+            store.create_logging_configuration(&home(), new_logging_configuration("a")).await.unwrap();
+            assert!(store.has_at_least(&home(), room, number).await.unwrap());
+            assert!(store.has_at_least(&home(), logs, number).await.unwrap());
+            store.delete_room(&home(), made.id).await.unwrap();
+            assert!(!store.has_at_least(&home(), room, number).await.unwrap());
+            store.create_room(&home(), new_room("b")).await.unwrap();
+        }
+        assert!(!store.has_at_least(&elsewhere, room, 1).await.unwrap());
+        assert!(!store.has_at_least(&elsewhere, logs, 1).await.unwrap());
+    }
+}
+
+#[tokio::test]
 async fn an_update_changes_what_it_names_and_moves_the_room() {
     for bench in benches().await {
         let store = &bench.store;

@@ -18,7 +18,7 @@ async fn while_the_database_is_away_requests_are_refused_and_then_all_is_as_befo
     let database = Database::start(&[]);
     let schema = database.schema().await;
     let store = schema.open().await;
-    let mut watch = store.watch().unwrap();
+    let mut watch = store.watch();
     let room = store.create_room(&home(), new_room("kept")).await.unwrap();
     for command in ["stop", "kill"] {
         database.command(command);

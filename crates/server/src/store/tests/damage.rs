@@ -1,0 +1,157 @@
+//! A page that was changed on the disk is never taken for a good one: who needs it is told, and nobody else notices.
+
+use std::fs::{self, File, OpenOptions};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use tempfile::TempDir;
+
+use super::super::{Discrepancy, Location, Room, RoomChange, RoomFilter, Settings, Store, StoreError};
+use super::{home, new_room, open};
+
+const PAGE_BYTES: usize = 4_096;
+
+/// Enough for several pages of every table.
+const ROOMS: usize = 300;
+
+/// The store of a server that has ended, with rooms.
+async fn filled() -> (TempDir, Vec<Room>) {
+    let folder = TempDir::new().unwrap();
+    let store = open(folder.path()).await;
+    let mut rooms = Vec::new();
+    for number in 0..ROOMS {
+        rooms.push(store.create_room(&home(), new_room(&format!("room-{number:03}"))).await.unwrap());
+    }
+    store.close().await;
+    (folder, rooms)
+}
+
+/// A copy of a store in which one bit of one page is not as it was.
+fn with_a_wrong_bit(file: &Path, page: usize) -> TempDir {
+    let folder = TempDir::new().unwrap();
+    let copy = folder.path().join("grandstand.db");
+    let mut content = fs::read(file).unwrap();
+    // In the middle of a page, wherever in its rows, or between them, that may be.
+    content[(page - 1) * PAGE_BYTES + PAGE_BYTES / 2] ^= 4;
+    fs::write(copy, content).unwrap();
+    folder
+}
+
+/// Puts a page back as it is in `good`.
+fn heal(file: &Path, good: &Path, page: usize) {
+    let (mut bytes, offset) = ([0; PAGE_BYTES], ((page - 1) * PAGE_BYTES) as u64);
+    File::open(good).unwrap().read_exact_at(&mut bytes, offset).unwrap();
+    OpenOptions::new().write(true).open(file).unwrap().write_all_at(&bytes, offset).unwrap();
+}
+
+async fn open_if_possible(folder: &Path) -> Option<Store> {
+    match Store::open_with(&Location::Folder(folder.to_owned()), Settings::default()).await {
+        Ok(store) => Some(store),
+        Err(error) => {
+            let cause = error.to_string();
+            assert!(
+                cause.contains("grandstand.db") && cause.contains("put a copy of an earlier day"),
+                "{cause}"
+            );
+            None
+        }
+    }
+}
+
+fn is_damaged<T>(result: &Result<T, StoreError>) -> bool {
+    matches!(result, Err(StoreError::Damaged(_)))
+}
+
+async fn damaged_pages(store: &Store) -> Vec<String> {
+    let found = store.check().await.unwrap().discrepancies;
+    found
+        .into_iter()
+        .filter_map(|found| match found {
+            Discrepancy::DamagedFile(what) if what.ends_with("its checksum is wrong") => Some(what),
+            _ => None,
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn a_wrong_bit_is_an_error_for_who_needs_its_page_and_nobody_else() {
+    let (folder, rooms) = filled().await;
+    let file = folder.path().join("grandstand.db");
+    let pages = fs::read(&file).unwrap().len() / PAGE_BYTES;
+    let (mut not_opened, mut some_damaged, mut lists_damaged) = (0, 0, 0);
+    for page in 1..=pages {
+        let copy = with_a_wrong_bit(&file, page);
+        let Some(store) = open_if_possible(copy.path()).await else {
+            not_opened += 1;
+            continue;
+        };
+        let mut damaged = 0;
+        for room in &rooms {
+            match store.get_room(&home(), room.id).await {
+                Ok(found) => assert_eq!(&found, room, "what is answered is right"),
+                Err(StoreError::Damaged(_)) => damaged += 1,
+                Err(other) => panic!("page {page}: {other}"),
+            }
+        }
+        some_damaged += usize::from((1..ROOMS).contains(&damaged));
+        match store.list_rooms(&home(), &RoomFilter::default(), None, ROOMS).await {
+            Ok(listed) => assert_eq!(listed.entries.len(), ROOMS),
+            Err(StoreError::Damaged(_)) => lists_damaged += 1,
+            Err(other) => panic!("page {page}: {other}"),
+        }
+        assert_eq!(damaged_pages(&store).await, [format!("page {page}: its checksum is wrong")]);
+    }
+    assert!(
+        (1..8).contains(&not_opened),
+        "the first page, and few more, are needed by everybody: {not_opened}"
+    );
+    assert!(some_damaged >= 3 && lists_damaged >= 3, "{some_damaged} and {lists_damaged} of {pages}");
+}
+
+#[tokio::test]
+async fn a_write_that_needs_a_damaged_page_changes_nothing_and_stops_nobody() {
+    let (folder, rooms) = filled().await;
+    let file = folder.path().join("grandstand.db");
+    let pages = fs::read(&file).unwrap().len() / PAGE_BYTES;
+    let mut one_of_two = 0;
+    for page in 1..=pages {
+        let copy = with_a_wrong_bit(&file, page);
+        let Some(store) = open_if_possible(copy.path()).await else { continue };
+        let first = store.counters();
+        let change = || RoomChange { name: Some("changed".to_owned()), ..RoomChange::default() };
+        let (here, ids) = (home(), [rooms[ROOMS / 3].id, rooms[ROOMS / 2].id]);
+        let (left, right) = tokio::join!(
+            store.update_room(&here, ids[0], change()),
+            store.update_room(&here, ids[1], change())
+        );
+        let counters = store.counters();
+        assert_eq!(counters.failed_groups, 0, "page {page}");
+        assert!(counters.commits > first.commits);
+        one_of_two += usize::from(is_damaged(&left) != is_damaged(&right));
+        store.close().await;
+        // With the page as it was, there is all of what was acknowledged, and nothing of what was not.
+        heal(&copy.path().join("grandstand.db"), &file, page);
+        let store = open(copy.path()).await;
+        for (updated, before) in [(left, &rooms[ROOMS / 3]), (right, &rooms[ROOMS / 2])] {
+            let expected = match updated {
+                Ok(room) => room,
+                Err(StoreError::Damaged(_)) => before.clone(),
+                Err(other) => panic!("page {page}: {other}"),
+            };
+            assert_eq!(store.get_room(&here, before.id).await.unwrap(), expected, "page {page}");
+        }
+    }
+    assert!(one_of_two > 0, "a group went on without one of its writes");
+}
+
+#[tokio::test]
+async fn a_page_in_anothers_place_is_damage() {
+    let (folder, _) = filled().await;
+    let file = folder.path().join("grandstand.db");
+    let mut content = fs::read(&file).unwrap();
+    let last = content.len() / PAGE_BYTES;
+    content.copy_within((last - 2) * PAGE_BYTES..(last - 1) * PAGE_BYTES, (last - 1) * PAGE_BYTES);
+    fs::write(&file, content).unwrap();
+    let store = open(folder.path()).await;
+    assert_eq!(damaged_pages(&store).await, [format!("page {last}: its checksum is wrong")]);
+}

@@ -1,0 +1,65 @@
+//! Stores that earlier versions of the server have written, kept as small files: each is brought up to date.
+
+use std::fs;
+
+use tempfile::TempDir;
+
+use super::super::{KeyPurpose, Location, RoomFilter, Settings, Store};
+use super::{home, new_room, open, walk};
+
+/// A log of a server and its store when it had ended: four rooms and a logging configuration that two of them have.
+const STORES: [(&str, &[u8]); 1] =
+    [("version 1, pages without trailers", include_bytes!("stores/version-1-without-trailers.db"))];
+
+#[tokio::test]
+async fn a_store_of_an_earlier_version_has_everything() {
+    for (version, content) in STORES {
+        let folder = TempDir::new().unwrap();
+        fs::write(folder.path().join("grandstand.db"), content).unwrap();
+        for _ in 0..2 {
+            let store = open(folder.path()).await;
+            let checked = store.check().await.unwrap();
+            assert_eq!((checked.rooms, checked.discrepancies), (4, vec![]), "{version}");
+            let rooms = walk(&store, &home(), &RoomFilter::default(), 50).await;
+            let names: Vec<&str> = rooms.iter().map(|room| room.name.as_str()).collect();
+            assert_eq!(names, ["long-tags", "room-2", "room-1", "room-0"], "{version}");
+            assert_eq!(rooms[0].tags.len(), 20);
+            assert_eq!(rooms[0].tags[&"0".repeat(100)], "x".repeat(200));
+            let logs = store.list_logging_configurations(&home(), None, 50).await.unwrap().entries.remove(0);
+            let filter = RoomFilter { logging_configuration: Some(logs.id), ..RoomFilter::default() };
+            assert_eq!(walk(&store, &home(), &filter, 50).await, rooms[1..3]);
+            assert!(!store.keys(KeyPurpose::ChatToken).await.unwrap().is_empty());
+            store.close().await;
+        }
+        let names: Vec<_> =
+            fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert!(!names.iter().any(|name| name == "grandstand.db.new"), "{version}: {names:?}");
+    }
+}
+
+/// What a server was killed over: its log is still there, and newer than the file.
+#[tokio::test]
+async fn a_log_that_an_earlier_version_left_behind_counts() {
+    for (version, content) in STORES {
+        let folder = TempDir::new().unwrap();
+        fs::write(folder.path().join("grandstand.db"), content).unwrap();
+        let plain = rusqlite::Connection::open(folder.path().join("grandstand.db")).unwrap();
+        plain.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(())).unwrap();
+        plain.execute("UPDATE room SET message_length_max = 77", []).unwrap();
+        let killed = TempDir::new().unwrap();
+        for name in ["grandstand.db", "grandstand.db-wal"] {
+            fs::copy(folder.path().join(name), killed.path().join(name)).unwrap();
+        }
+        let store =
+            Store::open_with(&Location::Folder(killed.path().to_owned()), Settings::default()).await.unwrap();
+        for summary in walk(&store, &home(), &RoomFilter::default(), 50).await {
+            assert_eq!(
+                store.get_room(&home(), summary.id).await.unwrap().message_length_max,
+                77,
+                "{version}"
+            );
+        }
+        store.create_room(&home(), new_room("next")).await.unwrap();
+        assert_eq!(store.check().await.unwrap().discrepancies, []);
+    }
+}
