@@ -29,7 +29,11 @@ impl DatabaseUrl {
         if !Self::is_meant(text) {
             return Err("it must begin with postgres://");
         }
-        let (address, query) = text.split_once('?').unwrap_or((text, ""));
+        // A password may have a question mark.
+        let host = text.find('@').unwrap_or(0);
+        let address_length = text[host..].find('?').map_or(text.len(), |place| host + place);
+        let (address, query) = text.split_at(address_length);
+        let query = query.trim_start_matches('?');
         let (mut mode, mut authorities_file, mut rest) = (None, None, Vec::new());
         for parameter in query.split('&').filter(|parameter| !parameter.is_empty()) {
             match parameter.split_once('=') {
@@ -176,7 +180,10 @@ mod tests {
         ] {
             assert!(!DatabaseUrl::parse(text).unwrap_err().contains("hunter2"), "{text}");
         }
-        let unencoded = DatabaseUrl::parse("postgres://chat:hunter?2@db/rooms").unwrap_err();
-        assert!(unencoded.contains("%40"), "{unencoded}");
+        for (query, outcome) in [("", None), ("?sslmode=require", Some("must be disable or verify-full"))] {
+            let url = DatabaseUrl::parse(&format!("postgres://chat:hunter?2@db/rooms{query}"));
+            let refusal = url.as_ref().err().map(|refusal| refusal.contains(outcome.unwrap_or("nothing")));
+            assert_eq!(refusal, outcome.map(|_| true), "{url:?}");
+        }
     }
 }

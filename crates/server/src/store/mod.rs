@@ -2,9 +2,9 @@
 //!
 //! Promises:
 //! - A write is answered only after the commit that holds it is on disk (`memory:` aside), so nothing acknowledged is
-//!   lost to `kill -9` or a power cut. Writes of all requests are committed in groups by one writer.
-//! - Reads never wait for the writer and see every acknowledged write.
-//! - After a failed commit nothing more is acknowledged until the store has been reopened.
+//!   lost to `kill -9` or a power cut.
+//! - Reads wait for nobody's write and see every acknowledged one, whichever server took it.
+//! - What cannot be done now is refused within seconds, and the store recovers when the cause goes.
 //!
 //! It knows nothing of HTTP or JSON on the wire: these are the store's own rows.
 //!
@@ -175,7 +175,8 @@ pub struct Counters {
     pub reads: u64,
     /// Writes that were committed, refused ones (not found, in use, too many tags) included.
     pub writes: u64,
-    /// Commits that held them; each is one fsync.
+    /// Commits that held them; each is one fsync. (In PostgreSQL each write has a commit, and the database puts their
+    /// fsyncs together.)
     pub commits: u64,
     /// Groups of writes that failed as a whole.
     pub failed_groups: u64,
@@ -185,7 +186,8 @@ pub struct Counters {
     pub checkpoints: u64,
 }
 
-/// The operations. Ids and order keys are made inside, by the writer; `now` comes from the wall clock there.
+/// The operations. Ids and order keys are made inside; the time comes from the wall clock there: the writer's, or the
+/// database's.
 ///
 /// All of them answer [`StoreError::Unavailable`] when the store itself fails, is overloaded or was closed.
 impl Store {

@@ -22,6 +22,7 @@ use protocol::limit::postgres::{
     TRY_MS_MAX, TRY_PAUSE_MS_MAX,
 };
 use tokio::time::{sleep, timeout};
+use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{IsolationLevel, NoTls};
 
@@ -63,9 +64,12 @@ impl Connections {
         if connection.get_application_name().is_none() {
             connection.application_name("grandstand");
         }
-        if connection.get_connect_timeout().is_none() {
-            connection.connect_timeout(Duration::from_millis(CONNECT_MS_MAX));
-        }
+        let connect_time =
+            connection.get_connect_timeout().copied().unwrap_or(Duration::from_millis(CONNECT_MS_MAX));
+        connection.connect_timeout(connect_time);
+        // Each host of the address may take so long.
+        let hosts = u32::try_from(connection.get_hosts().len()).unwrap_or(u32::MAX);
+        let create_time = connect_time.saturating_mul(hosts) + Duration::from_millis(STATEMENT_MS_MAX);
         // A database that vanished without a word must not hold up a connection for the hours that TCP would.
         connection.tcp_user_timeout(Duration::from_millis(TRY_MS_MAX));
         connection.keepalives_idle(Duration::from_millis(TRY_MS_MAX));
@@ -79,7 +83,7 @@ impl Connections {
             .runtime(Runtime::Tokio1)
             .timeouts(Timeouts {
                 wait: Some(Duration::from_millis(CONNECTION_WAIT_MS_MAX)),
-                create: Some(Duration::from_millis(CONNECT_MS_MAX + STATEMENT_MS_MAX)),
+                create: Some(create_time),
                 recycle: None,
             })
             .post_create(Hook::async_fn(|client, _| {
@@ -151,7 +155,13 @@ impl Connections {
             }
             Err(error) => error,
         };
-        let is_away = matches!(error, PoolError::Backend(_) | PoolError::Timeout(TimeoutType::Create));
+        let is_away = match &error {
+            // What the database says no to may be true of this connection only: that it has too many, say.
+            PoolError::Backend(error) => {
+                error.code().is_none_or(|code| *code == SqlState::CANNOT_CONNECT_NOW)
+            }
+            error => matches!(error, PoolError::Timeout(TimeoutType::Create)),
+        };
         if is_away {
             *lock(&self.away_until) = Some(Instant::now() + Duration::from_millis(RECONNECT_MS));
         }

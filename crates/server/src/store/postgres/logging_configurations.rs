@@ -191,9 +191,12 @@ pub(super) async fn existing(
     client: &impl GenericClient,
     wanted: &[(&Scope, Id)],
 ) -> Result<Vec<(Scope, Id)>, Failure> {
-    let statement = "SELECT account_id, region, id FROM logging_configuration
-                     JOIN unnest($1::text[], $2::text[], $3::text[]) AS wanted (account_id, region, id)
-                     USING (account_id, region, id)";
+    let statement = "SELECT account_id, region, id
+                     FROM unnest($1::text[], $2::text[], $3::text[]) AS wanted (account_id, region, id)
+                     WHERE EXISTS (SELECT 1 FROM logging_configuration AS there
+                                   WHERE there.account_id = wanted.account_id AND there.region = wanted.region
+                                     AND there.id = wanted.id
+                                   OFFSET 0)";
     let statement = client.prepare_cached(statement).await?;
     let parameters: [Parameter<'_>; 3] = [
         &wanted.iter().map(|(scope, _)| &*scope.account_id).collect::<Vec<_>>(),

@@ -90,8 +90,11 @@ async fn read(client: &Client, notes: &[&Note]) -> Result<Vec<RoomNews>, Failure
                             message_rate_max, message_length_max, handler_uri, handler_fallback,
                             logging_configurations, tags
                      FROM unnest($1::text[], $2::text[], $3::text[]) AS wanted (account_id, region, room)
-                     LEFT JOIN room ON room.account_id = wanted.account_id AND room.region = wanted.region
-                                   AND room.id = wanted.room";
+                     LEFT JOIN LATERAL (
+                         SELECT * FROM room
+                         WHERE room.account_id = wanted.account_id AND room.region = wanted.region
+                           AND room.id = wanted.room
+                         OFFSET 0) AS room ON TRUE";
     let statement = client.prepare_cached(statement).await?;
     let parameters: [Parameter<'_>; 3] = [
         &notes.iter().map(|(_, scope, _)| &*scope.account_id).collect::<Vec<_>>(),

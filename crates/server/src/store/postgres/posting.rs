@@ -2,8 +2,13 @@
 //!
 //! Invariant: a room has exactly the postings of [`Facet::all_of_room`], all with its order key and its summary, and
 //! they change in the transaction that changes the room.
+//!
+//! Each posting is found by its whole primary key, in a statement of its own or behind an `OFFSET 0`, which the planner
+//! cannot turn into something else: what it believes about a table that it has not counted yet may be wrong by any factor.
+//! The statements for one room are all on their way before the first is answered.
 
-use deadpool_postgres::{Client, GenericClient};
+use deadpool_postgres::{Client, GenericClient, Transaction};
+use futures_util::future::try_join_all;
 use protocol::arn::Scope;
 use protocol::id::Id;
 use tokio_postgres::Row;
@@ -27,23 +32,6 @@ macro_rules! select {
     };
 }
 
-/// Facets as three columns: what `unnest` makes rows of.
-struct Columns<'a> {
-    names: Vec<&'a str>,
-    handler_uris: Vec<&'a str>,
-    logging_configurations: Vec<&'a str>,
-}
-
-impl<'a> Columns<'a> {
-    fn of(facets: &[Facet<'a>]) -> Self {
-        Self {
-            names: facets.iter().map(|facet| facet.name).collect(),
-            handler_uris: facets.iter().map(|facet| facet.handler_uri).collect(),
-            logging_configurations: facets.iter().map(|facet| facet.logging_configuration).collect(),
-        }
-    }
-}
-
 /// Lists a room wherever it belongs.
 pub(super) async fn insert(client: &impl GenericClient, room: &Room) -> Result<(), Failure> {
     let statement = client
@@ -54,15 +42,15 @@ pub(super) async fn insert(client: &impl GenericClient, room: &Room) -> Result<(
              FROM unnest($3::text[], $4::text[], $5::text[]) AS facet (by_name, by_handler, by_logging)",
         )
         .await?;
-    let columns = Columns::of(&Facet::all_of_room(room));
+    let facets = Facet::all_of_room(room);
     let handler = room.review_handler.as_ref();
     let tags = tags_text(&room.tags);
     let parameters: [Parameter<'_>; 13] = [
         &&*room.scope.account_id,
         &&*room.scope.region,
-        &columns.names,
-        &columns.handler_uris,
-        &columns.logging_configurations,
+        &facets.iter().map(|facet| facet.name).collect::<Vec<_>>(),
+        &facets.iter().map(|facet| facet.handler_uri).collect::<Vec<_>>(),
+        &facets.iter().map(|facet| facet.logging_configuration).collect::<Vec<_>>(),
         &room.order_key,
         &room.id.as_str(),
         &room.name,
@@ -77,52 +65,51 @@ pub(super) async fn insert(client: &impl GenericClient, room: &Room) -> Result<(
 }
 
 /// Takes a room, as it was until now, out of every list.
-pub(super) async fn delete(client: &impl GenericClient, room: &Room) -> Result<(), Failure> {
-    let statement = client
+pub(super) async fn delete(transaction: &Transaction<'_>, room: &Room) -> Result<(), Failure> {
+    let statement = transaction
         .prepare_cached(
             "DELETE FROM posting
-             USING unnest($3::text[], $4::text[], $5::text[]) AS facet (by_name, by_handler, by_logging)
-             WHERE account_id = $1 AND region = $2 AND posting.by_name = facet.by_name
-               AND posting.by_handler = facet.by_handler AND posting.by_logging = facet.by_logging
+             WHERE account_id = $1 AND region = $2 AND by_name = $3 AND by_handler = $4 AND by_logging = $5
                AND order_key = $6",
         )
         .await?;
-    let columns = Columns::of(&Facet::all_of_room(room));
-    let parameters: [Parameter<'_>; 6] = [
-        &&*room.scope.account_id,
-        &&*room.scope.region,
-        &columns.names,
-        &columns.handler_uris,
-        &columns.logging_configurations,
-        &room.order_key,
-    ];
-    client.execute(&statement, &parameters).await?;
+    let scope = &room.scope;
+    let facets = Facet::all_of_room(room);
+    try_join_all(facets.iter().map(|Facet { name, handler_uri, logging_configuration }| async {
+        let parameters: [Parameter<'_>; 6] =
+            [&&*scope.account_id, &&*scope.region, name, handler_uri, logging_configuration, &room.order_key];
+        transaction.execute(&statement, &parameters).await
+    }))
+    .await?;
     Ok(())
 }
 
 /// Shows a room's new tags wherever it is listed, without moving it.
-pub(super) async fn update_tags(client: &impl GenericClient, room: &Room) -> Result<(), Failure> {
-    let statement = client
+pub(super) async fn update_tags(transaction: &Transaction<'_>, room: &Room) -> Result<(), Failure> {
+    let statement = transaction
         .prepare_cached(
             "UPDATE posting SET tags = $7
-             FROM unnest($3::text[], $4::text[], $5::text[]) AS facet (by_name, by_handler, by_logging)
-             WHERE account_id = $1 AND region = $2 AND posting.by_name = facet.by_name
-               AND posting.by_handler = facet.by_handler AND posting.by_logging = facet.by_logging
+             WHERE account_id = $1 AND region = $2 AND by_name = $3 AND by_handler = $4 AND by_logging = $5
                AND order_key = $6",
         )
         .await?;
-    let columns = Columns::of(&Facet::all_of_room(room));
+    let scope = &room.scope;
     let tags = tags_text(&room.tags);
-    let parameters: [Parameter<'_>; 7] = [
-        &&*room.scope.account_id,
-        &&*room.scope.region,
-        &columns.names,
-        &columns.handler_uris,
-        &columns.logging_configurations,
-        &room.order_key,
-        &carried(&tags),
-    ];
-    client.execute(&statement, &parameters).await?;
+    let carried = carried(&tags);
+    let facets = Facet::all_of_room(room);
+    try_join_all(facets.iter().map(|Facet { name, handler_uri, logging_configuration }| async {
+        let parameters: [Parameter<'_>; 7] = [
+            &&*scope.account_id,
+            &&*scope.region,
+            name,
+            handler_uri,
+            logging_configuration,
+            &room.order_key,
+            &carried,
+        ];
+        transaction.execute(&statement, &parameters).await
+    }))
+    .await?;
     Ok(())
 }
 
@@ -205,7 +192,8 @@ pub(super) async fn find_all(
         select!(),
         " WHERE posting.account_id = wanted.account_id AND posting.region = wanted.region
             AND posting.by_name = wanted.by_name AND posting.by_handler = wanted.by_handler
-            AND posting.by_logging = wanted.by_logging AND posting.order_key = wanted.order_key) AS shown ON TRUE"
+            AND posting.by_logging = wanted.by_logging AND posting.order_key = wanted.order_key
+            OFFSET 0) AS shown ON TRUE"
     );
     let statement = client.prepare_cached(statement).await?;
     let places = || {

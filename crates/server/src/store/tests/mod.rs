@@ -65,7 +65,7 @@ pub(super) fn new_logging_configuration(name: &str) -> NewLoggingConfiguration {
     NewLoggingConfiguration { name: name.to_owned(), destination, tags: Tags::new() }
 }
 
-fn tags<const N: usize>(tags: [(&str, &str); N]) -> Tags {
+pub(super) fn tags<const N: usize>(tags: [(&str, &str); N]) -> Tags {
     BTreeMap::from(tags.map(|(key, value)| (key.to_owned(), value.to_owned())))
 }
 

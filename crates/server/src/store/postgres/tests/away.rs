@@ -1,13 +1,15 @@
 //! The database goes away, in order and not, and comes back.
 
-use std::sync::atomic::AtomicBool;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::{Duration, Instant};
 
-use super::super::super::Location;
+use tokio::task::JoinSet;
+
 use super::super::super::tests::database::{Database, fresh};
-use super::{
-    Arc, Duration, Instant, JoinSet, KeyPurpose, MINUTE, News, PATIENCE, Redemption, Relaxed, RoomFilter,
-    Store, StoreError, assert_all_have, home, is_unavailable, new_room, next_news, now, walk,
-};
+use super::super::super::tests::{home, is_unavailable, new_room, walk};
+use super::super::super::{KeyPurpose, Location, News, Redemption, RoomFilter, Store, StoreError};
+use super::{MINUTE, PATIENCE, assert_all_have, next_news, now};
 
 /// A request that meets a database that is away has its answer in this time at most: that of a try, with much to spare for
 /// a busy machine.

@@ -3,8 +3,8 @@
 use std::fs;
 
 use super::super::super::tests::database::Database;
+use super::super::super::tests::{home, new_room};
 use super::super::super::{Location, Store};
-use super::{home, new_room};
 use crate::config::DatabaseUrl;
 
 #[tokio::test]
