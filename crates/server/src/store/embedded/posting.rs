@@ -14,6 +14,19 @@ use super::logging_configurations;
 use super::scopes::{self, ScopeNumber};
 use super::values::{IdList, IdText, TagsJson, handler, id_list_text, rows_of_page, tags_text};
 
+/// What a list shows of its rooms, as [`summary_of_row`] reads it, of those that the rest of the statement chooses.
+macro_rules! select_summaries {
+    ($rest:literal) => {
+        concat!(
+            "SELECT room, name, create_time, order_key, handler_uri, handler_fallback, logging_configurations,
+                    coalesce(tags, (SELECT room.tags FROM room WHERE room.scope = ?1 AND room.id = posting.room))
+             FROM posting
+             WHERE scope = ?1 AND by_name = ?2 AND by_handler = ?3 AND by_logging = ?4 ",
+            $rest
+        )
+    };
+}
+
 /// Lists a room wherever it belongs.
 pub(super) fn insert(connection: &Connection, scope: ScopeNumber, room: &Room) -> Result<()> {
     let mut statement = connection.prepare_cached(
@@ -123,12 +136,7 @@ pub(super) fn find(
     order_key: OrderKey,
 ) -> Result<Option<RoomSummary>> {
     connection
-        .prepare_cached(
-            "SELECT room, name, create_time, order_key, handler_uri, handler_fallback, logging_configurations,
-                    coalesce(tags, (SELECT room.tags FROM room WHERE room.scope = ?1 AND room.id = posting.room))
-             FROM posting
-             WHERE scope = ?1 AND by_name = ?2 AND by_handler = ?3 AND by_logging = ?4 AND order_key = ?5",
-        )?
+        .prepare_cached(select_summaries!("AND order_key = ?5"))?
         .query_row(
             params![scope, facet.name, facet.handler_uri, facet.logging_configuration, order_key],
             summary_of_row,
@@ -143,14 +151,11 @@ fn list_range(
     after: Option<OrderKey>,
     limit: usize,
 ) -> Result<Page<RoomSummary>> {
-    let mut statement = connection.prepare_cached(
-        "SELECT room, name, create_time, order_key, handler_uri, handler_fallback, logging_configurations,
-                coalesce(tags, (SELECT room.tags FROM room WHERE room.scope = ?1 AND room.id = posting.room))
-         FROM posting
-         WHERE scope = ?1 AND by_name = ?2 AND by_handler = ?3 AND by_logging = ?4 AND order_key < ?5
+    let mut statement = connection.prepare_cached(select_summaries!(
+        "AND order_key < ?5
          ORDER BY order_key DESC
-         LIMIT ?6",
-    )?;
+         LIMIT ?6"
+    ))?;
     let Facet { name, handler_uri, logging_configuration } = facet;
     let after = after.unwrap_or(OrderKey::MAX);
     let entries = statement
