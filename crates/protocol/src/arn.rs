@@ -14,6 +14,15 @@ pub struct Scope {
     pub region: Box<str>,
 }
 
+impl Scope {
+    /// The text of the ARN of a resource of this owner's: what [`Arn`] would show, without making one.
+    #[must_use]
+    pub fn arn_text(&self, kind: ResourceKind, id: &str) -> String {
+        let Self { account_id, region } = self;
+        ["arn:aws:ivschat:", region, ":", account_id, ":", kind.as_str(), "/", id].concat()
+    }
+}
+
 /// What an ARN names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ResourceKind {
@@ -106,8 +115,7 @@ impl Arn {
 
 impl fmt::Display for Arn {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Scope { account_id, region } = &self.scope;
-        write!(formatter, "arn:aws:ivschat:{region}:{account_id}:{}/{}", self.kind.as_str(), self.id)
+        formatter.write_str(&self.scope.arn_text(self.kind, &self.id))
     }
 }
 

@@ -56,8 +56,9 @@ impl Timestamp {
     #[must_use]
     pub fn to_millis_text(self) -> String {
         let mut text = self.date_and_time();
-        let millis = self.0 / 1_000_000 % 1_000;
-        text.push_str(&format!(".{millis:03}Z"));
+        text.push('.');
+        push_digits::<3>(&mut text, self.0 / 1_000_000);
+        text.push('Z');
         text
     }
 
@@ -107,8 +108,25 @@ impl Timestamp {
     fn date_and_time(self) -> String {
         let (year, month, day) = civil_from_days(self.as_seconds() / 86_400);
         let (hour, minute, second) = time_of_day(self.as_seconds());
-        format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}")
+        let mut text = String::with_capacity("YYYY-MM-DDTHH:MM:SS.nnnnnnnnnZ".len());
+        push_digits::<4>(&mut text, year);
+        for (separator, number) in [('-', month), ('-', day), ('T', hour), (':', minute), (':', second)] {
+            text.push(separator);
+            push_digits::<2>(&mut text, number);
+        }
+        text
     }
+}
+
+/// Writes the last digits of a number. A page of ListRooms has a hundred instants, and `format!` would take a third
+/// of the time that all of its JSON takes.
+fn push_digits<const WIDTH: usize>(text: &mut String, mut number: u64) {
+    let mut digits = ['0'; WIDTH];
+    for digit in digits.iter_mut().rev() {
+        *digit = char::from(b'0' + (number % 10) as u8);
+        number /= 10;
+    }
+    text.extend(digits);
 }
 
 fn time_of_day(seconds: u64) -> (u64, u64, u64) {

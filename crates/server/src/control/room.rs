@@ -158,11 +158,10 @@ fn response(room: &store::Room) -> RoomResponse {
 }
 
 fn summary(scope: &Scope, room: store::RoomSummary) -> RoomSummary {
-    let logging_configuration =
-        |id: Id| Arn::new(scope.clone(), ResourceKind::LoggingConfiguration, id).to_string();
+    let logging_configuration = |id: &Id| scope.arn_text(ResourceKind::LoggingConfiguration, id.as_str());
     RoomSummary {
-        arn: Arn::new(scope.clone(), ResourceKind::Room, room.id).to_string(),
-        id: room.id.to_string(),
+        arn: scope.arn_text(ResourceKind::Room, room.id.as_str()),
+        id: room.id.as_str().to_owned(),
         name: room.name,
         create_time: Timestamp::from_micros(room.create_time).to_millis_text(),
         update_time: Timestamp::from_micros(room.order_key).to_millis_text(),
@@ -172,7 +171,7 @@ fn summary(scope: &Scope, room: store::RoomSummary) -> RoomSummary {
         }),
         logging_configuration_identifiers: room
             .logging_configurations
-            .into_iter()
+            .iter()
             .map(logging_configuration)
             .collect(),
         tags: room.tags,

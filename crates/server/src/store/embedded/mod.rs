@@ -111,7 +111,7 @@ impl Embedded {
     }
 
     pub(super) async fn check(&self) -> Result<Checked, StoreError> {
-        self.readers.read(check::check).await
+        self.readers.read_apart(check::check).await
     }
 
     pub(super) async fn repair(&self) -> Result<(), StoreError> {
