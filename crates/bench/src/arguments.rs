@@ -189,6 +189,7 @@ pub fn list_plan(matches: &ArgMatches) -> Result<list::Plan, Failure> {
         seconds: value(matches, "seconds").max(1),
         connections: usize::try_from(value(matches, "connections")).unwrap_or(usize::MAX).clamp(1, 1_000),
         setup: setup(matches, "standard")?,
+        profile_file: matches.get_one::<PathBuf>("profile").cloned(),
         report_file: report_file(matches),
     })
 }

@@ -5,6 +5,7 @@
 //! conditions, one after the other; how a page's cost depends on depth and conditions is `store`'s to say.
 
 mod asker;
+mod profile;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -13,6 +14,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use self::asker::{Page, ask};
+use self::profile::Recording;
 use crate::control::ControlPlane;
 use crate::failure::Failure;
 use crate::peers::{Setup, signed_answer};
@@ -40,6 +42,8 @@ pub struct Plan {
     pub connections: usize,
     /// How the servers are started.
     pub setup: Setup,
+    /// Where a picture goes of what the server's time is spent on; none is made when `None`.
+    pub profile_file: Option<PathBuf>,
     /// Where the lines of JSON go.
     pub report_file: PathBuf,
 }
@@ -80,7 +84,20 @@ fn measure_size(plan: &Plan, data_folder: &Path, rooms: u64) -> Result<(), Failu
         report.add(Run { round, peer: SIGNED_ANSWER, figures: measure(plan, &peer, &asked)? });
     }
     report.publish(SIGNED_ANSWER, &["pages_per_s", "cpu_us_per_page"], &plan.report_file)?;
+    if let Some(file) = &plan.profile_file {
+        let asked = signed(&grandstand, &pages, |(_, body)| body)?;
+        draw(plan, &grandstand, &asked, file, rooms)?;
+    }
     grandstand.stop()
+}
+
+/// Asks once more, with a profiler at work.
+fn draw(plan: &Plan, server: &Server, pages: &[Page], file: &Path, rooms: u64) -> Result<(), Failure> {
+    let recording = Recording::start(server.pid(), plan.seconds)?;
+    ask(server.api()?, plan.connections, pages, Duration::from_secs(plan.seconds + 1))?;
+    let profile = recording.finish()?;
+    println!("{}", profile.to_text());
+    profile.write(file, &format!("Processor time of a page of ListRooms over HTTP, {rooms} rooms"))
 }
 
 /// The `nextToken` that a page is asked for with, and its body.

@@ -5,6 +5,7 @@
 
 use protocol::arn::Scope;
 use protocol::id::Id;
+use protocol::limit::member::PAGE_SIZE_MAX;
 use protocol::limit::store::TAGS_CARRIED_BYTES_MAX;
 use rusqlite::{Connection, OptionalExtension, Result, Row, params};
 
@@ -129,7 +130,10 @@ pub(super) fn list(
     let Scope { account_id, region } = scope;
     let rows = rows_of_page(limit);
     let wanted = params![name, handler_uri, logging_configuration, after, account_id, region, rows];
-    let entries = statement.query_map(wanted, summary_of_row)?.collect::<Result<Vec<_>>>()?;
+    let mut entries = Vec::with_capacity(limit.min(PAGE_SIZE_MAX) + 1);
+    for summary in statement.query_map(wanted, summary_of_row)? {
+        entries.push(summary?);
+    }
     let page = Page::cut(entries, limit, |summary| summary.order_key);
     // A logging configuration that a room has exists, so only an empty page leaves the question open.
     if let (true, Some(id)) = (page.entries.is_empty(), filter.logging_configuration) {
