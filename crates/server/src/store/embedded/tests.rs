@@ -6,6 +6,7 @@ use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use protocol::arn::Scope;
+use rusqlite::Connection;
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, yield_now};
@@ -275,4 +276,37 @@ async fn an_id_that_is_taken_is_told_from_other_conflicts() {
         Ok((is_id_free(insert(same_id)), is_id_free(insert(same_order_key)).is_err()))
     });
     assert_eq!(tried.await.unwrap(), (Ok(false), true));
+}
+
+#[tokio::test]
+async fn a_read_does_not_wait_for_the_writer() {
+    let folder = TempDir::new().unwrap();
+    let store = open(&folder, &Settings::default());
+    let room = store.create_room(&home(), new_room("a")).await.unwrap();
+    let held = hold(&store).await;
+    assert_eq!(store.get_room(&home(), room.id).await.unwrap(), room);
+    assert_eq!(names(&store).await, ["a"]);
+    held.release().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_read_that_waits_for_the_disk_holds_up_no_other() {
+    let folder = TempDir::new().unwrap();
+    let store = open(&folder, &Settings::default());
+    let room = store.create_room(&home(), new_room("a")).await.unwrap();
+    let (release, released) = mpsc::sync_channel(1);
+    let (entered, is_in) = oneshot::channel();
+    let slow = {
+        let store = Arc::clone(&store);
+        let work = move |_: &Connection| {
+            entered.send(()).unwrap();
+            released.recv().unwrap();
+            Ok(())
+        };
+        tokio::spawn(async move { store.readers.read(work).await })
+    };
+    is_in.await.unwrap();
+    assert_eq!(store.get_room(&home(), room.id).await.unwrap(), room);
+    release.send(()).unwrap();
+    slow.await.unwrap().unwrap();
 }
