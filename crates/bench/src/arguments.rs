@@ -53,7 +53,8 @@ pub fn command() -> Command {
                     "0",
                     "how often each page is read cold, from a store just opened",
                 ))
-                .arg(number("write-seconds", "10", "how long 64 clients write; 0 = not at all"))
+                .arg(number("write-seconds", "10", "how long clients write; 0 = not at all"))
+                .arg(number("writers", "64", "clients that write, each one write at a time"))
                 .arg(report()),
         )
         .subcommand(
@@ -173,6 +174,7 @@ pub fn store_plan(matches: &ArgMatches) -> Result<store::Plan, Failure> {
         repeats: value(matches, "repeats").max(1),
         cold_repeats: value(matches, "cold-repeats"),
         write_seconds: value(matches, "write-seconds"),
+        writers: value(matches, "writers").max(1),
         report_file: report_file(matches),
     })
 }

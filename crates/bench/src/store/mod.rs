@@ -35,6 +35,8 @@ pub struct Plan {
     pub cold_repeats: u64,
     /// How long writers write.
     pub write_seconds: u64,
+    /// How many there are.
+    pub writers: u64,
     /// Where the lines of JSON go.
     pub report_file: PathBuf,
 }
@@ -93,7 +95,7 @@ async fn measure_size(plan: &Plan, folder: &Path, rooms: u64) -> Result<Figures,
     figures.push(("anonymous_mib", anonymous_mib));
     if plan.write_seconds > 0 {
         let duration = Duration::from_secs(plan.write_seconds);
-        let written = writes::measure(&store, &scope, population, duration).await?;
+        let written = writes::measure(&store, &scope, population, plan.writers, duration).await?;
         println!("{}", written.to_text());
         figures.extend(written.figures());
     }

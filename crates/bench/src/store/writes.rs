@@ -13,13 +13,13 @@ use super::population::Population;
 use crate::failure::Failure;
 use crate::report::{Figures, Spread};
 
-/// Clients that write, each the next write when it has the answer to the last.
-const WRITERS: u64 = 64;
 /// Pause between two reads, so that reading itself does not fill a core.
 const READ_INTERVAL: Duration = Duration::from_millis(2);
 
 /// What came out.
 pub(super) struct Written {
+    /// Clients that wrote, each the next write when it had the answer to the last.
+    pub(super) writers: u64,
     /// Acknowledged writes per second: a third each creates, updates and deletes a room.
     pub(super) writes_per_s: f64,
     /// Acknowledged writes per commit, which is one fsync.
@@ -34,7 +34,8 @@ impl Written {
     /// For people.
     pub(super) fn to_text(&self) -> String {
         format!(
-            "{WRITERS} writers: {:.0} writes/s, {:.1} in a commit; a first page meanwhile {} us, before {} us",
+            "{} writers: {:.0} writes/s, {:.1} in a commit; a first page meanwhile {} us, before {} us",
+            self.writers,
             self.writes_per_s,
             self.writes_per_commit,
             self.busy_read_micros.to_text(),
@@ -45,6 +46,7 @@ impl Written {
     /// For the report.
     pub(super) fn figures(&self) -> Figures {
         vec![
+            ("writers", self.writers as f64),
             ("writes_per_s", self.writes_per_s),
             ("writes_per_commit", self.writes_per_commit),
             ("quiet_read_us", self.quiet_read_micros.median),
@@ -53,11 +55,12 @@ impl Written {
     }
 }
 
-/// Reads alone for `duration`, then with [`WRITERS`] writers for as long.
+/// Reads alone for `duration`, then with `writers` clients that write for as long.
 pub(super) async fn measure(
     store: &Store,
     scope: &Scope,
     population: &Population,
+    writers: u64,
     duration: Duration,
 ) -> Result<Written, Failure> {
     let quiet = read_for(store, scope, duration).await?;
@@ -65,15 +68,15 @@ pub(super) async fn measure(
     let acknowledged = Arc::new(AtomicU64::new(0));
     let before = store.counters();
     let begin = Instant::now();
-    let mut writers: JoinSet<Result<(), StoreError>> = JoinSet::new();
-    for writer in 0..WRITERS {
+    let mut writing: JoinSet<Result<(), StoreError>> = JoinSet::new();
+    for writer in 0..writers {
         let (store, scope, population) = (store.clone(), scope.clone(), population.clone());
         let (stop, acknowledged) = (Arc::clone(&stop), Arc::clone(&acknowledged));
-        writers.spawn(async move {
+        writing.spawn(async move {
             let mut number = writer;
             while !stop.load(Relaxed) {
                 write_thrice(&store, &scope, &population, number).await?;
-                number += WRITERS;
+                number += writers;
                 acknowledged.fetch_add(3, Relaxed);
             }
             Ok(())
@@ -81,12 +84,13 @@ pub(super) async fn measure(
     }
     let busy = read_for(store, scope, duration).await?;
     stop.store(true, Relaxed);
-    while let Some(ended) = writers.join_next().await {
+    while let Some(ended) = writing.join_next().await {
         ended??;
     }
     let (seconds, after) = (begin.elapsed().as_secs_f64(), store.counters());
     let writes = acknowledged.load(Relaxed) as f64;
     Ok(Written {
+        writers,
         writes_per_s: writes / seconds,
         writes_per_commit: writes / (after.commits - before.commits).max(1) as f64,
         quiet_read_micros: quiet,
