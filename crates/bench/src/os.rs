@@ -97,6 +97,28 @@ pub fn data_segments_received(_socket: &impl AsRawFd) -> u64 {
     0
 }
 
+/// Has the kernel forget what it holds of a file that is on disk.
+///
+/// # Errors
+/// The system's.
+#[cfg(target_os = "linux")]
+pub fn forget(file: &std::fs::File) -> io::Result<()> {
+    // What was never written back cannot be forgotten.
+    file.sync_all()?;
+    // SAFETY: no memory is passed.
+    let error = unsafe { libc::posix_fadvise(file.as_raw_fd(), 0, 0, libc::POSIX_FADV_DONTNEED) };
+    if error == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(error)) }
+}
+
+/// Does nothing: this system cannot be asked to.
+///
+/// # Errors
+/// Never.
+#[cfg(not(target_os = "linux"))]
+pub fn forget(_file: &std::fs::File) -> io::Result<()> {
+    Ok(())
+}
+
 /// Processor time that the calling thread has used so far, in nanoseconds.
 ///
 /// # Errors

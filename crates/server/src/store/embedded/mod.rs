@@ -32,6 +32,7 @@ use std::sync::{Arc, Mutex};
 use protocol::arn::{ResourceKind, Scope};
 use protocol::id::Id;
 use protocol::time::UnixMicros;
+use rusqlite::ffi::SQLITE_CONSTRAINT_PRIMARYKEY;
 use rusqlite::{Connection, ErrorCode};
 
 pub(super) use self::backup::back_up;
@@ -114,7 +115,7 @@ impl Embedded {
     }
 
     pub(super) async fn check(&self) -> Result<Checked, StoreError> {
-        self.readers.read(check::check).await
+        self.readers.read_apart(check::check).await
     }
 
     pub(super) async fn repair(&self) -> Result<(), StoreError> {
@@ -286,6 +287,19 @@ fn random_id() -> Result<Id, StoreError> {
     let mut random = [0; 16];
     fill_random(&mut random)?;
     Ok(Id::from_random(u128::from_ne_bytes(random)))
+}
+
+/// Whether a new resource went in; if not, there is already one of its id.
+fn is_id_free(inserted: rusqlite::Result<()>) -> rusqlite::Result<bool> {
+    match inserted {
+        Ok(()) => Ok(true),
+        Err(rusqlite::Error::SqliteFailure(cause, _))
+            if cause.extended_code == SQLITE_CONSTRAINT_PRIMARYKEY =>
+        {
+            Ok(false)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 fn fill_random(bytes: &mut [u8]) -> Result<(), StoreError> {
