@@ -39,7 +39,13 @@ pub fn command() -> Command {
             .arg(text("rooms", "1000,100000", "how many rooms, a store for each"))
             .arg(folder())
             .arg(number("connections", "16", "connections that ask, each for one page at a time"))
-            .arg(number("seconds", "5", "how long each server is asked in a round")),
+            .arg(number("seconds", "5", "how long each server is asked in a round"))
+            .arg(
+                Arg::new("profile")
+                    .long("profile")
+                    .value_parser(value_parser!(PathBuf))
+                    .help("file that gets a picture of the server's processor time; needs Linux's perf"),
+            ),
         )
         .subcommand(with_common(Command::new("start").about("From process start to ready"), "20"))
         .subcommand(
@@ -265,7 +271,7 @@ fn cores(matches: &ArgMatches, name: &str) -> Result<Vec<usize>, Failure> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 mod tests {
-    use super::{command, fanout_plan};
+    use super::{command, fanout_plan, list_plan, store_plan};
     use crate::peers::Peer;
 
     #[test]
@@ -277,6 +283,13 @@ mod tests {
         let plan = fanout_plan(matches.subcommand_matches("fanout").unwrap()).unwrap();
         assert_eq!(plan.peers, [Peer::BareSend]);
         assert_eq!((plan.load.viewers, plan.setup.grandstand.profile), (7, "unlimited"));
+        let words = ["bench", "list", "--rooms", "1,20", "--server", "x"];
+        let matches = command().try_get_matches_from(words).unwrap();
+        let plan = list_plan(matches.subcommand_matches("list").unwrap()).unwrap();
+        assert_eq!((plan.sizes, plan.profile_file), (vec![1, 20], None));
+        let words = ["bench", "store", "--writers", "1"];
+        let matches = command().try_get_matches_from(words).unwrap();
+        assert_eq!(store_plan(matches.subcommand_matches("store").unwrap()).unwrap().writers, 1);
         let words = ["bench", "fanout", "--peers", "nobody"];
         let matches = command().try_get_matches_from(words).unwrap();
         assert!(fanout_plan(matches.subcommand_matches("fanout").unwrap()).is_err());

@@ -124,9 +124,21 @@ pub fn forget(_file: &std::fs::File) -> io::Result<()> {
 /// # Errors
 /// The system's.
 pub fn thread_processor_nanos() -> io::Result<u64> {
+    clock_nanos(libc::CLOCK_THREAD_CPUTIME_ID)
+}
+
+/// Processor time that all threads of this process have used so far, in nanoseconds.
+///
+/// # Errors
+/// The system's.
+pub fn process_processor_nanos() -> io::Result<u64> {
+    clock_nanos(libc::CLOCK_PROCESS_CPUTIME_ID)
+}
+
+fn clock_nanos(clock: libc::clockid_t) -> io::Result<u64> {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: the pointer is to a local value of the right type.
-    let result = unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
+    let result = unsafe { libc::clock_gettime(clock, &raw mut time) };
     let (seconds, nanos) = (u64::try_from(time.tv_sec), u64::try_from(time.tv_nsec));
     match (result, seconds, nanos) {
         (0, Ok(seconds), Ok(nanos)) => Ok(seconds * 1_000_000_000 + nanos),

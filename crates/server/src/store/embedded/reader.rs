@@ -14,6 +14,7 @@ use std::thread::available_parallelism;
 use protocol::limit::store::{READERS_MAX, READS_WAITING_MAX};
 use rusqlite::Connection;
 use tokio::sync::oneshot;
+use tokio::task::coop::consume_budget;
 
 use super::super::StoreError;
 use super::super::worker::{Workers, lock};
@@ -48,6 +49,8 @@ impl Readers {
         &self,
         work: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
+        // A read in place never waits, so whoever reads on and on must be made to let others in.
+        consume_budget().await;
         let idle = lock(&self.idle).as_mut().and_then(Vec::pop);
         let Some(handle) = idle else { return self.read_apart(work).await };
         self.meters.reads.fetch_add(1, Relaxed);
