@@ -18,8 +18,10 @@ from server import ACCOUNT, Server, logging_configuration_arn, room_arn
 SECONDS_MAX = 60
 UNKNOWN = "AbCdEfGh1234"
 S3 = {"s3": {"bucketName": "chat-logs"}}
-# Accounts are never pending, root may do everything, and nothing that a client can send makes a handler fail.
-WITHOUT_A_CAUSE = {"AccessDeniedException", "PendingVerification", "InternalServerException"}
+# Accounts are never pending, and root may do everything.
+WITHOUT_A_CAUSE = {"AccessDeniedException", "PendingVerification"}
+# A damaged page of the store's file makes this one: see `durability/test_commands.py`.
+MADE_ELSEWHERE = {"InternalServerException"}
 
 
 def modelled_errors():
@@ -94,8 +96,7 @@ def strict_server(tmp_path_factory):
 
 
 def test_every_error_class_of_the_model_has_a_cause_or_is_known_to_have_none():
-    assert set(CAUSES) | WITHOUT_A_CAUSE == set(modelled_errors())
-    assert not set(CAUSES) & WITHOUT_A_CAUSE
+    assert sorted([*CAUSES, *WITHOUT_A_CAUSE, *MADE_ELSEWHERE]) == sorted(modelled_errors())
 
 
 @pytest.mark.covers("GetRoom", "CreateRoom", "ListRooms", "DeleteLoggingConfiguration")

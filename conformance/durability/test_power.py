@@ -119,18 +119,19 @@ class Guests:
 
 def all_uses_are_synced(journal):
     """Whether everything that was written to the files of used tokens was synced since, and these files' names."""
-    unsynced, begun = set(), {}
-    for what, name, number, _ in read_journal(journal):
+    # By name, the step at which it last changed: a sync covers what was there when it began, and nothing later.
+    changed, begun = {}, {}
+    for step, (what, name, number, _) in enumerate(read_journal(journal)):
         folder = name.rpartition("/")[0]
         if what in "wc" and folder == "redemptions":
-            unsynced.add(name)
+            changed[name] = step
             if what == "c":
-                unsynced.add(folder)
+                changed[folder] = step
         elif what == "s":
-            begun[number] = set(unsynced)
-        elif what == "S" and name in begun.pop(number):
-            unsynced.discard(name)
-    return not unsynced
+            begun[number] = changed.get(name)
+        elif what == "S" and changed.get(name) == begun.pop(number):
+            changed.pop(name, None)
+    return not changed
 
 
 @pytest.fixture

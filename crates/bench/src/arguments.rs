@@ -7,7 +7,7 @@ use clap::{Arg, ArgMatches, Command, value_parser};
 use crate::failure::Failure;
 use crate::peers::{self, Peer, Setup};
 use crate::server::{Cores, Grandstand};
-use crate::{fanout, idle, spike, store};
+use crate::{fanout, idle, list, spike, store};
 
 /// All subcommands and their flags.
 #[must_use]
@@ -31,19 +31,36 @@ pub fn command() -> Command {
                 .arg(number("connections", "10000", "how many"))
                 .arg(number("seconds", "60", "how long they are watched")),
         )
+        .subcommand(
+            with_servers(
+                Command::new("list").about("ListRooms over HTTP, beside a server with a fixed answer"),
+                "5",
+            )
+            .arg(text("rooms", "1000,100000", "how many rooms, a store for each"))
+            .arg(folder())
+            .arg(number("connections", "16", "connections that ask, each for one page at a time"))
+            .arg(number("seconds", "5", "how long each server is asked in a round"))
+            .arg(
+                Arg::new("profile")
+                    .long("profile")
+                    .value_parser(value_parser!(PathBuf))
+                    .help("file that gets a picture of the server's processor time; needs Linux's perf"),
+            ),
+        )
         .subcommand(with_common(Command::new("start").about("From process start to ready"), "20"))
         .subcommand(
             Command::new("store")
                 .about("The room store by itself: filling it, and pages of ListRooms at every depth")
                 .arg(text("rooms", "1000,100000", "how many rooms, a store for each"))
-                .arg(
-                    Arg::new("folder")
-                        .long("folder")
-                        .value_parser(value_parser!(PathBuf))
-                        .help("where the stores are made; a temporary folder without it"),
-                )
-                .arg(number("repeats", "500", "how often each page is read"))
-                .arg(number("write-seconds", "10", "how long 64 clients write; 0 = not at all"))
+                .arg(folder())
+                .arg(number("repeats", "500", "how often each page is read warm"))
+                .arg(number(
+                    "cold-repeats",
+                    "0",
+                    "how often each page is read cold, from a store just opened",
+                ))
+                .arg(number("write-seconds", "10", "how long clients write; 0 = not at all"))
+                .arg(number("writers", "64", "clients that write, each one write at a time"))
                 .arg(report()),
         )
         .subcommand(
@@ -58,6 +75,11 @@ pub fn command() -> Command {
                 .arg(Arg::new("room-members").required(true).value_parser(value_parser!(u32))),
         )
         .subcommand(Command::new(peers::bare_send::SUBCOMMAND).hide(true))
+        .subcommand(
+            Command::new(peers::signed_answer::SUBCOMMAND)
+                .hide(true)
+                .arg(Arg::new("answer").required(true).value_parser(value_parser!(PathBuf))),
+        )
 }
 
 fn number(name: &'static str, default: &'static str, help: &'static str) -> Arg {
@@ -73,10 +95,20 @@ fn text(name: &'static str, default: &'static str, help: &'static str) -> Arg {
     Arg::new(name).long(name).default_value(default).help(help)
 }
 
+fn folder() -> Arg {
+    Arg::new("folder").long("folder").value_parser(value_parser!(PathBuf)).help(
+        "where the stores are: one that is there is used as it is, one that is missing is made; \
+         a temporary folder without it",
+    )
+}
+
 fn with_common(command: Command, rounds: &'static str) -> Command {
+    with_servers(command, rounds).arg(text("peers", "grandstand,bare-send", "what is measured"))
+}
+
+fn with_servers(command: Command, rounds: &'static str) -> Command {
     command
         .arg(number("rounds", rounds, "how often everything is measured"))
-        .arg(text("peers", "grandstand,bare-send", "what is measured"))
         .arg(number("shards", "1", "edge.shards of Grandstand"))
         .arg(number("window-ms", "40", "edge.coalescing_window_ms of Grandstand"))
         .arg(
@@ -142,14 +174,43 @@ pub fn idle_plan(matches: &ArgMatches, descriptors: u64) -> Result<idle::Plan, F
 /// # Errors
 /// A value that makes no sense.
 pub fn store_plan(matches: &ArgMatches) -> Result<store::Plan, Failure> {
-    let wrong = |_| Failure::Arguments("--rooms must be numbers, as in 1000,1000000".to_owned());
     Ok(store::Plan {
-        sizes: list(matches, "rooms").map(|size| size.parse().map_err(wrong)).collect::<Result<_, _>>()?,
+        sizes: sizes(matches)?,
         folder: matches.get_one::<PathBuf>("folder").cloned(),
         repeats: value(matches, "repeats").max(1),
+        cold_repeats: value(matches, "cold-repeats"),
         write_seconds: value(matches, "write-seconds"),
+        writers: value(matches, "writers").max(1),
         report_file: report_file(matches),
     })
+}
+
+/// `list`'s plan.
+///
+/// # Errors
+/// A value that makes no sense.
+pub fn list_plan(matches: &ArgMatches) -> Result<list::Plan, Failure> {
+    Ok(list::Plan {
+        sizes: sizes(matches)?,
+        folder: matches.get_one::<PathBuf>("folder").cloned(),
+        rounds: value(matches, "rounds"),
+        seconds: value(matches, "seconds").max(1),
+        connections: usize::try_from(value(matches, "connections")).unwrap_or(usize::MAX).clamp(1, 1_000),
+        setup: setup(matches, "standard")?,
+        profile_file: matches.get_one::<PathBuf>("profile").cloned(),
+        report_file: report_file(matches),
+    })
+}
+
+fn sizes(matches: &ArgMatches) -> Result<Vec<u64>, Failure> {
+    let wrong = |_| Failure::Arguments("--rooms must be numbers, as in 1000,1000000".to_owned());
+    parts(matches, "rooms").map(|size| size.parse().map_err(wrong)).collect()
+}
+
+/// The file that has the answer of [`peers::signed_answer`].
+#[must_use]
+pub fn answer_file(matches: &ArgMatches) -> PathBuf {
+    matches.get_one::<PathBuf>("answer").cloned().unwrap_or_default()
 }
 
 /// How the peers are started.
@@ -193,24 +254,24 @@ fn value(matches: &ArgMatches, name: &str) -> u64 {
     matches.get_one::<u64>(name).copied().unwrap_or_default()
 }
 
-fn list<'a>(matches: &'a ArgMatches, name: &str) -> impl Iterator<Item = &'a str> {
+fn parts<'a>(matches: &'a ArgMatches, name: &str) -> impl Iterator<Item = &'a str> {
     matches.get_one::<String>(name).into_iter().flat_map(|text| text.split(','))
 }
 
 fn peers(matches: &ArgMatches) -> Result<Vec<Peer>, Failure> {
     let unknown = |name: &str| Failure::Arguments(format!("there is no peer {name}"));
-    list(matches, "peers").map(|name| Peer::from_name(name).ok_or_else(|| unknown(name))).collect()
+    parts(matches, "peers").map(|name| Peer::from_name(name).ok_or_else(|| unknown(name))).collect()
 }
 
 fn cores(matches: &ArgMatches, name: &str) -> Result<Vec<usize>, Failure> {
     let wrong = |_| Failure::Arguments(format!("--{name} must be numbers of cores, as in 0,1"));
-    list(matches, name).map(|core| core.parse().map_err(wrong)).collect()
+    parts(matches, name).map(|core| core.parse().map_err(wrong)).collect()
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 mod tests {
-    use super::{command, fanout_plan};
+    use super::{command, fanout_plan, list_plan, store_plan};
     use crate::peers::Peer;
 
     #[test]
@@ -222,6 +283,13 @@ mod tests {
         let plan = fanout_plan(matches.subcommand_matches("fanout").unwrap()).unwrap();
         assert_eq!(plan.peers, [Peer::BareSend]);
         assert_eq!((plan.load.viewers, plan.setup.grandstand.profile), (7, "unlimited"));
+        let words = ["bench", "list", "--rooms", "1,20", "--server", "x"];
+        let matches = command().try_get_matches_from(words).unwrap();
+        let plan = list_plan(matches.subcommand_matches("list").unwrap()).unwrap();
+        assert_eq!((plan.sizes, plan.profile_file), (vec![1, 20], None));
+        let words = ["bench", "store", "--writers", "1"];
+        let matches = command().try_get_matches_from(words).unwrap();
+        assert_eq!(store_plan(matches.subcommand_matches("store").unwrap()).unwrap().writers, 1);
         let words = ["bench", "fanout", "--peers", "nobody"];
         let matches = command().try_get_matches_from(words).unwrap();
         assert!(fanout_plan(matches.subcommand_matches("fanout").unwrap()).is_err());

@@ -2,7 +2,7 @@
 //!
 //! | module | room for |
 //! | --- | --- |
-//! | [`fanout`], [`idle`], [`start`], [`store`], [`spike`] | the benchmarks, one each |
+//! | [`fanout`], [`idle`], [`list`], [`start`], [`store`], [`spike`] | the benchmarks, one each |
 //! | [`client`], [`frames`] | the crowd of WebSocket clients, on one thread |
 //! | [`verify`] | was everything delivered, once, in one order |
 //! | [`peers`], [`server`], [`control`] | the servers under test: start, let the crowd in, stop |
@@ -22,6 +22,7 @@ pub mod fanout;
 pub mod frames;
 pub mod histogram;
 pub mod idle;
+pub mod list;
 pub mod os;
 pub mod peers;
 pub mod process;

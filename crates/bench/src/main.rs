@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use bench::failure::Failure;
-use bench::{arguments, fanout, idle, os, peers, spike, start, store};
+use bench::{arguments, fanout, idle, list, os, peers, spike, start, store};
 
 fn main() -> ExitCode {
     match run() {
@@ -22,6 +22,7 @@ fn run() -> Result<(), Failure> {
     match matches.subcommand() {
         Some(("fanout", matches)) => fanout::run(&arguments::fanout_plan(matches)?),
         Some(("idle", matches)) => idle::run(&arguments::idle_plan(matches, descriptors)?),
+        Some(("list", matches)) => list::run(&arguments::list_plan(matches)?),
         Some(("start", matches)) => {
             let setup = arguments::setup(matches, "standard")?;
             start::run(&setup, arguments::rounds(matches), &arguments::report_file(matches))
@@ -32,6 +33,9 @@ fn run() -> Result<(), Failure> {
             spike::print_session_memory(arguments::room_members(matches))
         }
         Some((peers::bare_send::SUBCOMMAND, _)) => peers::bare_send::serve(),
+        Some((peers::signed_answer::SUBCOMMAND, matches)) => {
+            peers::signed_answer::serve(&arguments::answer_file(matches))
+        }
         _ => Ok(()),
     }
 }

@@ -97,14 +97,48 @@ pub fn data_segments_received(_socket: &impl AsRawFd) -> u64 {
     0
 }
 
+/// Has the kernel forget what it holds of a file that is on disk.
+///
+/// # Errors
+/// The system's.
+#[cfg(target_os = "linux")]
+pub fn forget(file: &std::fs::File) -> io::Result<()> {
+    // What was never written back cannot be forgotten.
+    file.sync_all()?;
+    // SAFETY: no memory is passed.
+    let error = unsafe { libc::posix_fadvise(file.as_raw_fd(), 0, 0, libc::POSIX_FADV_DONTNEED) };
+    if error == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(error)) }
+}
+
+/// Does nothing: this system cannot be asked to.
+///
+/// # Errors
+/// Never.
+#[cfg(not(target_os = "linux"))]
+pub fn forget(_file: &std::fs::File) -> io::Result<()> {
+    Ok(())
+}
+
 /// Processor time that the calling thread has used so far, in nanoseconds.
 ///
 /// # Errors
 /// The system's.
 pub fn thread_processor_nanos() -> io::Result<u64> {
+    clock_nanos(libc::CLOCK_THREAD_CPUTIME_ID)
+}
+
+/// Processor time that all threads of this process have used so far, in nanoseconds.
+///
+/// # Errors
+/// The system's.
+pub fn process_processor_nanos() -> io::Result<u64> {
+    clock_nanos(libc::CLOCK_PROCESS_CPUTIME_ID)
+}
+
+fn clock_nanos(clock: libc::clockid_t) -> io::Result<u64> {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: the pointer is to a local value of the right type.
-    let result = unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
+    let result = unsafe { libc::clock_gettime(clock, &raw mut time) };
     let (seconds, nanos) = (u64::try_from(time.tv_sec), u64::try_from(time.tv_nsec));
     match (result, seconds, nanos) {
         (0, Ok(seconds), Ok(nanos)) => Ok(seconds * 1_000_000_000 + nanos),

@@ -31,7 +31,7 @@ pub struct Server {
     /// Where WebSocket clients connect.
     pub edge: SocketAddr,
     /// Where the control plane listens, if it has one.
-    pub api: Option<SocketAddr>,
+    api: Option<SocketAddr>,
 }
 
 impl Server {
@@ -68,6 +68,14 @@ impl Server {
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Where its control plane listens.
+    ///
+    /// # Errors
+    /// It has none.
+    pub fn api(&self) -> Result<SocketAddr, Failure> {
+        self.api.ok_or_else(|| Failure::NotReady { what: "the ready line names no control plane".to_owned() })
     }
 
     /// The end of what it wrote to its standard error.

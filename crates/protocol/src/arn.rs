@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde::{Serialize, Serializer};
+
 use crate::id::Id;
 
 /// The account and region that own a resource. Every resource, page token and chat token belongs to one scope,
@@ -106,14 +108,43 @@ impl Arn {
 
 impl fmt::Display for Arn {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Scope { account_id, region } = &self.scope;
-        write!(formatter, "arn:aws:ivschat:{region}:{account_id}:{}/{}", self.kind.as_str(), self.id)
+        write_arn(formatter, &self.scope, self.kind, &self.id)
     }
+}
+
+/// The ARN of a resource of ours, in parts: what an answer with many of them is made of without copying the scope for
+/// each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ArnParts<'a> {
+    /// Owner.
+    pub scope: &'a Scope,
+    /// Room or logging configuration.
+    pub kind: ResourceKind,
+    /// Which one.
+    pub id: Id,
+}
+
+impl fmt::Display for ArnParts<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_arn(formatter, self.scope, self.kind, self.id.as_str())
+    }
+}
+
+impl Serialize for ArnParts<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+fn write_arn(formatter: &mut fmt::Formatter<'_>, scope: &Scope, kind: ResourceKind, id: &str) -> fmt::Result {
+    let Scope { account_id, region } = scope;
+    let parts = ["arn:aws:ivschat:", region, ":", account_id, ":", kind.as_str(), "/", id];
+    parts.into_iter().try_for_each(|part| formatter.write_str(part))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Arn, ResourceKind};
+    use super::{Arn, ArnParts, ResourceKind};
 
     #[test]
     fn an_arn_is_read_and_written_back() {
@@ -123,6 +154,12 @@ mod tests {
         ] {
             assert_eq!(Arn::parse(text).map(|arn| arn.to_string()).as_deref(), Some(text));
         }
+        let text = "arn:aws:ivschat:us-west-2:123456789012:room/g1H2I3j4k5L6";
+        let in_parts = Arn::parse(text).and_then(|arn| {
+            let parts = ArnParts { scope: arn.scope(), kind: arn.kind(), id: arn.id()? };
+            serde_json::to_value(parts).ok()
+        });
+        assert_eq!(in_parts, Some(text.into()));
         let arn = Arn::parse("arn:aws:ivschat:x:1:room/short").map(|arn| (arn.kind(), arn.id()));
         assert_eq!(arn, Some((ResourceKind::Room, None)));
     }

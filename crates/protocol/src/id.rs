@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde::{Serialize, Serializer};
+
 /// How many characters an id has.
 /// Source: the service model (`ID`, `RoomID`, `MessageID`: 12 to 12).
 pub const LENGTH: usize = 12;
@@ -51,6 +53,12 @@ impl fmt::Display for Id {
 impl fmt::Debug for Id {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, formatter)
+    }
+}
+
+impl Serialize for Id {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
     }
 }
 

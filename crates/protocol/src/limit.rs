@@ -211,7 +211,8 @@ pub mod store {
     pub const GROUP_WRITES_MAX: usize = 512;
     /// Reads that wait for a reader; beyond it the caller is told at once that the store is not available.
     pub const READS_WAITING_MAX: usize = 4_096;
-    /// Read connections, whatever the number of cores: each costs its page cache.
+    /// Threads of the store's own that read, whatever the number of cores, each with a connection. One connection fewer
+    /// is there for reads in place. Each costs its page cache.
     pub const READERS_MAX: usize = 8;
     /// Page cache of the writer, in KiB.
     pub const WRITER_CACHE_KIB: i64 = 16 * 1_024;

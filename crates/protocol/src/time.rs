@@ -1,5 +1,9 @@
 //! Instants of the wall clock and how the wire writes them.
 
+use std::fmt;
+
+use serde::{Serialize, Serializer};
+
 /// Microseconds since 1970-01-01T00:00:00Z in an `i64`: what the store keeps and sorts by.
 pub type UnixMicros = i64;
 
@@ -55,10 +59,32 @@ impl Timestamp {
     /// `YYYY-MM-DDTHH:MM:SS.mmmZ`: the control plane's form, always three digits of fraction.
     #[must_use]
     pub fn to_millis_text(self) -> String {
-        let mut text = self.date_and_time();
+        self.to_millis().as_str().to_owned()
+    }
+
+    /// The same without a `String`: a page of ListRooms has a hundred of them.
+    #[must_use]
+    pub fn to_millis(self) -> MillisText {
+        let mut text = *b"0000-00-00T00:00:00.000Z";
+        let (year, month, day) = civil_from_days(self.as_seconds() / 86_400);
+        let (hour, minute, second) = time_of_day(self.as_seconds());
         let millis = self.0 / 1_000_000 % 1_000;
-        text.push_str(&format!(".{millis:03}Z"));
-        text
+        let numbers = [
+            (year, 0..4),
+            (month, 5..7),
+            (day, 8..10),
+            (hour, 11..13),
+            (minute, 14..16),
+            (second, 17..19),
+            (millis, 20..23),
+        ];
+        for (mut number, place) in numbers {
+            for digit in text[place].iter_mut().rev() {
+                *digit = b'0' + (number % 10) as u8;
+                number /= 10;
+            }
+        }
+        MillisText(text)
     }
 
     /// RFC 3339 with up to nine digits of fraction, trailing zeros dropped, and a literal `Z`: the form of
@@ -108,6 +134,31 @@ impl Timestamp {
         let (year, month, day) = civil_from_days(self.as_seconds() / 86_400);
         let (hour, minute, second) = time_of_day(self.as_seconds());
         format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}")
+    }
+}
+
+/// `YYYY-MM-DDTHH:MM:SS.mmmZ`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct MillisText([u8; 24]);
+
+impl MillisText {
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        // Only ASCII gets in, so this never takes the empty default.
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+}
+
+impl fmt::Debug for MillisText {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.as_str())
+    }
+}
+
+impl Serialize for MillisText {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
     }
 }
 

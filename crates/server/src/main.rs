@@ -41,7 +41,10 @@ fn serve(overrides: Overrides) -> ExitCode {
         Ok(config) => config,
         Err(failed) => return failed,
     };
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    // At least two, for one may be held up by a read of the store (see there).
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).max(2);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build();
+    let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(error) => return fail(&error),
     };

@@ -4,6 +4,7 @@
 //! same frames: a peer that knows no actions is sent the very text that Grandstand would make of an action.
 
 pub mod bare_send;
+pub mod signed_answer;
 
 use std::process::Command;
 
@@ -104,10 +105,7 @@ impl RunningPeer {
         let edge = self.server.edge;
         match self.peer {
             Peer::Grandstand => {
-                let api = self.server.api.ok_or_else(|| Failure::NotReady {
-                    what: "the ready line names no control plane".to_owned(),
-                })?;
-                let mut control = ControlPlane::connect(api)?;
+                let mut control = ControlPlane::connect(self.server.api()?)?;
                 let room = control.create_room()?;
                 let mut ticket = |user_id: &str, role| {
                     let token = control.create_chat_token(&room, user_id, role)?;

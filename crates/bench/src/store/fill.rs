@@ -1,5 +1,6 @@
 //! Fills a store with rooms, through the store's own interface.
 
+use std::fs;
 use std::io::IsTerminal;
 use std::path::Path;
 use std::sync::Arc;
@@ -8,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use protocol::arn::Scope;
 use protocol::id::Id;
-use server::store::{Destination, NewLoggingConfiguration, Store, StoreError, Tags};
+use serde_json::{Value, json};
+use server::store::{Destination, Location, NewLoggingConfiguration, Store, StoreError, Tags};
 use tokio::task::JoinSet;
 
 use super::population::{LOGGING_CONFIGURATIONS, Population};
@@ -19,18 +21,60 @@ const AT_ONCE: u64 = 512;
 /// How often the progress is shown.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(500);
 
-/// What filling a store took.
+/// Kept beside a store that was filled to the end: what that took.
+const NOTE_FILE_NAME: &str = "filled.json";
+
+/// A store that is full, and what filling it took.
 pub(super) struct Filled {
     /// What the rooms were made from.
     pub(super) population: Population,
-    /// Wall time.
-    pub(super) seconds: f64,
+    /// Rooms per second of wall time.
+    pub(super) created_per_s: f64,
+    /// Commits that held them.
+    pub(super) commits: f64,
+    /// Bytes of the folder's files afterwards, per room.
+    pub(super) file_bytes_per_room: f64,
 }
 
-/// Creates the logging configurations and `rooms` rooms.
-pub(super) async fn fill(store: &Store, scope: &Scope, rooms: u64) -> Result<Filled, Failure> {
-    let population =
-        Population { logging_configurations: create_logging_configurations(store, scope).await? };
+/// Fills the store in `folder`, unless that was done before.
+pub(super) async fn fill_once(folder: &Path, scope: &Scope, rooms: u64) -> Result<Filled, Failure> {
+    let store = Store::open(&Location::Folder(folder.to_owned())).await?;
+    let note_file = folder.join(NOTE_FILE_NAME);
+    if !note_file.exists() {
+        let logging_configurations = create_logging_configurations(&store, scope).await?;
+        let population = Population { logging_configurations };
+        let seconds = create_rooms(&store, scope, &population, rooms).await?;
+        let commits = store.counters().commits;
+        store.close().await;
+        let bytes = folder_bytes(folder)?;
+        let note = json!({
+            "created_per_s": rooms as f64 / seconds,
+            "commits": commits,
+            "file_bytes_per_room": bytes as f64 / rooms as f64,
+        });
+        fs::write(&note_file, note.to_string()).map_err(Failure::io("note that the store is full"))?;
+        return Box::pin(fill_once(folder, scope, rooms)).await;
+    }
+    let logging_configurations = logging_configurations(&store, scope).await?;
+    store.close().await;
+    let note = fs::read(&note_file).map_err(Failure::io("read the note on the store"))?;
+    let note: Value = serde_json::from_slice(&note).unwrap_or_default();
+    let figure = |name: &str| note[name].as_f64().unwrap_or_default();
+    Ok(Filled {
+        population: Population { logging_configurations },
+        created_per_s: figure("created_per_s"),
+        commits: figure("commits"),
+        file_bytes_per_room: figure("file_bytes_per_room"),
+    })
+}
+
+/// Creates rooms, with a progress bar; the seconds it took.
+async fn create_rooms(
+    store: &Store,
+    scope: &Scope,
+    population: &Population,
+    rooms: u64,
+) -> Result<f64, Failure> {
     let begin = Instant::now();
     let next = Arc::new(AtomicU64::new(0));
     let mut creators: JoinSet<Result<(), StoreError>> = JoinSet::new();
@@ -56,7 +100,13 @@ pub(super) async fn fill(store: &Store, scope: &Scope, rooms: u64) -> Result<Fil
     }
     show_progress(rooms, rooms, begin.elapsed());
     eprintln!();
-    Ok(Filled { population, seconds: begin.elapsed().as_secs_f64() })
+    Ok(begin.elapsed().as_secs_f64())
+}
+
+/// The ids of those that [`create_logging_configurations`] made, in its order.
+async fn logging_configurations(store: &Store, scope: &Scope) -> Result<Vec<Id>, Failure> {
+    let newest_first = store.list_logging_configurations(scope, None, LOGGING_CONFIGURATIONS).await?.entries;
+    Ok(newest_first.iter().rev().map(|made| made.id).collect())
 }
 
 async fn create_logging_configurations(store: &Store, scope: &Scope) -> Result<Vec<Id>, Failure> {
@@ -86,9 +136,9 @@ fn show_progress(done: u64, all: u64, elapsed: Duration) {
 }
 
 /// Bytes of the files of a folder.
-pub(super) fn folder_bytes(folder: &Path) -> Result<u64, Failure> {
+fn folder_bytes(folder: &Path) -> Result<u64, Failure> {
     let mut bytes = 0;
-    for entry in std::fs::read_dir(folder).map_err(Failure::io("list the store's folder"))? {
+    for entry in fs::read_dir(folder).map_err(Failure::io("list the store's folder"))? {
         let entry = entry.map_err(Failure::io("list the store's folder"))?;
         bytes += entry.metadata().map_err(Failure::io("look at the store's files"))?.len();
     }

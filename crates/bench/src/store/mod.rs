@@ -1,8 +1,10 @@
 //! The room store by itself: how fast it fills, how large it gets, and what a page of ListRooms costs in it.
 //!
-//! Everything goes through the store's own interface, in this process, without HTTP; times include the hop to the
-//! store's threads and back, on a runtime with one thread.
+//! Everything goes through the store's own interface, in this process, without HTTP, on a runtime with one thread.
+//! Times are those that a caller waits. A cold page is read by a store that was just opened, and nothing of whose
+//! file is in the kernel's cache: it waits for the disk, and prepares its statements.
 
+mod cold;
 mod fill;
 mod pages;
 mod population;
@@ -13,21 +15,28 @@ use std::time::Duration;
 
 use protocol::arn::Scope;
 use server::store::{Location, Store};
+use tokio::runtime::Runtime;
 
+use self::fill::Filled;
+use crate::control::{ACCOUNT_ID, REGION};
 use crate::failure::Failure;
 use crate::process::Memory;
-use crate::report::{Report, Run, Spread, Surroundings};
+use crate::report::{Figures, Report, Run, Surroundings};
 
 /// What `store` does.
 pub struct Plan {
     /// How many rooms; each size is a store of its own.
     pub sizes: Vec<u64>,
-    /// Where the stores are made, each in a folder of its own; a temporary one when `None`.
+    /// Where the stores are, or are made, each in a folder of its own; a temporary one when `None`.
     pub folder: Option<PathBuf>,
-    /// How often each page is read.
+    /// How often each page is read warm.
     pub repeats: u64,
+    /// How often each page is read cold.
+    pub cold_repeats: u64,
     /// How long writers write.
     pub write_seconds: u64,
+    /// How many there are.
+    pub writers: u64,
     /// Where the lines of JSON go.
     pub report_file: PathBuf,
 }
@@ -37,72 +46,63 @@ pub struct Plan {
 /// # Errors
 /// The store's.
 pub fn run(plan: &Plan) -> Result<(), Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(Failure::io("start a runtime"))?;
+    let runtime = runtime()?;
     let temporary = tempfile::tempdir().map_err(Failure::io("make a folder"))?;
     let folder = plan.folder.as_deref().unwrap_or(temporary.path());
     let mut report = Report::default();
     println!("{}", Surroundings::read().to_text());
     for &rooms in &plan.sizes {
-        runtime.block_on(measure_size(plan, &folder.join(rooms.to_string()), rooms, &mut report))?;
+        let figures = runtime.block_on(measure_size(plan, &folder.join(rooms.to_string()), rooms))?;
+        report.add(Run { round: rooms, peer: "grandstand", figures });
     }
     report.append(&Surroundings::read(), &plan.report_file)
 }
 
-async fn measure_size(plan: &Plan, folder: &Path, rooms: u64, report: &mut Report) -> Result<(), Failure> {
-    let scope = Scope { account_id: "123456789012".into(), region: "us-west-2".into() };
-    let location = Location::Folder(folder.to_owned());
-    let store = Store::open(&location).await?;
-    let filled = fill::fill(&store, &scope, rooms).await?;
-    let commits = store.counters().commits;
-    store.close().await;
-    drop(store);
-    let bytes = fill::folder_bytes(folder)?;
-    let store = Store::open(&location).await?;
+/// Fills the store in `folder` with rooms, unless that was done before.
+///
+/// # Errors
+/// The store's.
+pub fn fill_once(folder: &Path, rooms: u64) -> Result<(), Failure> {
+    runtime()?.block_on(fill::fill_once(folder, &scope(), rooms)).map(drop)
+}
+
+fn runtime() -> Result<Runtime, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(Failure::io("start a runtime"))
+}
+
+/// Whose rooms they are: those of the requests that `list` makes.
+fn scope() -> Scope {
+    Scope { account_id: ACCOUNT_ID.into(), region: REGION.into() }
+}
+
+async fn measure_size(plan: &Plan, folder: &Path, rooms: u64) -> Result<Figures, Failure> {
+    let scope = scope();
+    let filled = fill::fill_once(folder, &scope, rooms).await?;
+    let Filled { population, created_per_s, commits, file_bytes_per_room } = &filled;
     println!(
-        "== {rooms} rooms: {:.0} created/s in {commits} commits, {:.0} bytes each",
-        rooms as f64 / filled.seconds,
-        bytes as f64 / rooms as f64
+        "== {rooms} rooms: {created_per_s:.0} created/s in {commits:.0} commits, {file_bytes_per_room:.0} bytes each"
     );
     let mut figures = vec![
         ("rooms", rooms as f64),
-        ("created_per_s", rooms as f64 / filled.seconds),
-        ("file_bytes_per_room", bytes as f64 / rooms as f64),
+        ("created_per_s", *created_per_s),
+        ("file_bytes_per_room", *file_bytes_per_room),
     ];
-    println!("{:<36}{:<8}{:>8}  us a page, median [least-most]", "conditions", "page", "rooms");
-    for (name, filter) in filled.population.filters() {
-        for place in pages::places(&store, &scope, &filter).await? {
-            let (micros, entries) = pages::measure(&store, &scope, &filter, &place, plan.repeats).await?;
-            println!("{name:<36}{:<8}{entries:>8}  {}", place.name, micros.to_text());
-            if entries > 0 && name == "none" && place.name == "middle" {
-                figures.push(("middle_page_us", micros.median));
-            }
-        }
-    }
-    let memory = Memory::read(std::process::id())?;
-    figures.push(("anonymous_mib", memory.anonymous_bytes as f64 / f64::from(1 << 20)));
+    let store = Store::open(&Location::Folder(folder.to_owned())).await?;
+    figures.extend(pages::measure_all(&store, &scope, population, plan.repeats).await?);
+    let anonymous_mib = Memory::read(std::process::id())?.anonymous_bytes as f64 / f64::from(1 << 20);
+    println!("memory that no file backs: {anonymous_mib:.1} MiB");
+    figures.push(("anonymous_mib", anonymous_mib));
     if plan.write_seconds > 0 {
         let duration = Duration::from_secs(plan.write_seconds);
-        let written = writes::measure(&store, &scope, &filled.population, duration).await?;
-        figures.push(("writes_per_s", written.writes_per_s));
-        figures.push(("writes_per_commit", written.writes_per_commit));
-        figures.push(("quiet_read_us", written.quiet_read_micros.median));
-        figures.push(("busy_read_us", written.busy_read_micros.median));
-        show_written(&written);
+        let written = writes::measure(&store, &scope, population, plan.writers, duration).await?;
+        println!("{}", written.to_text());
+        figures.extend(written.figures());
     }
-    println!("memory no file backs: {:.1} MiB\n", memory.anonymous_bytes as f64 / f64::from(1 << 20));
-    report.add(Run { round: rooms, peer: "grandstand", figures });
     store.close().await;
-    Ok(())
-}
-
-fn show_written(written: &writes::Written) {
-    let text = |spread: Spread| spread.to_text();
-    println!(
-        "64 writers: {:.0} writes/s, {:.1} in a commit; a first page meanwhile {} us, before {} us",
-        written.writes_per_s,
-        written.writes_per_commit,
-        text(written.busy_read_micros),
-        text(written.quiet_read_micros)
-    );
+    if plan.cold_repeats > 0 {
+        figures.extend(cold::measure_all(folder, &scope, population, plan.cold_repeats).await?);
+    }
+    println!();
+    Ok(figures)
 }

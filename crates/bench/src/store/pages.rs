@@ -6,14 +6,16 @@ use protocol::arn::Scope;
 use protocol::limit::member::PAGE_SIZE_MAX;
 use server::store::{OrderKey, Page, RoomFilter, RoomSummary, Store};
 
+use super::population::Population;
 use crate::failure::Failure;
-use crate::report::Spread;
+use crate::os;
+use crate::report::{Figures, Spread};
 
 /// Where in a list a page lies, and the position after which it begins.
 pub(super) struct Place {
     /// `first`, `middle` or `last`.
     pub(super) name: &'static str,
-    after: Option<OrderKey>,
+    pub(super) after: Option<OrderKey>,
 }
 
 /// The first, middle and last page of a list; the last one is full if the list has a full page at all.
@@ -39,27 +41,67 @@ pub(super) async fn places(store: &Store, scope: &Scope, filter: &RoomFilter) ->
     Ok(places)
 }
 
-/// Reads one page `repeats` times, and once before that; microseconds of each, and the entries of the page.
-pub(super) async fn measure(
+/// What a table of pages begins with.
+pub(super) fn print_head(times: &str) {
+    println!("{:<36}{:<8}{:>8}  {times}", "conditions", "page", "rooms");
+}
+
+/// Reads every page for every combination of conditions, warm, and prints what each costs.
+pub(super) async fn measure_all(
+    store: &Store,
+    scope: &Scope,
+    population: &Population,
+    repeats: u64,
+) -> Result<Figures, Failure> {
+    let mut figures = Figures::new();
+    print_head("us a page, warm: median [least-most]; processor time");
+    for (name, filter) in population.filters() {
+        for place in places(store, scope, &filter).await? {
+            let Measured { micros, cpu_micros, entries } =
+                measure(store, scope, &filter, &place, repeats).await?;
+            println!("{name:<36}{:<8}{entries:>8}  {:<24}  {cpu_micros:.1}", place.name, micros.to_text());
+            if name == "none" && place.name == "middle" {
+                figures.extend([("middle_page_us", micros.median), ("middle_page_cpu_us", cpu_micros)]);
+            }
+        }
+    }
+    Ok(figures)
+}
+
+/// What a page costs.
+struct Measured {
+    /// What a caller waits.
+    micros: Spread,
+    /// Processor time of all threads, on average.
+    cpu_micros: f64,
+    /// Rooms of the page.
+    entries: usize,
+}
+
+/// Reads one page `repeats` times, and once before that.
+async fn measure(
     store: &Store,
     scope: &Scope,
     filter: &RoomFilter,
     place: &Place,
     repeats: u64,
-) -> Result<(Spread, usize), Failure> {
+) -> Result<Measured, Failure> {
     let mut entries = read(store, scope, filter, place.after).await?.entries.len();
     let mut micros = Vec::new();
+    let before = os::process_processor_nanos().map_err(Failure::io("read processor time"))?;
     for _ in 0..repeats {
         let begin = Instant::now();
         let page = read(store, scope, filter, place.after).await?;
         micros.push(begin.elapsed().as_secs_f64() * 1e6);
         entries = entries.min(page.entries.len());
     }
-    let spread = Spread::of(&micros).ok_or_else(|| Failure::Arguments("no repeats".to_owned()))?;
-    Ok((spread, entries))
+    let now = os::process_processor_nanos().map_err(Failure::io("read processor time"))?;
+    let micros = Spread::of(&micros).ok_or_else(|| Failure::Arguments("no repeats".to_owned()))?;
+    Ok(Measured { micros, cpu_micros: (now - before) as f64 / 1e3 / repeats as f64, entries })
 }
 
-async fn read(
+/// Reads one page.
+pub(super) async fn read(
     store: &Store,
     scope: &Scope,
     filter: &RoomFilter,

@@ -5,23 +5,22 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use protocol::arn::Scope;
-use protocol::id::Id;
 use protocol::limit::member::PAGE_SIZE_MAX;
 use server::store::{RoomChange, RoomFilter, Store, StoreError};
 use tokio::task::JoinSet;
 
 use super::population::Population;
 use crate::failure::Failure;
-use crate::report::Spread;
+use crate::report::{Figures, Spread};
 
-/// Clients that write, each the next write when it has the answer to the last.
-const WRITERS: u64 = 64;
 /// Pause between two reads, so that reading itself does not fill a core.
 const READ_INTERVAL: Duration = Duration::from_millis(2);
 
 /// What came out.
 pub(super) struct Written {
-    /// Acknowledged writes per second: half of them create rooms, half update them.
+    /// Clients that wrote, each the next write when it had the answer to the last.
+    pub(super) writers: u64,
+    /// Acknowledged writes per second: a third each creates, updates and deletes a room.
     pub(super) writes_per_s: f64,
     /// Acknowledged writes per commit, which is one fsync.
     pub(super) writes_per_commit: f64,
@@ -31,11 +30,37 @@ pub(super) struct Written {
     pub(super) busy_read_micros: Spread,
 }
 
-/// Reads alone for `duration`, then with [`WRITERS`] writers for as long.
+impl Written {
+    /// For people.
+    pub(super) fn to_text(&self) -> String {
+        format!(
+            "{} writers: {:.0} writes/s, {:.1} in a commit; a first page meanwhile {} us, before {} us",
+            self.writers,
+            self.writes_per_s,
+            self.writes_per_commit,
+            self.busy_read_micros.to_text(),
+            self.quiet_read_micros.to_text()
+        )
+    }
+
+    /// For the report.
+    pub(super) fn figures(&self) -> Figures {
+        vec![
+            ("writers", self.writers as f64),
+            ("writes_per_s", self.writes_per_s),
+            ("writes_per_commit", self.writes_per_commit),
+            ("quiet_read_us", self.quiet_read_micros.median),
+            ("busy_read_us", self.busy_read_micros.median),
+        ]
+    }
+}
+
+/// Reads alone for `duration`, then with `writers` clients that write for as long.
 pub(super) async fn measure(
     store: &Store,
     scope: &Scope,
     population: &Population,
+    writers: u64,
     duration: Duration,
 ) -> Result<Written, Failure> {
     let quiet = read_for(store, scope, duration).await?;
@@ -43,42 +68,47 @@ pub(super) async fn measure(
     let acknowledged = Arc::new(AtomicU64::new(0));
     let before = store.counters();
     let begin = Instant::now();
-    let mut writers: JoinSet<Result<(), StoreError>> = JoinSet::new();
-    for writer in 0..WRITERS {
+    let mut writing: JoinSet<Result<(), StoreError>> = JoinSet::new();
+    for writer in 0..writers {
         let (store, scope, population) = (store.clone(), scope.clone(), population.clone());
         let (stop, acknowledged) = (Arc::clone(&stop), Arc::clone(&acknowledged));
-        writers.spawn(async move {
-            let mut own: Option<Id> = None;
+        writing.spawn(async move {
             let mut number = writer;
             while !stop.load(Relaxed) {
-                own = match own {
-                    None => Some(store.create_room(&scope, population.room(number)).await?.id),
-                    Some(room) => {
-                        let change =
-                            RoomChange { name: Some(format!("renamed {number}")), ..RoomChange::default() };
-                        store.update_room(&scope, room, change).await?;
-                        None
-                    }
-                };
-                number += WRITERS;
-                acknowledged.fetch_add(1, Relaxed);
+                write_thrice(&store, &scope, &population, number).await?;
+                number += writers;
+                acknowledged.fetch_add(3, Relaxed);
             }
             Ok(())
         });
     }
     let busy = read_for(store, scope, duration).await?;
     stop.store(true, Relaxed);
-    while let Some(ended) = writers.join_next().await {
+    while let Some(ended) = writing.join_next().await {
         ended??;
     }
     let (seconds, after) = (begin.elapsed().as_secs_f64(), store.counters());
     let writes = acknowledged.load(Relaxed) as f64;
     Ok(Written {
+        writers,
         writes_per_s: writes / seconds,
         writes_per_commit: writes / (after.commits - before.commits).max(1) as f64,
         quiet_read_micros: quiet,
         busy_read_micros: busy,
     })
+}
+
+/// Creates, changes and deletes a room, so that the store stays as large as it is.
+async fn write_thrice(
+    store: &Store,
+    scope: &Scope,
+    population: &Population,
+    number: u64,
+) -> Result<(), StoreError> {
+    let room = store.create_room(scope, population.room(number)).await?.id;
+    let change = RoomChange { name: Some(format!("renamed {number}")), ..RoomChange::default() };
+    store.update_room(scope, room, change).await?;
+    store.delete_room(scope, room).await
 }
 
 async fn read_for(store: &Store, scope: &Scope, duration: Duration) -> Result<Spread, Failure> {

@@ -5,8 +5,10 @@ use serde::Serialize;
 use super::constraint::{self, FallbackResult};
 use super::field::{Failed, Members};
 use super::{StringMap, read_body};
-use crate::arn::Arn;
+use crate::arn::{Arn, ArnParts};
 use crate::error::ApiError;
+use crate::id::Id;
+use crate::time::MillisText;
 
 /// CreateRoom. What is `None` gets its default.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -181,46 +183,47 @@ impl ListRoomsRequest {
 /// The answer to CreateRoom, GetRoom and UpdateRoom. An empty list or no handler is absent.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct RoomResponse {
+pub struct RoomResponse<'a> {
     /// What a list shows as well.
     #[serde(flatten)]
-    pub summary: RoomSummary,
+    pub summary: RoomSummary<'a>,
     /// Messages per second over all senders.
     pub maximum_message_rate_per_second: u32,
     /// Code points of a message.
     pub maximum_message_length: u32,
 }
 
-/// A room in the answer to ListRooms.
+/// A room in the answer to ListRooms. It borrows: an answer has up to fifty, and copying their texts would take as
+/// long as writing them.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct RoomSummary {
+pub struct RoomSummary<'a> {
     /// ARN.
-    pub arn: String,
+    pub arn: ArnParts<'a>,
     /// Id.
-    pub id: String,
+    pub id: Id,
     /// May be empty.
-    pub name: String,
-    /// `YYYY-MM-DDTHH:MM:SS.mmmZ`.
-    pub create_time: String,
-    /// `YYYY-MM-DDTHH:MM:SS.mmmZ`.
-    pub update_time: String,
+    pub name: &'a str,
+    /// When it was created.
+    pub create_time: MillisText,
+    /// When it was created or last updated.
+    pub update_time: MillisText,
     /// Absent when there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub message_review_handler: Option<MessageReviewHandlerResponse>,
+    pub message_review_handler: Option<MessageReviewHandlerResponse<'a>>,
     /// ARNs; absent when there is none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub logging_configuration_identifiers: Vec<String>,
+    pub logging_configuration_identifiers: Vec<ArnParts<'a>>,
     /// Always there.
-    pub tags: StringMap,
+    pub tags: &'a StringMap,
 }
 
 /// A message review handler in an answer.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct MessageReviewHandlerResponse {
+pub struct MessageReviewHandlerResponse<'a> {
     /// ARN of the handler.
-    pub uri: String,
+    pub uri: &'a str,
     /// `ALLOW` or `DENY`.
     pub fallback_result: &'static str,
 }
@@ -228,9 +231,9 @@ pub struct MessageReviewHandlerResponse {
 /// The answer to ListRooms.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct ListRoomsResponse {
+pub struct ListRoomsResponse<'a> {
     /// At most a page of them, latest update first.
-    pub rooms: Vec<RoomSummary>,
+    pub rooms: Vec<RoomSummary<'a>>,
     /// Absent on the last page.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next_token: Option<String>,

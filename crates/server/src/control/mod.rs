@@ -219,30 +219,35 @@ async fn handle(control: &ControlPlane, admitted: &AdmittedRequest) -> Result<Ve
     let arn = route.resource_arn.as_deref().unwrap_or_default();
     match route.operation {
         Operation::CreateRoom => {
-            encode(room::create(control, scope, allowance, CreateRoomRequest::parse(body)?).await?)
+            let request = CreateRoomRequest::parse(body)?;
+            room::encode_room(&room::create(control, scope, allowance, request).await?)
         }
-        Operation::GetRoom => encode(room::get(control, scope, &RoomIdentifierRequest::parse(body)?).await?),
-        Operation::ListRooms => encode(room::list(control, scope, ListRoomsRequest::parse(body)?).await?),
-        Operation::UpdateRoom => encode(room::update(control, scope, UpdateRoomRequest::parse(body)?).await?),
+        Operation::GetRoom => {
+            room::encode_room(&room::get(control, scope, &RoomIdentifierRequest::parse(body)?).await?)
+        }
+        Operation::ListRooms => room::list(control, scope, ListRoomsRequest::parse(body)?).await,
+        Operation::UpdateRoom => {
+            room::encode_room(&room::update(control, scope, UpdateRoomRequest::parse(body)?).await?)
+        }
         Operation::DeleteRoom => {
             room::delete(control, scope, &RoomIdentifierRequest::parse(body)?).await?;
             Ok(Vec::new())
         }
         Operation::CreateLoggingConfiguration => {
             let request = CreateLoggingConfigurationRequest::parse(body)?;
-            encode(logging_configuration::create(control, scope, allowance, request).await?)
+            encode(&logging_configuration::create(control, scope, allowance, request).await?)
         }
         Operation::GetLoggingConfiguration => {
             let request = LoggingConfigurationIdentifierRequest::parse(body)?;
-            encode(logging_configuration::get(control, scope, &request).await?)
+            encode(&logging_configuration::get(control, scope, &request).await?)
         }
         Operation::ListLoggingConfigurations => {
             let request = ListLoggingConfigurationsRequest::parse(body)?;
-            encode(logging_configuration::list(control, scope, request).await?)
+            encode(&logging_configuration::list(control, scope, request).await?)
         }
         Operation::UpdateLoggingConfiguration => {
             let request = UpdateLoggingConfigurationRequest::parse(body)?;
-            encode(logging_configuration::update(control, scope, request).await?)
+            encode(&logging_configuration::update(control, scope, request).await?)
         }
         Operation::DeleteLoggingConfiguration => {
             let request = LoggingConfigurationIdentifierRequest::parse(body)?;
@@ -250,31 +255,38 @@ async fn handle(control: &ControlPlane, admitted: &AdmittedRequest) -> Result<Ve
             Ok(Vec::new())
         }
         Operation::CreateChatToken => {
-            encode(token::create(control, scope, CreateChatTokenRequest::parse(body)?).await?)
+            encode(&token::create(control, scope, CreateChatTokenRequest::parse(body)?).await?)
         }
         Operation::SendEvent => {
-            encode(message::send_event(control, scope, SendEventRequest::parse(body)?).await?)
+            encode(&message::send_event(control, scope, SendEventRequest::parse(body)?).await?)
         }
         Operation::DeleteMessage => {
-            encode(message::delete(control, scope, DeleteMessageRequest::parse(body)?).await?)
+            encode(&message::delete(control, scope, DeleteMessageRequest::parse(body)?).await?)
         }
         Operation::DisconnectUser => {
-            encode(message::disconnect_user(control, scope, DisconnectUserRequest::parse(body)?).await?)
+            encode(&message::disconnect_user(control, scope, DisconnectUserRequest::parse(body)?).await?)
         }
         Operation::TagResource => {
-            encode(tag::tag(control, scope, TagResourceRequest::parse(arn, body)?).await?)
+            encode(&tag::tag(control, scope, TagResourceRequest::parse(arn, body)?).await?)
         }
         Operation::UntagResource => {
-            encode(tag::untag(control, scope, UntagResourceRequest::parse(arn, query)?).await?)
+            encode(&tag::untag(control, scope, UntagResourceRequest::parse(arn, query)?).await?)
         }
         Operation::ListTagsForResource => {
-            encode(tag::list(control, scope, &ListTagsForResourceRequest::parse(arn)?).await?)
+            encode(&tag::list(control, scope, &ListTagsForResourceRequest::parse(arn)?).await?)
         }
     }
 }
 
-fn encode<T: Serialize>(response: T) -> Result<Vec<u8>, ApiError> {
-    serde_json::to_vec(&response).map_err(|error| ApiError::internal(error.to_string()))
+fn encode<T: Serialize>(response: &T) -> Result<Vec<u8>, ApiError> {
+    encode_long(response, 0)
+}
+
+/// The same for an answer that will have about so many bytes.
+fn encode_long<T: Serialize>(response: &T, bytes: usize) -> Result<Vec<u8>, ApiError> {
+    let mut body = Vec::with_capacity(bytes);
+    serde_json::to_writer(&mut body, response).map_err(|error| ApiError::internal(error.to_string()))?;
+    Ok(body)
 }
 
 /// The id in an ARN, if it is one that the caller can have: of the own account and region, and of the form that ids

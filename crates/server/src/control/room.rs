@@ -1,6 +1,6 @@
 //! CreateRoom, GetRoom, ListRooms, UpdateRoom, DeleteRoom.
 
-use protocol::arn::{Arn, ResourceKind, Scope};
+use protocol::arn::{Arn, ArnParts, ResourceKind, Scope};
 use protocol::control::constraint::FallbackResult;
 use protocol::control::room::{
     CreateRoomRequest, ListRoomsRequest, ListRoomsResponse, MessageReviewHandler,
@@ -13,18 +13,21 @@ use protocol::operation::Operation;
 use protocol::page::PagedList;
 use protocol::time::Timestamp;
 
-use super::{ControlPlane, own_id, quota, store_error};
+use super::{ControlPlane, encode, encode_long, own_id, quota, store_error};
 use crate::quota::Allowance;
 use crate::store::{
     self, Fallback, NewRoom, ReviewHandlerChange, ReviewHandlerSetting, RoomChange, RoomFilter,
 };
+
+/// A room in an answer seldom takes more, in bytes.
+const ROOM_BYTES_USUAL: usize = 500;
 
 pub(super) async fn create(
     control: &ControlPlane,
     scope: &Scope,
     allowance: Option<&Allowance>,
     request: CreateRoomRequest,
-) -> Result<RoomResponse, ApiError> {
+) -> Result<store::Room, ApiError> {
     let logging_configurations = own_ids(scope, &request.logging_configurations)?;
     let room = NewRoom {
         name: request.name.unwrap_or_default(),
@@ -35,16 +38,15 @@ pub(super) async fn create(
         tags: request.tags,
     };
     let _turn = quota::reserve(control, scope, allowance, ResourceKind::Room).await?;
-    let room = control.store.create_room(scope, room).await.map_err(|error| store_error(error, scope))?;
-    Ok(response(&room))
+    control.store.create_room(scope, room).await.map_err(|error| store_error(error, scope))
 }
 
 pub(super) async fn get(
     control: &ControlPlane,
     scope: &Scope,
     request: &RoomIdentifierRequest,
-) -> Result<RoomResponse, ApiError> {
-    find(control, scope, &request.identifier).await.map(|room| response(&room))
+) -> Result<store::Room, ApiError> {
+    find(control, scope, &request.identifier).await
 }
 
 /// The room of an ARN, if it is the caller's own.
@@ -57,7 +59,7 @@ pub(super) async fn update(
     control: &ControlPlane,
     scope: &Scope,
     request: UpdateRoomRequest,
-) -> Result<RoomResponse, ApiError> {
+) -> Result<store::Room, ApiError> {
     let id = own_id(scope, &request.identifier)?;
     let logging_configurations =
         request.logging_configurations.as_deref().map(|arns| own_ids(scope, arns)).transpose()?;
@@ -72,7 +74,7 @@ pub(super) async fn update(
         control.store.update_room(scope, id, change).await.map_err(|error| store_error(error, scope))?;
     // Before the answer, so that whoever has it can count on the new settings.
     control.bus.room_changed(&room).await;
-    Ok(response(&room))
+    Ok(room)
 }
 
 pub(super) async fn delete(
@@ -90,7 +92,7 @@ pub(super) async fn list(
     control: &ControlPlane,
     scope: &Scope,
     request: ListRoomsRequest,
-) -> Result<ListRoomsResponse, ApiError> {
+) -> Result<Vec<u8>, ApiError> {
     let logging_configuration_text = request.logging_configuration.as_ref().map(Arn::to_string);
     let list = PagedList {
         operation: Operation::ListRooms,
@@ -115,10 +117,11 @@ pub(super) async fn list(
         .list_rooms(scope, &filter, after, page_size)
         .await
         .map_err(|error| store_error(error, scope))?;
-    Ok(ListRoomsResponse {
-        rooms: page.entries.into_iter().map(|room| summary(scope, room)).collect(),
+    let response = ListRoomsResponse {
+        rooms: page.entries.iter().map(|room| summary(scope, room)).collect(),
         next_token: page.next.map(|after| control.seal_page_token(&list, after)).transpose()?,
-    })
+    };
+    encode_long(&response, response.rooms.len() * ROOM_BYTES_USUAL)
 }
 
 fn own_ids(scope: &Scope, arns: &[Arn]) -> Result<Vec<Id>, ApiError> {
@@ -152,32 +155,31 @@ fn fallback_result(fallback: Fallback) -> FallbackResult {
     }
 }
 
-fn response(room: &store::Room) -> RoomResponse {
-    RoomResponse {
-        summary: summary(&room.scope, room.summary()),
+/// The answer to CreateRoom, GetRoom and UpdateRoom.
+pub(super) fn encode_room(room: &store::Room) -> Result<Vec<u8>, ApiError> {
+    encode(&RoomResponse {
+        summary: summary(&room.scope, &room.summary()),
         maximum_message_rate_per_second: room.message_rate_max,
         maximum_message_length: room.message_length_max,
-    }
+    })
 }
 
-fn summary(scope: &Scope, room: store::RoomSummary) -> RoomSummary {
-    let logging_configuration =
-        |id: Id| Arn::new(scope.clone(), ResourceKind::LoggingConfiguration, id).to_string();
+fn summary<'a>(scope: &'a Scope, room: &'a store::RoomSummary) -> RoomSummary<'a> {
+    let arn = |kind, id| ArnParts { scope, kind, id };
+    let logging_configurations = room.logging_configurations.iter();
     RoomSummary {
-        arn: Arn::new(scope.clone(), ResourceKind::Room, room.id).to_string(),
-        id: room.id.to_string(),
-        name: room.name,
-        create_time: Timestamp::from_micros(room.create_time).to_millis_text(),
-        update_time: Timestamp::from_micros(room.order_key).to_millis_text(),
-        message_review_handler: room.review_handler.map(|handler| MessageReviewHandlerResponse {
-            uri: handler.uri,
+        arn: arn(ResourceKind::Room, room.id),
+        id: room.id,
+        name: &room.name,
+        create_time: Timestamp::from_micros(room.create_time).to_millis(),
+        update_time: Timestamp::from_micros(room.order_key).to_millis(),
+        message_review_handler: room.review_handler.as_ref().map(|handler| MessageReviewHandlerResponse {
+            uri: &handler.uri,
             fallback_result: fallback_result(handler.fallback).as_str(),
         }),
-        logging_configuration_identifiers: room
-            .logging_configurations
-            .into_iter()
-            .map(logging_configuration)
+        logging_configuration_identifiers: logging_configurations
+            .map(|&id| arn(ResourceKind::LoggingConfiguration, id))
             .collect(),
-        tags: room.tags,
+        tags: &room.tags,
     }
 }

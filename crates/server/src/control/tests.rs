@@ -48,6 +48,7 @@ const TELLING_TIME_MAX: Duration = Duration::from_secs(30);
 /// A control plane that runs, and what a test needs of it.
 struct Server {
     address: SocketAddr,
+    store: Store,
     chat_token_keys: KeyRing,
     metrics: Arc<Metrics>,
     readiness: Readiness,
@@ -71,7 +72,7 @@ impl Server {
         let readiness = Readiness::default();
         readiness.enter(Phase::Ready);
         let control = ControlPlane {
-            store,
+            store: store.clone(),
             bus,
             credentials: Credentials { root: root() },
             chat_token_keys: chat_token_keys.clone(),
@@ -85,7 +86,7 @@ impl Server {
         let port = Port { listener, tls: None, connections_max: CONNECTIONS_MAX, stop: stop.clone() };
         let control = Arc::new(SetOnce::new_with(Some(Arc::new(control))));
         let running = tokio::spawn(super::serve(port, readiness.clone(), control));
-        Self { address, chat_token_keys, metrics, readiness, stop, running, told: Mutex::new(told) }
+        Self { address, store, chat_token_keys, metrics, readiness, stop, running, told: Mutex::new(told) }
     }
 
     /// The next `count` things that the shard is told: it notes them in its own time. Nothing else may have come.

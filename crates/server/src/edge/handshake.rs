@@ -234,3 +234,52 @@ async fn refuse(mut wire: Wire, refusal: Refusal) -> Result<Outcome, Error> {
     wire.say_last(&page(refusal.status, "text/plain", &format!("{}\n", refusal.reason))).await?;
     Ok(Outcome::Refused(refusal))
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use std::cell::Cell;
+    use std::time::Duration;
+
+    use protocol::id::Id;
+    use tokio::time::Instant;
+
+    use super::held;
+    use crate::store::StoreError;
+
+    fn away() -> StoreError {
+        StoreError::Unavailable("the disk is full".into())
+    }
+
+    // Time passes at once when everybody waits for it.
+    #[tokio::test(start_paused = true)]
+    async fn a_handshake_is_held_until_the_store_is_back() {
+        let start = Instant::now();
+        let asked = Cell::new(0);
+        let ask = || {
+            asked.set(asked.get() + 1);
+            let is_back = start.elapsed() > Duration::from_secs(55);
+            async move { if is_back { Ok("room") } else { Err(away()) } }
+        };
+        assert_eq!(held(ask).await.ok(), Some(Some("room")));
+        assert!(start.elapsed() < Duration::from_secs(56) && asked.get() > 100);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn after_a_minute_it_is_refused_with_503() {
+        let start = Instant::now();
+        let refusal = held(|| async { Err::<(), _>(away()) }).await.err().unwrap();
+        assert_eq!(refusal.status, 503);
+        assert!((60..61).contains(&start.elapsed().as_secs()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_waiting_does_not_help_is_answered_at_once() {
+        let start = Instant::now();
+        let damaged = held(|| async { Err::<(), _>(StoreError::Damaged("page 5".into())) }).await;
+        assert_eq!(damaged.err().unwrap().status, 500);
+        let gone = held(|| async { Err::<(), _>(StoreError::RoomNotFound(Id::from_random(1))) }).await;
+        assert_eq!(gone.ok().unwrap(), None);
+        assert_eq!(start.elapsed(), Duration::ZERO);
+    }
+}

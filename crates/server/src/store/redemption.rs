@@ -170,7 +170,7 @@ fn start_recorder(folder: PathBuf, known: &mut Known) -> io::Result<Workers<Reco
         syncer.sync_soon(&file.shared);
         files.insert(end, file);
     }
-    let mut recorder = Recorder { folder, files, syncer };
+    let mut recorder = Recorder { folder, files, syncer, has_failed: false };
     let run = move |records: Receiver<Record>| {
         while let Ok(first) = records.recv() {
             let batch = std::iter::once(first).chain(records.try_iter()).take(REDEMPTIONS_PER_WRITE_MAX);
@@ -201,6 +201,8 @@ struct Recorder {
     folder: PathBuf,
     files: BTreeMap<BucketEnd, BucketFile>,
     syncer: Syncer,
+    /// Whether the last batch could not be written: said once, since whoever waits for it asks again and again.
+    has_failed: bool,
 }
 
 impl Recorder {
@@ -215,14 +217,23 @@ impl Recorder {
         for (end, records) in by_bucket {
             let bytes: Vec<u8> = records.iter().flat_map(|record| encode(record.token_id)).collect();
             let written = self.append(end, &bytes);
-            if let Err(error) = &written {
-                tracing::error!(%error, bucket = end, "cannot write which chat tokens were used; they are refused");
-            }
+            self.report(&written);
             for record in records {
                 // The caller may have gone; the token is used all the same.
                 let _ = record.recorded.send(written.is_ok());
             }
         }
+    }
+
+    fn report(&mut self, written: &io::Result<()>) {
+        match written {
+            Err(error) if !self.has_failed => {
+                tracing::error!(%error, "cannot write which chat tokens were used; nobody is let in until it can");
+            }
+            Ok(()) if self.has_failed => tracing::info!("can write again which chat tokens were used"),
+            _ => {}
+        }
+        self.has_failed = written.is_err();
     }
 
     fn append(&mut self, end: BucketEnd, bytes: &[u8]) -> io::Result<()> {

@@ -1,4 +1,4 @@
-//! A bounded queue into named threads: how work that may wait for a disk leaves the async runtime.
+//! A bounded queue into named threads: how work that waits for a disk, or takes long, leaves the async runtime.
 //!
 //! Threads of our own, not the runtime's blocking pool: that pool's queue has no bound, a thread of ours keeps its
 //! database connection and prepared statements to itself without a pool to lock, and the hop costs the same.

@@ -303,6 +303,18 @@ async fn a_chat_token_says_what_was_asked_for() {
     assert_eq!(text(&answer["sessionExpirationTime"]), claims.session_expiry.to_millis_text());
 }
 
+/// So it never waits for the disk: the store answers reads while its writer is held up.
+#[tokio::test]
+async fn a_chat_token_takes_no_write() {
+    let server = Server::start().await;
+    let room = create_room(&server, json!({})).await;
+    let before = server.store.counters();
+    server.done(Operation::CreateChatToken, json!({"roomIdentifier": room, "userId": "alice"})).await;
+    let after = server.store.counters();
+    assert!(after.reads > before.reads);
+    assert_eq!((after.writes, after.commits), (before.writes, before.commits));
+}
+
 #[tokio::test]
 async fn rooms_are_told_what_their_application_says() {
     let server = Server::start().await;

@@ -12,7 +12,14 @@ use super::super::{
 use super::scopes::{self, ScopeNumber};
 use super::values::{IdText, TagsJson, destination, destination_texts, rows_of_page, tags_text};
 use super::writer::Group;
-use super::{posting, random_id};
+use super::{is_id_free, posting, random_id};
+
+/// What [`of_row`] reads.
+macro_rules! columns {
+    () => {
+        "id, name, create_time, order_key, destination_kind, destination, tags"
+    };
+}
 
 /// Creates a logging configuration.
 pub(super) fn create(
@@ -31,7 +38,7 @@ pub(super) fn create(
         destination: new.destination,
         tags: new.tags,
     };
-    while !insert(group.connection, number, &created)? {
+    while !is_id_free(insert(group.connection, number, &created))? {
         created.id = random_id()?;
     }
     Ok(created)
@@ -47,14 +54,8 @@ pub(super) fn update(
     let (number, mut updated) = find(group.connection, scope, id)?;
     updated.apply(change);
     updated.order_key = group.order.next();
-    let (kind, destination) = destination_texts(&updated.destination);
-    group
-        .connection
-        .prepare_cached(
-            "UPDATE logging_configuration SET name = ?3, order_key = ?4, destination_kind = ?5, destination = ?6
-             WHERE scope = ?1 AND id = ?2",
-        )?
-        .execute(params![number, id.as_str(), updated.name, updated.order_key, kind, destination])?;
+    remove(group.connection, number, id)?;
+    insert(group.connection, number, &updated)?;
     Ok(updated)
 }
 
@@ -80,10 +81,7 @@ pub(super) fn delete(group: &Group<'_>, scope: &Scope, id: Id) -> Result<(), Sto
     if posting::has_logging_configuration(group.connection, number, id)? {
         return Err(StoreError::LoggingConfigurationInUse(id));
     }
-    group
-        .connection
-        .prepare_cached("DELETE FROM logging_configuration WHERE scope = ?1 AND id = ?2")?
-        .execute(params![number, id.as_str()])?;
+    remove(group.connection, number, id)?;
     Ok(())
 }
 
@@ -123,13 +121,14 @@ pub(super) fn list(
     limit: usize,
 ) -> Result<Page<LoggingConfiguration>, StoreError> {
     let number = scopes::find(connection, scope)?;
-    let mut statement = connection.prepare_cached(
-        "SELECT id, name, create_time, order_key, destination_kind, destination, tags
-         FROM logging_configuration
+    let mut statement = connection.prepare_cached(concat!(
+        "SELECT ",
+        columns!(),
+        " FROM logging_configuration
          WHERE scope = ?1 AND order_key < ?2
          ORDER BY order_key DESC
-         LIMIT ?3",
-    )?;
+         LIMIT ?3"
+    ))?;
     let position = params![number, after.unwrap_or(OrderKey::MAX), rows_of_page(limit)];
     let entries = statement.query_map(position, |row| of_row(row, scope))?.collect::<Result<Vec<_>>>()?;
     Ok(Page::cut(entries, limit, |entry| entry.order_key))
@@ -145,10 +144,11 @@ fn find(
         return Err(not_found);
     };
     let found = connection
-        .prepare_cached(
-            "SELECT id, name, create_time, order_key, destination_kind, destination, tags
-             FROM logging_configuration WHERE scope = ?1 AND id = ?2",
-        )?
+        .prepare_cached(concat!(
+            "SELECT ",
+            columns!(),
+            " FROM logging_configuration WHERE scope = ?1 AND id = ?2"
+        ))?
         .query_row(params![number, id.as_str()], |row| of_row(row, scope))
         .optional()?;
     found.map(|found| (number, found)).ok_or(not_found)
@@ -166,15 +166,13 @@ fn of_row(row: &Row<'_>, scope: &Scope) -> Result<LoggingConfiguration> {
     })
 }
 
-/// False when there is already a logging configuration of this id.
-fn insert(connection: &Connection, scope: ScopeNumber, new: &LoggingConfiguration) -> Result<bool> {
+fn insert(connection: &Connection, scope: ScopeNumber, new: &LoggingConfiguration) -> Result<()> {
     let (kind, destination) = destination_texts(&new.destination);
-    let inserted = connection
+    connection
         .prepare_cached(
             "INSERT INTO logging_configuration
                  (scope, id, name, create_time, order_key, destination_kind, destination, tags)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
-             ON CONFLICT (scope, id) DO NOTHING",
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
         )?
         .execute(params![
             scope,
@@ -186,5 +184,12 @@ fn insert(connection: &Connection, scope: ScopeNumber, new: &LoggingConfiguratio
             destination,
             tags_text(&new.tags),
         ])?;
-    Ok(inserted == 1)
+    Ok(())
+}
+
+fn remove(connection: &Connection, scope: ScopeNumber, id: Id) -> Result<()> {
+    connection
+        .prepare_cached("DELETE FROM logging_configuration WHERE scope = ?1 AND id = ?2")?
+        .execute(params![scope, id.as_str()])?;
+    Ok(())
 }

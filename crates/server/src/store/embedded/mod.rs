@@ -32,6 +32,7 @@ use std::sync::{Arc, Mutex};
 use protocol::arn::{ResourceKind, Scope};
 use protocol::id::Id;
 use protocol::time::UnixMicros;
+use rusqlite::ffi::SQLITE_CONSTRAINT_PRIMARYKEY;
 use rusqlite::{Connection, ErrorCode};
 
 pub(super) use self::backup::back_up;
@@ -112,7 +113,7 @@ impl Embedded {
     }
 
     pub(super) async fn check(&self) -> Result<Checked, StoreError> {
-        self.readers.read(check::check).await
+        self.readers.read_apart(check::check).await
     }
 
     pub(super) async fn repair(&self) -> Result<(), StoreError> {
@@ -271,5 +272,18 @@ impl From<rusqlite::Error> for StoreError {
             Some(ErrorCode::NotADatabase) => Self::unavailable(format!("{error}{ADVICE_ON_DAMAGE}")),
             _ => Self::unavailable(format!("{error}{}", database::advice(&error))),
         }
+    }
+}
+
+/// Whether a new resource went in; if not, there is already one of its id.
+fn is_id_free(inserted: rusqlite::Result<()>) -> rusqlite::Result<bool> {
+    match inserted {
+        Ok(()) => Ok(true),
+        Err(rusqlite::Error::SqliteFailure(cause, _))
+            if cause.extended_code == SQLITE_CONSTRAINT_PRIMARYKEY =>
+        {
+            Ok(false)
+        }
+        Err(error) => Err(error),
     }
 }

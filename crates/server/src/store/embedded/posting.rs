@@ -5,13 +5,28 @@
 
 use protocol::arn::Scope;
 use protocol::id::Id;
+use protocol::limit::member::PAGE_SIZE_MAX;
 use rusqlite::{Connection, OptionalExtension, Result, Row, params};
 
 use super::super::facet::Facet;
 use super::super::{OrderKey, Page, Room, RoomFilter, RoomSummary, StoreError};
 use super::logging_configurations;
-use super::scopes::{self, ScopeNumber};
+use super::scopes::ScopeNumber;
 use super::values::{IdList, IdText, TagsJson, carried, handler, id_list_text, rows_of_page, tags_text};
+
+/// What a list shows of its rooms, as [`summary_of_row`] reads it, of those that the rest of the statement chooses.
+macro_rules! select_summaries {
+    ($rest:literal) => {
+        concat!(
+            "SELECT room, name, create_time, order_key, handler_uri, handler_fallback, logging_configurations,
+                    coalesce(tags, (SELECT room.tags FROM room
+                                    WHERE room.scope = posting.scope AND room.id = posting.room))
+             FROM posting
+             WHERE by_name = ?1 AND by_handler = ?2 AND by_logging = ?3 ",
+            $rest
+        )
+    };
+}
 
 /// Lists a room wherever it belongs.
 pub(super) fn insert(connection: &Connection, scope: ScopeNumber, room: &Room) -> Result<()> {
@@ -98,10 +113,22 @@ pub(super) fn list(
     after: Option<OrderKey>,
     limit: usize,
 ) -> Result<Page<RoomSummary>, StoreError> {
-    let page = match scopes::find(connection, scope)? {
-        Some(scope) => list_range(connection, scope, Facet::of_filter(filter), after, limit)?,
-        None => Page { entries: Vec::new(), next: None },
-    };
+    // One statement: each takes and gives back SQLite's locks, which are system calls.
+    let mut statement = connection.prepare_cached(select_summaries!(
+        "AND order_key < ?4 AND scope = (SELECT id FROM scope WHERE account_id = ?5 AND region = ?6)
+         ORDER BY order_key DESC
+         LIMIT ?7"
+    ))?;
+    let Facet { name, handler_uri, logging_configuration } = Facet::of_filter(filter);
+    let after = after.unwrap_or(OrderKey::MAX);
+    let Scope { account_id, region } = scope;
+    let rows = rows_of_page(limit);
+    let wanted = params![name, handler_uri, logging_configuration, after, account_id, region, rows];
+    let mut entries = Vec::with_capacity(limit.min(PAGE_SIZE_MAX) + 1);
+    for summary in statement.query_map(wanted, summary_of_row)? {
+        entries.push(summary?);
+    }
+    let page = Page::cut(entries, limit, |summary| summary.order_key);
     // A logging configuration that a room has exists, so only an empty page leaves the question open.
     if let (true, Some(id)) = (page.entries.is_empty(), filter.logging_configuration) {
         logging_configurations::require(connection, scope, id)?;
@@ -117,43 +144,12 @@ pub(super) fn find(
     order_key: OrderKey,
 ) -> Result<Option<RoomSummary>> {
     connection
-        .prepare_cached(
-            "SELECT room, name, create_time, order_key, handler_uri, handler_fallback, logging_configurations,
-                    coalesce(tags, (SELECT room.tags FROM room WHERE room.scope = ?1 AND room.id = posting.room))
-             FROM posting
-             WHERE scope = ?1 AND by_name = ?2 AND by_handler = ?3 AND by_logging = ?4 AND order_key = ?5",
-        )?
+        .prepare_cached(select_summaries!("AND order_key = ?4 AND scope = ?5"))?
         .query_row(
-            params![scope, facet.name, facet.handler_uri, facet.logging_configuration, order_key],
+            params![facet.name, facet.handler_uri, facet.logging_configuration, order_key, scope],
             summary_of_row,
         )
         .optional()
-}
-
-fn list_range(
-    connection: &Connection,
-    scope: ScopeNumber,
-    facet: Facet<'_>,
-    after: Option<OrderKey>,
-    limit: usize,
-) -> Result<Page<RoomSummary>> {
-    let mut statement = connection.prepare_cached(
-        "SELECT room, name, create_time, order_key, handler_uri, handler_fallback, logging_configurations,
-                coalesce(tags, (SELECT room.tags FROM room WHERE room.scope = ?1 AND room.id = posting.room))
-         FROM posting
-         WHERE scope = ?1 AND by_name = ?2 AND by_handler = ?3 AND by_logging = ?4 AND order_key < ?5
-         ORDER BY order_key DESC
-         LIMIT ?6",
-    )?;
-    let Facet { name, handler_uri, logging_configuration } = facet;
-    let after = after.unwrap_or(OrderKey::MAX);
-    let entries = statement
-        .query_map(
-            params![scope, name, handler_uri, logging_configuration, after, rows_of_page(limit)],
-            summary_of_row,
-        )?
-        .collect::<Result<Vec<_>>>()?;
-    Ok(Page::cut(entries, limit, |summary| summary.order_key))
 }
 
 fn summary_of_row(row: &Row<'_>) -> Result<RoomSummary> {

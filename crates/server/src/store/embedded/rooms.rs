@@ -9,7 +9,15 @@ use super::super::{NewRoom, Room, RoomChange, StoreError, Tags};
 use super::scopes::{self, ScopeNumber};
 use super::values::{IdList, IdText, TagsJson, handler, id_list_text, tags_text};
 use super::writer::Group;
-use super::{logging_configurations, posting, random_id};
+use super::{is_id_free, logging_configurations, posting, random_id};
+
+/// What [`of_row`] reads.
+macro_rules! columns {
+    () => {
+        "room.id, name, create_time, order_key, message_rate_max, message_length_max, handler_uri, handler_fallback,
+         logging_configurations, tags"
+    };
+}
 
 /// Creates a room. All its logging configurations must exist.
 pub(super) fn create(group: &mut Group<'_>, scope: &Scope, new: NewRoom) -> Result<Room, StoreError> {
@@ -28,7 +36,7 @@ pub(super) fn create(group: &mut Group<'_>, scope: &Scope, new: NewRoom) -> Resu
         logging_configurations: new.logging_configurations,
         tags: new.tags,
     };
-    while !insert(group.connection, number, &room)? {
+    while !is_id_free(insert(group.connection, number, &room))? {
         room.id = random_id()?;
     }
     posting::insert(group.connection, number, &room)?;
@@ -49,8 +57,8 @@ pub(super) fn update(
     let mut after = before.clone();
     after.apply(change);
     after.order_key = group.order.next();
-    posting::delete(group.connection, number, &before)?;
-    replace(group.connection, number, &after)?;
+    remove(group.connection, number, &before)?;
+    insert(group.connection, number, &after)?;
     posting::insert(group.connection, number, &after)?;
     Ok(after)
 }
@@ -75,11 +83,7 @@ pub(super) fn change_tags(
 /// Deletes a room.
 pub(super) fn delete(group: &Group<'_>, scope: &Scope, id: Id) -> Result<(), StoreError> {
     let (number, room) = require(group.connection, scope, id)?;
-    posting::delete(group.connection, number, &room)?;
-    group
-        .connection
-        .prepare_cached("DELETE FROM room WHERE scope = ?1 AND id = ?2")?
-        .execute(params![number, id.as_str()])?;
+    remove(group.connection, number, &room)?;
     Ok(())
 }
 
@@ -98,11 +102,11 @@ pub(super) fn for_each(
     connection: &Connection,
     mut visit: impl FnMut(ScopeNumber, Result<Room>) -> Result<()>,
 ) -> Result<()> {
-    let mut statement = connection.prepare(
-        "SELECT room.id, name, create_time, order_key, message_rate_max, message_length_max, handler_uri,
-                handler_fallback, logging_configurations, tags, scope, account_id, region
-         FROM room LEFT JOIN scope ON scope.id = room.scope",
-    )?;
+    let mut statement = connection.prepare(concat!(
+        "SELECT ",
+        columns!(),
+        ", scope, account_id, region FROM room LEFT JOIN scope ON scope.id = room.scope"
+    ))?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
         let room = || of_row(row, &Scope { account_id: row.get(11)?, region: row.get(12)? });
@@ -117,11 +121,7 @@ fn require(connection: &Connection, scope: &Scope, id: Id) -> Result<(ScopeNumbe
         return Err(not_found);
     };
     let room = connection
-        .prepare_cached(
-            "SELECT id, name, create_time, order_key, message_rate_max, message_length_max,
-                    handler_uri, handler_fallback, logging_configurations, tags
-             FROM room WHERE scope = ?1 AND id = ?2",
-        )?
+        .prepare_cached(concat!("SELECT ", columns!(), " FROM room WHERE scope = ?1 AND id = ?2"))?
         .query_row(params![number, id.as_str()], |row| of_row(row, scope))
         .optional()?;
     room.map(|room| (number, room)).ok_or(not_found)
@@ -143,16 +143,15 @@ pub(super) fn of_row(row: &Row<'_>, scope: &Scope) -> Result<Room> {
     })
 }
 
-/// False when there is already a room of this id.
-fn insert(connection: &Connection, scope: ScopeNumber, room: &Room) -> Result<bool> {
+/// Puts a room into the table, and into no list yet.
+fn insert(connection: &Connection, scope: ScopeNumber, room: &Room) -> Result<()> {
     let mut statement = connection.prepare_cached(
         "INSERT INTO room (scope, id, name, create_time, order_key, message_rate_max, message_length_max,
                            handler_uri, handler_fallback, logging_configurations, tags)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
-         ON CONFLICT (scope, id) DO NOTHING",
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
     )?;
     let handler = room.review_handler.as_ref();
-    let inserted = statement.execute(params![
+    statement.execute(params![
         scope,
         room.id.as_str(),
         room.name,
@@ -165,28 +164,14 @@ fn insert(connection: &Connection, scope: ScopeNumber, room: &Room) -> Result<bo
         id_list_text(&room.logging_configurations),
         tags_text(&room.tags),
     ])?;
-    Ok(inserted == 1)
+    Ok(())
 }
 
-/// Everything that UpdateRoom may change.
-fn replace(connection: &Connection, scope: ScopeNumber, room: &Room) -> Result<()> {
-    let mut statement = connection.prepare_cached(
-        "UPDATE room
-         SET name = ?3, order_key = ?4, message_rate_max = ?5, message_length_max = ?6,
-             handler_uri = ?7, handler_fallback = ?8, logging_configurations = ?9
-         WHERE scope = ?1 AND id = ?2",
-    )?;
-    let handler = room.review_handler.as_ref();
-    statement.execute(params![
-        scope,
-        room.id.as_str(),
-        room.name,
-        room.order_key,
-        room.message_rate_max,
-        room.message_length_max,
-        handler.map(|handler| &handler.uri),
-        handler.map(|handler| handler.fallback),
-        id_list_text(&room.logging_configurations),
-    ])?;
+/// Takes a room, as it was until now, out of the table and out of every list.
+fn remove(connection: &Connection, scope: ScopeNumber, room: &Room) -> Result<()> {
+    posting::delete(connection, scope, room)?;
+    connection
+        .prepare_cached("DELETE FROM room WHERE scope = ?1 AND id = ?2")?
+        .execute(params![scope, room.id.as_str()])?;
     Ok(())
 }

@@ -6,13 +6,17 @@ use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use protocol::arn::Scope;
+use rusqlite::Connection;
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, yield_now};
 
-use super::super::{Location, NewRoom, Page, Room, RoomFilter, Settings, StoreError};
-use super::Embedded;
+use super::super::{
+    Destination, Location, NewLoggingConfiguration, NewRoom, Page, Room, RoomFilter, Settings, StoreError,
+    Tags,
+};
 use super::writer::Group;
+use super::{Embedded, is_id_free};
 
 fn home() -> Scope {
     Scope { account_id: "123456789012".into(), region: "us-west-2".into() }
@@ -251,4 +255,58 @@ async fn the_log_is_copied_back_when_it_is_long() {
     }
     let log_bytes = fs::metadata(folder.path().join("grandstand.db-wal")).unwrap().len();
     assert!(log_bytes < 3 * 4_096 * 4_096 / 2, "the log starts over: {log_bytes} bytes");
+}
+
+#[tokio::test]
+async fn an_id_that_is_taken_is_told_from_other_conflicts() {
+    let store = Embedded::open(&Location::Memory, &Settings::default()).unwrap();
+    store.create_room(&home(), new_room("a")).await.unwrap();
+    let new = NewLoggingConfiguration {
+        name: String::new(),
+        destination: Destination::S3("logs".into()),
+        tags: Tags::new(),
+    };
+    store.create_logging_configuration(&home(), new).await.unwrap();
+    let tried = store.write(|group| {
+        let insert = |sql| group.connection.execute(sql, []).map(drop);
+        let same_id = "INSERT INTO room SELECT * FROM room";
+        let same_order_key = "INSERT INTO logging_configuration
+             SELECT scope, 'another', name, create_time, order_key, destination_kind, destination, tags
+             FROM logging_configuration";
+        Ok((is_id_free(insert(same_id)), is_id_free(insert(same_order_key)).is_err()))
+    });
+    assert_eq!(tried.await.unwrap(), (Ok(false), true));
+}
+
+#[tokio::test]
+async fn a_read_does_not_wait_for_the_writer() {
+    let folder = TempDir::new().unwrap();
+    let store = open(&folder, &Settings::default());
+    let room = store.create_room(&home(), new_room("a")).await.unwrap();
+    let held = hold(&store).await;
+    assert_eq!(store.get_room(&home(), room.id).await.unwrap(), room);
+    assert_eq!(names(&store).await, ["a"]);
+    held.release().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_read_that_waits_for_the_disk_holds_up_no_other() {
+    let folder = TempDir::new().unwrap();
+    let store = open(&folder, &Settings::default());
+    let room = store.create_room(&home(), new_room("a")).await.unwrap();
+    let (release, released) = mpsc::sync_channel(1);
+    let (entered, is_in) = oneshot::channel();
+    let slow = {
+        let store = Arc::clone(&store);
+        let work = move |_: &Connection| {
+            entered.send(()).unwrap();
+            released.recv().unwrap();
+            Ok(())
+        };
+        tokio::spawn(async move { store.readers.read(work).await })
+    };
+    is_in.await.unwrap();
+    assert_eq!(store.get_room(&home(), room.id).await.unwrap(), room);
+    release.send(()).unwrap();
+    slow.await.unwrap().unwrap();
 }

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::{Duration, Instant};
 
 use protocol::arn::{Arn, ResourceKind};
 use protocol::id::Id;
@@ -12,7 +13,12 @@ use super::{benches, home, new_logging_configuration, new_room, tags, walk};
 
 const UNTOUCHED_ROOMS: usize = 120;
 const WRITERS: usize = 8;
+/// Walks through each list, at least.
 const ROUNDS: usize = 6;
+/// Walks go on until so many writes were done beside them.
+const WRITES_MEANWHILE: u64 = 50;
+/// A broken writer makes the test fail after this long.
+const WRITING_TIME_MAX: Duration = Duration::from_secs(60);
 
 fn a_room(number: usize, logs: Id) -> NewRoom {
     let handler = ReviewHandlerSetting { uri: "arn:f".to_owned(), fallback: Default::default() };
@@ -47,10 +53,10 @@ async fn rooms_that_nobody_touches_appear_exactly_once() {
             RoomFilter { review_handler_uri: uri(), ..RoomFilter::default() },
             RoomFilter { name: name(), review_handler_uri: uri(), logging_configuration: Some(logs) },
         ];
-        let writes_before = store.counters().writes;
-        // On a slow disk a write may take longer than all rounds: then there are more of them.
-        let rounds = (0..).take_while(|&round| round < ROUNDS || store.counters().writes == writes_before);
-        for round in rounds {
+        let (begin, writes_before) = (Instant::now(), store.counters().writes);
+        let has_written = || store.counters().writes >= writes_before + WRITES_MEANWHILE;
+        for round in (0..).take_while(|round| *round < ROUNDS || !has_written()) {
+            assert!(begin.elapsed() < WRITING_TIME_MAX, "nobody writes meanwhile");
             for filter in &filters {
                 let found = walk(store, &home(), filter, 3 + round % ROUNDS * 5).await;
                 assert!(found.is_sorted_by(|a, b| a.order_key > b.order_key));
