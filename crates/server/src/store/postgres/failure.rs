@@ -31,11 +31,13 @@ impl From<Error> for Failure {
         let cause = explain(&error);
         match error.code() {
             // A unique key that is taken: of an order key, by a write in the same microsecond; of a random id or a number,
-            // by chance or by another server.
+            // by chance or by another server. Or a table that another server is making just now.
             Some(
                 &SqlState::T_R_SERIALIZATION_FAILURE
                 | &SqlState::T_R_DEADLOCK_DETECTED
-                | &SqlState::UNIQUE_VIOLATION,
+                | &SqlState::UNIQUE_VIOLATION
+                | &SqlState::DUPLICATE_OBJECT
+                | &SqlState::DUPLICATE_TABLE,
             ) => Self::Conflict(cause),
             Some(&SqlState::ADMIN_SHUTDOWN | &SqlState::CRASH_SHUTDOWN) => Self::Lost(cause),
             None if error.is_closed() || is_of_the_system(&error) => Self::Lost(cause),
