@@ -361,7 +361,8 @@ def test_fields_that_are_too_large_are_refused(join):
     exact = sender.act(Action="SEND_MESSAGE", Content="x", Attributes={"k": "v" * 1023})
     assert exact["Attributes"] == {"k": "v" * 1023}
     frame = sender.act(Action="SEND_MESSAGE", Content="x", Attributes={"k": "é" * 512})
-    assert (frame["Type"], frame["ErrorCode"]) == ("ERROR", 400)
+    text = "Attributes must have at most 1024 bytes, keys and values together"
+    assert (frame["Type"], frame["ErrorCode"], frame["ErrorMessage"]) == ("ERROR", 413, text)
 
 
 @pytest.mark.covers("frame:ERROR", "SEND_MESSAGE")
@@ -370,7 +371,7 @@ def test_a_request_id_has_at_most_256_bytes(join):
     longest = "é" * 128
     assert sender.act(Action="SEND_MESSAGE", Content="x", RequestId=longest)["RequestId"] == longest
     frame = sender.act(Action="SEND_MESSAGE", Content="x", RequestId=f"{longest}r")
-    assert (frame["Type"], frame["ErrorCode"], frame["RequestId"]) == ("ERROR", 400, f"{longest}r")
+    assert (frame["Type"], frame["ErrorCode"], frame["RequestId"]) == ("ERROR", 413, f"{longest}r")
 
 
 @pytest.mark.covers("SEND_MESSAGE")

@@ -76,7 +76,7 @@ impl Action {
 /// Codes of ERROR frames. Source: "Error messages" of the messaging API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorCode {
-    /// 400: malformed, or a member out of its limits.
+    /// 400: malformed, or a member that is not what it may be. Also content over the room's maximum.
     Invalid,
     /// 401: the session has ended. The web SDK reconnects with a fresh token at once.
     Unauthorized,
@@ -86,6 +86,8 @@ pub enum ErrorCode {
     NotFound,
     /// 406: rejected in message review.
     Rejected,
+    /// 413: a member is too large.
+    TooLarge,
     /// 429: over the connection's or the room's rate.
     RateExceeded,
     /// 500: the server failed.
@@ -102,6 +104,7 @@ impl ErrorCode {
             Self::Forbidden => 403,
             Self::NotFound => 404,
             Self::Rejected => 406,
+            Self::TooLarge => 413,
             Self::RateExceeded => 429,
             Self::Internal => 500,
         }
@@ -161,7 +164,7 @@ pub fn parse_request(text: &str) -> Result<Request, (Refusal, String)> {
         Err(refusal) => return Err((refusal, String::new())),
     };
     if request_id.len() > member::REQUEST_ID_BYTES_MAX {
-        return Err((invalid("RequestId must have at most 256 bytes"), request_id));
+        return Err((too_large("RequestId must have at most 256 bytes"), request_id));
     }
     match members.into_action() {
         Ok(action) => Ok(Request { request_id, action }),
@@ -279,6 +282,10 @@ fn invalid(message: &'static str) -> Refusal {
     Refusal::new(ErrorCode::Invalid, message)
 }
 
+fn too_large(message: &'static str) -> Refusal {
+    Refusal::new(ErrorCode::TooLarge, message)
+}
+
 fn optional_text(value: Option<Value>, name: &'static str) -> Result<Option<String>, Refusal> {
     match value {
         None => Ok(None),
@@ -302,18 +309,20 @@ fn required_text(value: Option<Value>, name: &'static str) -> Result<String, Ref
 fn user_id(value: Option<Value>) -> Result<String, Refusal> {
     let user_id = required_text(value, "UserId")?;
     if user_id.chars().count() > member::USER_ID_LENGTH_MAX {
-        return Err(invalid("UserId must have at most 128 characters"));
+        return Err(too_large("UserId must have at most 128 characters"));
     }
     Ok(user_id)
 }
 
 fn optional_reason(value: Option<Value>) -> Result<Option<String>, Refusal> {
     let reason = optional_text(value, "Reason")?;
-    let length = reason.as_ref().map(|reason| reason.chars().count());
-    if length.is_some_and(|length| length == 0 || length > member::REASON_LENGTH_MAX) {
-        return Err(invalid("Reason must have 1 to 256 characters"));
+    match reason.as_ref().map(|reason| reason.chars().count()) {
+        Some(0) => Err(invalid("Reason must have 1 to 256 characters")),
+        Some(length) if length > member::REASON_LENGTH_MAX => {
+            Err(too_large("Reason must have 1 to 256 characters"))
+        }
+        _ => Ok(reason),
     }
-    Ok(reason)
 }
 
 fn optional_attributes(value: Option<Value>) -> Result<Option<Attributes>, Refusal> {
@@ -325,7 +334,7 @@ fn optional_attributes(value: Option<Value>) -> Result<Option<Attributes>, Refus
     let attributes = attributes_from(object)?;
     let bytes: usize = attributes.iter().map(|(key, value)| key.len() + value.len()).sum();
     if bytes > member::ATTRIBUTES_BYTES_MAX {
-        return Err(invalid("Attributes must have at most 1024 bytes, keys and values together"));
+        return Err(too_large("Attributes must have at most 1024 bytes, keys and values together"));
     }
     Ok(Some(attributes))
 }

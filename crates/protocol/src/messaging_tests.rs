@@ -143,9 +143,33 @@ fn of_a_member_given_twice_the_last_one_counts() {
     assert_eq!((refusal.code, request_id.as_str()), (ErrorCode::Invalid, "last"));
 }
 
+#[track_caller]
+fn check_refusal(text: &str, code: ErrorCode, request_id: &str) {
+    match parse_request(text) {
+        Ok(request) => panic!("{text} was taken: {request:?}"),
+        Err((refusal, answered)) => {
+            assert_eq!((refusal.code, answered.as_str()), (code, request_id), "{text}");
+        }
+    }
+}
+
+#[test]
+fn members_that_are_too_large_are_413() {
+    let send = |more: &str| format!(r#"{{"Action":"SEND_MESSAGE","Content":"x",{more}}}"#);
+    let moderate = |action: &str, more: &str| format!(r#"{{"RequestId":"r","Action":"{action}",{more}}}"#);
+    let text = |length: usize| "x".repeat(length);
+    let long_id = text(257);
+    check_refusal(&send(&format!(r#""RequestId":"{long_id}""#)), ErrorCode::TooLarge, &long_id);
+    let attributes = format!(r#""RequestId":"r","Attributes":{{"a":"{}"}}"#, text(1_024));
+    check_refusal(&send(&attributes), ErrorCode::TooLarge, "r");
+    let reason = format!(r#""Id":"M2YcHkgffEvU","Reason":"{}""#, text(257));
+    check_refusal(&moderate("DELETE_MESSAGE", &reason), ErrorCode::TooLarge, "r");
+    let user_id = format!(r#""UserId":"{}""#, text(129));
+    check_refusal(&moderate("DISCONNECT_USER", &user_id), ErrorCode::TooLarge, "r");
+}
+
 #[test]
 fn bad_requests_are_refused_with_their_request_id() {
-    let long = "x".repeat(1_025);
     let cases = [
         ("", ""),
         ("[]", ""),
@@ -162,16 +186,8 @@ fn bad_requests_are_refused_with_their_request_id() {
         (r#"{"RequestId":"r","Action":"DELETE_MESSAGE","Id":"M2YcHkgffEvU","Reason":""}"#, "r"),
         (r#"{"RequestId":"r","Action":"DISCONNECT_USER"}"#, "r"),
     ];
-    let too_large =
-        format!(r#"{{"RequestId":"r","Action":"SEND_MESSAGE","Content":"x","Attributes":{{"a":"{long}"}}}}"#);
-    for (text, request_id) in cases.into_iter().chain([(too_large.as_str(), "r")]) {
-        match parse_request(text) {
-            Ok(request) => panic!("{text} was taken: {request:?}"),
-            Err((refusal, answered)) => {
-                assert_eq!(refusal.code, ErrorCode::Invalid, "{text}");
-                assert_eq!(answered, request_id, "{text}");
-            }
-        }
+    for (text, request_id) in cases {
+        check_refusal(text, ErrorCode::Invalid, request_id);
     }
     let deep = "[".repeat(10_000);
     assert!(parse_request(&deep).is_err());

@@ -8,7 +8,7 @@ use std::time::Duration;
 use server::cli::{self, CommandError, Overrides, Request};
 use server::config::{self, Config, Sources};
 use server::node::Node;
-use server::store::Location;
+use server::store::{self, Location};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
@@ -41,9 +41,8 @@ fn serve(overrides: Overrides) -> ExitCode {
         Ok(config) => config,
         Err(failed) => return failed,
     };
-    // At least two, for one may be held up by a read of the store (see there).
-    let threads = std::thread::available_parallelism().map_or(1, usize::from).max(2);
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build();
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    let runtime = builder.worker_threads(store::runtime_threads()).enable_all().build();
     let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(error) => return fail(&error),

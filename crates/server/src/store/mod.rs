@@ -33,6 +33,7 @@ mod worker;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread::available_parallelism;
 
 use protocol::arn::{ResourceKind, Scope};
 use protocol::id::Id;
@@ -127,6 +128,13 @@ impl From<&Config> for Location {
             StoreUrl::Postgres(url) => Self::Postgres(url.clone()),
         }
     }
+}
+
+/// Threads of a runtime that requests to a store are served on: one per core, and two at least, since all of them but
+/// one may be held up by reads that wait for the disk.
+#[must_use]
+pub fn runtime_threads() -> usize {
+    available_parallelism().map_or(1, usize::from).max(2)
 }
 
 /// The wall clock; tests bring their own.

@@ -2,11 +2,6 @@
 //!
 //! What cannot be read is a finding like any other, and the rest is looked at all the same.
 
-use std::fs::File;
-use std::io;
-use std::os::unix::fs::FileExt;
-use std::path::Path;
-
 use protocol::id::Id;
 use protocol::limit::store::DISCREPANCIES_MAX;
 use rusqlite::{Connection, Error, ErrorCode, Result, Transaction, TransactionBehavior, params};
@@ -14,10 +9,10 @@ use rusqlite::{Connection, Error, ErrorCode, Result, Transaction, TransactionBeh
 use super::super::discrepancy::Shown;
 use super::super::facet::Facet;
 use super::super::{Checked, Discrepancy, Room, StoreError};
-use super::checksum::{PAGE_BYTES, Page, is_whole};
+use super::is_unreadable_value;
 use super::scopes::ScopeNumber;
 use super::values::IdText;
-use super::{order_clock, posting, rooms};
+use super::{order_clock, posting, rooms, vfs};
 
 /// Looks at everything. Reads one state of the store, however long it takes.
 pub(super) fn check(connection: &Connection) -> Result<Checked, StoreError> {
@@ -50,52 +45,12 @@ fn is_damage(error: &Error) -> bool {
         || matches!(code, Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
 }
 
-/// Whether a column holds what it never should.
-fn is_unreadable_value(error: &Error) -> bool {
-    matches!(
-        error,
-        Error::FromSqlConversionFailure(..)
-            | Error::IntegralValueOutOfRange(..)
-            | Error::InvalidColumnType(..)
-            | Error::Utf8Error(..)
-    )
-}
-
-/// Every page of the file, those that nothing leads to included. What the write-ahead log has of a page is left to
-/// SQLite: a store that was opened has copied it into the file.
+/// Every page of the file, those that nothing leads to included. A store that was opened has copied its write-ahead log
+/// into the file.
 fn check_checksums(connection: &Connection, checked: &mut Checked) -> Result<()> {
-    let Some(path) = connection.path().filter(|path| !path.is_empty()) else { return Ok(()) };
-    let read = find_damaged_pages(Path::new(path), |number| {
+    vfs::damaged_pages(connection, |number| {
         checked.add(Discrepancy::DamagedFile(format!("page {number}: its checksum is wrong")));
-    });
-    if let Err(error) = read {
-        checked.add(Discrepancy::DamagedFile(format!("its pages: {error}")));
-    }
-    Ok(())
-}
-
-fn find_damaged_pages(path: &Path, mut found: impl FnMut(u32)) -> io::Result<()> {
-    let file = File::open(path)?;
-    let mut page: Page = [0; PAGE_BYTES];
-    for number in 1_u32.. {
-        let offset = u64::from(number - 1) * PAGE_BYTES as u64;
-        // Read again when it looks wrong: a checkpoint may be writing it just then.
-        let mut is_good = false;
-        for _ in 0..3 {
-            match file.read_exact_at(&mut page, offset) {
-                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(()),
-                outcome => outcome?,
-            }
-            is_good = is_whole(&page, number);
-            if is_good {
-                break;
-            }
-        }
-        if !is_good {
-            found(number);
-        }
-    }
-    Ok(())
+    })
 }
 
 /// The file's own structure, as far as SQLite can tell.

@@ -3,8 +3,6 @@
 //! The last eight bytes of each page are a *trailer*: the page's number, then the CRC-32 of all before it, number
 //! included, both little-endian. So a page is told that was changed on the disk, that stands in another's place, or of
 //! which only a part was written. SQLite leaves these bytes to us, and says so in the file's header.
-//!
-//! A page of zeros counts as whole: it has never been written, and SQLite does not read such a page.
 
 /// Bytes of a page: SQLite's default, and what all our files have.
 pub(super) const PAGE_BYTES: usize = 4_096;
@@ -30,9 +28,8 @@ pub(super) fn seal(page: &mut Page, number: u32) {
 
 /// Whether the page is as it was written, and at its place.
 pub(super) fn is_whole(page: &Page, number: u32) -> bool {
-    let is_sealed = page[NUMBER_AT..CHECKSUM_AT] == number.to_le_bytes()
-        && page[CHECKSUM_AT..] == crc32fast::hash(&page[..CHECKSUM_AT]).to_le_bytes();
-    is_sealed || page.iter().all(|byte| *byte == 0)
+    page[NUMBER_AT..CHECKSUM_AT] == number.to_le_bytes()
+        && page[CHECKSUM_AT..] == crc32fast::hash(&page[..CHECKSUM_AT]).to_le_bytes()
 }
 
 /// Whether the header in the first page leaves room for trailers.
@@ -81,8 +78,8 @@ mod tests {
     }
 
     #[test]
-    fn a_page_that_was_never_written_is_whole_and_one_without_a_trailer_is_not() {
-        assert!(is_whole(&[0; PAGE_BYTES], 5));
+    fn a_page_without_a_trailer_is_not_whole() {
+        assert!(!is_whole(&[0; PAGE_BYTES], 5));
         let mut page = page();
         page[NUMBER_AT..].fill(0);
         assert!(!is_whole(&page, 1));

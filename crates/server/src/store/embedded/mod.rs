@@ -261,12 +261,24 @@ impl Embedded {
     }
 }
 
+/// Whether a column holds what it never should.
+fn is_unreadable_value(error: &rusqlite::Error) -> bool {
+    matches!(
+        error,
+        rusqlite::Error::FromSqlConversionFailure(..)
+            | rusqlite::Error::IntegralValueOutOfRange(..)
+            | rusqlite::Error::InvalidColumnType(..)
+            | rusqlite::Error::Utf8Error(..)
+    )
+}
+
 /// What to do about a file in which a part is damaged.
 const ADVICE_ON_DAMAGE: &str = "; stop the server, and `grandstand check` says what of the store is damaged";
 
 impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
         match error.sqlite_error_code() {
+            _ if is_unreadable_value(&error) => Self::Damaged(format!("{error}{ADVICE_ON_DAMAGE}").into()),
             // Not what a start says about it: nobody should move the file away under a server that runs.
             Some(ErrorCode::DatabaseCorrupt) => Self::Damaged(format!("{error}{ADVICE_ON_DAMAGE}").into()),
             Some(ErrorCode::NotADatabase) => Self::unavailable(format!("{error}{ADVICE_ON_DAMAGE}")),

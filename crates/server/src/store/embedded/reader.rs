@@ -9,15 +9,14 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex};
-use std::thread::available_parallelism;
 
 use protocol::limit::store::{READERS_MAX, READS_WAITING_MAX};
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 use tokio::task::coop::consume_budget;
 
-use super::super::StoreError;
 use super::super::worker::{Workers, lock};
+use super::super::{StoreError, runtime_threads};
 use super::Meters;
 use super::database::{Database, Handle};
 
@@ -33,11 +32,11 @@ pub(super) struct Readers {
 }
 
 impl Readers {
-    /// Opens the connections and starts the threads: one per core. None reads in place where that may have to wait
-    /// for the writer.
+    /// Opens the connections and starts the threads: one for each of the runtime's, and one connection less for reads
+    /// in place. None reads in place where that may have to wait for the writer.
     pub(super) fn start(database: &Database, meters: Arc<Meters>) -> Result<Self, StoreError> {
-        let cores = available_parallelism().map_or(1, usize::from).clamp(2, READERS_MAX);
-        let (in_place, apart) = if database.has_free_readers() { (cores - 1, cores) } else { (0, 1) };
+        let threads = runtime_threads().min(READERS_MAX);
+        let (in_place, apart) = if database.has_free_readers() { (threads - 1, threads) } else { (0, 1) };
         let open = |count| (0..count).map(|_| database.reader()).collect::<rusqlite::Result<Vec<Handle>>>();
         let workers = Workers::start_many("store-reader", READS_WAITING_MAX, open(apart)?, read_one)
             .map_err(|error| StoreError::unavailable(format!("cannot start a reader: {error}")))?;

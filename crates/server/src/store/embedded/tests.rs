@@ -8,12 +8,13 @@ use std::time::{Duration, Instant};
 use protocol::arn::Scope;
 use rusqlite::Connection;
 use tempfile::TempDir;
+use tokio::runtime::Builder;
 use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, yield_now};
 
 use super::super::{
     Destination, Location, NewLoggingConfiguration, NewRoom, Page, Room, RoomFilter, Settings, StoreError,
-    Tags,
+    Tags, runtime_threads,
 };
 use super::writer::Group;
 use super::{Embedded, is_id_free};
@@ -289,24 +290,35 @@ async fn a_read_does_not_wait_for_the_writer() {
     held.release().await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_read_that_waits_for_the_disk_holds_up_no_other() {
+/// As many as there can be in place: whatever the number of cores, the runtime that `runtime_threads` asks for goes on.
+#[test]
+fn reads_that_wait_for_the_disk_hold_up_no_other() {
+    let runtime = Builder::new_multi_thread().worker_threads(runtime_threads()).build().unwrap();
     let folder = TempDir::new().unwrap();
     let store = open(&folder, &Settings::default());
-    let room = store.create_room(&home(), new_room("a")).await.unwrap();
-    let (release, released) = mpsc::sync_channel(1);
-    let (entered, is_in) = oneshot::channel();
-    let slow = {
-        let store = Arc::clone(&store);
+    let room = runtime.block_on(store.create_room(&home(), new_room("a"))).unwrap();
+    let (mut slow, mut releases) = (Vec::new(), Vec::new());
+    for _ in 1..runtime_threads() {
+        let (release, released) = mpsc::sync_channel::<()>(1);
+        let (entered, is_in) = oneshot::channel();
         let work = move |_: &Connection| {
             entered.send(()).unwrap();
             released.recv().unwrap();
             Ok(())
         };
-        tokio::spawn(async move { store.readers.read(work).await })
-    };
-    is_in.await.unwrap();
-    assert_eq!(store.get_room(&home(), room.id).await.unwrap(), room);
-    release.send(()).unwrap();
-    slow.await.unwrap().unwrap();
+        let own = Arc::clone(&store);
+        slow.push(runtime.spawn(async move { own.readers.read(work).await }));
+        runtime.block_on(is_in).unwrap();
+        releases.push(release);
+    }
+    // On the runtime's own threads, not on this one.
+    let reading = Arc::clone(&store);
+    let read = runtime.spawn(async move { reading.get_room(&home(), room.id).await.unwrap() });
+    assert_eq!(runtime.block_on(read).unwrap(), room);
+    for release in releases {
+        release.send(()).unwrap();
+    }
+    for read in slow {
+        runtime.block_on(read).unwrap().unwrap();
+    }
 }

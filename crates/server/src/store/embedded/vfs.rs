@@ -5,6 +5,9 @@
 //! damage, and nobody else notices. The write-ahead log has checksums of SQLite's own, and pages get their trailers when
 //! they are copied from there. A file without trailers, a foreign one or an old one, is read as it is.
 //!
+//! A page that SQLite leaves out when it makes a file longer (it was taken and given back in between) is written as
+//! one of zeros, so every page of a file has a trailer, and one without is damaged.
+//!
 //! A *VFS* is what carries SQLite to the operating system. Ours opens files as the default one does, and then gives
 //! a database file another table of methods: the default's own (locks, shared memory, sync, …), but for reading and
 //! writing. The only file of the server with `unsafe`: SQLite calls its VFS through C functions.
@@ -14,16 +17,19 @@
     reason = "SQLite calls its VFS through pointers to C functions; each use says why it is sound"
 )]
 
+use std::collections::BTreeSet;
 use std::ffi::{CStr, c_int, c_void};
 use std::path::Path;
 use std::ptr::{self, null};
 use std::slice;
 use std::sync::{Mutex, OnceLock};
 
+use protocol::limit::store::DISCREPANCIES_MAX;
 use rusqlite::ffi::{
-    SQLITE_CANTOPEN, SQLITE_CORRUPT, SQLITE_FCNTL_RESERVE_BYTES, SQLITE_IOERR_READ, SQLITE_IOERR_SHORT_READ,
-    SQLITE_IOERR_WRITE, SQLITE_OK, SQLITE_OPEN_MAIN_DB, sqlite3_file, sqlite3_file_control, sqlite3_filename,
-    sqlite3_int64, sqlite3_io_methods, sqlite3_vfs, sqlite3_vfs_find, sqlite3_vfs_register,
+    SQLITE_CANTOPEN, SQLITE_CORRUPT, SQLITE_FCNTL_FILE_POINTER, SQLITE_FCNTL_RESERVE_BYTES,
+    SQLITE_IOERR_READ, SQLITE_IOERR_SHORT_READ, SQLITE_IOERR_WRITE, SQLITE_OK, SQLITE_OPEN_MAIN_DB,
+    sqlite3_file, sqlite3_file_control, sqlite3_filename, sqlite3_int64, sqlite3_io_methods, sqlite3_vfs,
+    sqlite3_vfs_find, sqlite3_vfs_register,
 };
 use rusqlite::{Connection, Error, OpenFlags, Result};
 
@@ -34,8 +40,8 @@ use super::checksum::{PAGE_BYTES, Page, TRAILER_BYTES, has_room, is_checked, is_
 const NAME: &CStr = c"grandstand";
 
 /// [`PAGE_BYTES`], as C counts.
-const PAGE_LENGTH: c_int = 4_096;
-const _: () = assert!(PAGE_LENGTH as usize == PAGE_BYTES);
+#[allow(clippy::cast_possible_truncation, reason = "it is 4,096")]
+const PAGE_LENGTH: c_int = PAGE_BYTES as c_int;
 
 /// `SQLITE_CORRUPT`, with an extended code of ours: after the plain one SQLite lets a transaction go no further, while a
 /// group of writes goes on without the one that met the page.
@@ -93,10 +99,14 @@ struct Methods {
     below: &'static sqlite3_io_methods,
 }
 
+fn known_methods() -> &'static Mutex<Vec<&'static Methods>> {
+    static KNOWN: Mutex<Vec<&'static Methods>> = Mutex::new(Vec::new());
+    &KNOWN
+}
+
 /// The methods that go over the default's `below`. There are very few of these: one for each way of locking files.
 fn methods_over(below: &'static sqlite3_io_methods) -> &'static Methods {
-    static KNOWN: Mutex<Vec<&'static Methods>> = Mutex::new(Vec::new());
-    let mut known = lock(&KNOWN);
+    let mut known = lock(known_methods());
     if let Some(methods) = known.iter().find(|methods| ptr::eq(methods.below, below)) {
         return methods;
     }
@@ -105,6 +115,7 @@ fn methods_over(below: &'static sqlite3_io_methods) -> &'static Methods {
         iVersion: below.iVersion.min(2),
         xRead: Some(read),
         xWrite: Some(write),
+        xTruncate: Some(truncate),
         xFetch: None,
         xUnfetch: None,
         ..*below
@@ -123,7 +134,7 @@ unsafe fn below(file: *mut sqlite3_file) -> &'static sqlite3_io_methods {
     unsafe { (*(*file).pMethods.cast::<Methods>()).below }
 }
 
-/// SQLite's `xOpen`.
+/// SQLite's `xOpen`: only here is it known whether a file is a database, and one with trailers.
 unsafe extern "C" fn open_file(
     _: *mut sqlite3_vfs,
     name: sqlite3_filename,
@@ -188,7 +199,7 @@ fn page_at(offset: sqlite3_int64) -> Option<u32> {
     (offset % bytes == 0).then(|| u32::try_from(offset / bytes + 1).ok())?
 }
 
-/// SQLite's `xRead`.
+/// SQLite's `xRead`: what is not whole never reaches SQLite as a page.
 unsafe extern "C" fn read(
     file: *mut sqlite3_file,
     buffer: *mut c_void,
@@ -210,17 +221,26 @@ unsafe extern "C" fn read(
         let code = read(file, page.as_mut_ptr().cast(), PAGE_LENGTH, offset);
         slice::from_raw_parts_mut(buffer.cast::<u8>(), bytes).copy_from_slice(&page[..bytes]);
         if code == SQLITE_OK && !is_whole(&page, number) {
-            tracing::error!(
-                page = number,
-                "a page of the store is damaged; `grandstand check` looks at them all"
-            );
+            report(number);
             return DAMAGED_PAGE;
         }
         code
     }
 }
 
-/// SQLite's `xWrite`.
+/// Says that a page is damaged: once, since whoever needs it may ask again and again.
+fn report(number: u32) {
+    static REPORTED: Mutex<BTreeSet<u32>> = Mutex::new(BTreeSet::new());
+    let mut reported = lock(&REPORTED);
+    if reported.len() < DISCREPANCIES_MAX && reported.insert(number) {
+        tracing::error!(
+            page = number,
+            "a page of the store is damaged; `grandstand check` looks at them all"
+        );
+    }
+}
+
+/// SQLite's `xWrite`: no page reaches the file without its trailer.
 unsafe extern "C" fn write(
     file: *mut sqlite3_file,
     buffer: *const c_void,
@@ -239,8 +259,136 @@ unsafe extern "C" fn write(
         if number == 1 && !has_room(page) {
             return SQLITE_IOERR_WRITE;
         }
+        match fill_up_to(file, offset) {
+            SQLITE_OK => {}
+            code => return code,
+        }
         let mut page = *page;
         seal(&mut page, number);
         write(file, page.as_ptr().cast(), length, offset)
+    }
+}
+
+/// SQLite's `xTruncate`, which it also calls to make a file longer.
+unsafe extern "C" fn truncate(file: *mut sqlite3_file, size: sqlite3_int64) -> c_int {
+    // SAFETY: SQLite calls this for files that have our methods.
+    unsafe {
+        let Some(truncate) = below(file).xTruncate else { return SQLITE_IOERR_WRITE };
+        match fill_up_to(file, size) {
+            SQLITE_OK => truncate(file, size),
+            code => code,
+        }
+    }
+}
+
+/// Writes the pages that are missing between the end of a file and `end`.
+///
+/// # Safety
+/// `file` must have been opened by [`open_file`] and been given [`Methods`].
+unsafe fn fill_up_to(file: *mut sqlite3_file, end: sqlite3_int64) -> c_int {
+    // SAFETY: the size is read into a value of ours, and what is written is a page of ours.
+    unsafe {
+        let (Some(size_of), Some(write)) = (below(file).xFileSize, below(file).xWrite) else {
+            return SQLITE_IOERR_WRITE;
+        };
+        let mut size: sqlite3_int64 = 0;
+        match size_of(file, &raw mut size) {
+            SQLITE_OK => {}
+            code => return code,
+        }
+        while size < end {
+            let Some(number) = page_at(size) else { return SQLITE_IOERR_WRITE };
+            let mut page: Page = [0; PAGE_BYTES];
+            seal(&mut page, number);
+            match write(file, page.as_ptr().cast(), PAGE_LENGTH, size) {
+                SQLITE_OK => size += sqlite3_int64::from(PAGE_LENGTH),
+                code => return code,
+            }
+        }
+    }
+    SQLITE_OK
+}
+
+/// The numbers of all damaged pages of a database file, whether anything leads to them or not; none for a database that
+/// is no file. What the write-ahead log has of them is left to SQLite.
+pub(super) fn damaged_pages(connection: &Connection, mut found: impl FnMut(u32)) -> Result<()> {
+    let mut file: *mut sqlite3_file = ptr::null_mut();
+    // SAFETY: the handle is open while `connection` is borrowed; the file that it answers lives as long, and has
+    // methods of ours if its table is one that `methods_over` made. Read through SQLite's own file, since closing
+    // another one of the same name would give up its locks.
+    unsafe {
+        let to_file = (&raw mut file).cast::<c_void>();
+        let operation = SQLITE_FCNTL_FILE_POINTER;
+        outcome(sqlite3_file_control(connection.handle(), c"main".as_ptr(), operation, to_file))?;
+        let has_trailers = file.as_ref().and_then(|file| file.pMethods.as_ref()).is_some_and(is_ours);
+        if !has_trailers {
+            return Ok(());
+        }
+        let (Some(size_of), Some(read)) = (below(file).xFileSize, below(file).xRead) else { return Ok(()) };
+        let mut size: sqlite3_int64 = 0;
+        outcome(size_of(file, &raw mut size))?;
+        let mut page: Page = [0; PAGE_BYTES];
+        let mut offset = 0;
+        while let Some(number) = page_at(offset).filter(|_| offset < size) {
+            match read(file, page.as_mut_ptr().cast(), PAGE_LENGTH, offset) {
+                SQLITE_OK if is_whole(&page, number) => {}
+                SQLITE_OK | SQLITE_IOERR_SHORT_READ => found(number),
+                code => return outcome(code),
+            }
+            offset += sqlite3_int64::from(PAGE_LENGTH);
+        }
+    }
+    Ok(())
+}
+
+/// Whether a table of methods is one of ours.
+fn is_ours(methods: &sqlite3_io_methods) -> bool {
+    lock(known_methods()).iter().any(|known| ptr::eq(&raw const known.ours, methods))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use std::fs;
+
+    use rusqlite::OpenFlags;
+    use tempfile::TempDir;
+
+    use super::super::checksum::{PAGE_BYTES, Page, TRAILER_BYTES, is_whole};
+    use super::{damaged_pages, open, reserve};
+
+    /// Pages that are taken and given back in one transaction are never written by SQLite when it has no write-ahead log
+    /// (as when a database is made), and are in the file all the same.
+    #[test]
+    fn pages_that_sqlite_leaves_out_have_trailers_and_can_be_used() {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("a.db");
+        fs::write(&path, "").unwrap();
+        let connection = open(&path, OpenFlags::SQLITE_OPEN_READ_WRITE).unwrap();
+        reserve(&connection).unwrap();
+        connection
+            .execute_batch(
+                "BEGIN;
+                 CREATE TABLE a (value BLOB);
+                 INSERT INTO a VALUES (zeroblob(200000));
+                 CREATE TABLE b (value BLOB);
+                 DELETE FROM a WHERE rowid = 1;
+                 COMMIT",
+            )
+            .unwrap();
+        let content = fs::read(&path).unwrap();
+        let mut left_out = 0;
+        for (number, page) in (1..).zip(content.chunks(PAGE_BYTES)) {
+            let page: &Page = page.try_into().unwrap();
+            assert!(is_whole(page, number), "page {number}");
+            let data = &page[..PAGE_BYTES - usize::from(TRAILER_BYTES)];
+            left_out += usize::from(data.iter().all(|byte| *byte == 0));
+        }
+        assert!(left_out > 10, "{left_out}");
+        damaged_pages(&connection, |number| panic!("page {number}")).unwrap();
+        connection.execute("INSERT INTO a VALUES (zeroblob(200000))", []).unwrap();
+        let length: i64 =
+            connection.query_row("SELECT sum(length(value)) FROM a", [], |row| row.get(0)).unwrap();
+        assert_eq!(length, 200_000);
     }
 }

@@ -6,8 +6,10 @@ use std::path::Path;
 
 use tempfile::TempDir;
 
-use super::super::{Discrepancy, Location, Room, RoomChange, RoomFilter, Settings, Store, StoreError};
-use super::{home, new_room, open};
+use super::super::{
+    Discrepancy, Location, NewRoom, Room, RoomChange, RoomFilter, Settings, Store, StoreError, Tags,
+};
+use super::{home, new_room, open, tags};
 
 const PAGE_BYTES: usize = 4_096;
 
@@ -20,20 +22,29 @@ async fn filled() -> (TempDir, Vec<Room>) {
     let store = open(folder.path()).await;
     let mut rooms = Vec::new();
     for number in 0..ROOMS {
-        rooms.push(store.create_room(&home(), new_room(&format!("room-{number:03}"))).await.unwrap());
+        // Every tenth has tags that do not fit into one page.
+        let tags = if number % 10 == 0 { tags([("long", "x".repeat(9_000).as_str())]) } else { Tags::new() };
+        let new = NewRoom { tags, ..new_room(&format!("room-{number:03}")) };
+        rooms.push(store.create_room(&home(), new).await.unwrap());
     }
     store.close().await;
     (folder, rooms)
 }
 
-/// A copy of a store in which one bit of one page is not as it was.
-fn with_a_wrong_bit(file: &Path, page: usize) -> TempDir {
+/// What can happen to a page.
+const DAMAGES: [fn(&mut [u8]); 2] = [
+    // One bit, wherever in its rows, or between them, the middle of the page may be.
+    |page| page[PAGE_BYTES / 2] ^= 4,
+    // What a disk may make of a page that it has lost.
+    |page| page.fill(0),
+];
+
+/// A copy of a store in which something has happened to one page.
+fn damaged_copy(file: &Path, page: usize, damage: fn(&mut [u8])) -> TempDir {
     let folder = TempDir::new().unwrap();
-    let copy = folder.path().join("grandstand.db");
     let mut content = fs::read(file).unwrap();
-    // In the middle of a page, wherever in its rows, or between them, that may be.
-    content[(page - 1) * PAGE_BYTES + PAGE_BYTES / 2] ^= 4;
-    fs::write(copy, content).unwrap();
+    damage(&mut content[(page - 1) * PAGE_BYTES..page * PAGE_BYTES]);
+    fs::write(folder.path().join("grandstand.db"), content).unwrap();
     folder
 }
 
@@ -74,13 +85,13 @@ async fn damaged_pages(store: &Store) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_wrong_bit_is_an_error_for_who_needs_its_page_and_nobody_else() {
+async fn a_damaged_page_is_an_error_for_who_needs_it_and_nobody_else() {
     let (folder, rooms) = filled().await;
     let file = folder.path().join("grandstand.db");
     let pages = fs::read(&file).unwrap().len() / PAGE_BYTES;
     let (mut not_opened, mut some_damaged, mut lists_damaged) = (0, 0, 0);
-    for page in 1..=pages {
-        let copy = with_a_wrong_bit(&file, page);
+    for (page, damage) in (1..=pages).flat_map(|page| DAMAGES.map(|damage| (page, damage))) {
+        let copy = damaged_copy(&file, page, damage);
         let Some(store) = open_if_possible(copy.path()).await else {
             not_opened += 1;
             continue;
@@ -114,8 +125,8 @@ async fn a_write_that_needs_a_damaged_page_changes_nothing_and_stops_nobody() {
     let file = folder.path().join("grandstand.db");
     let pages = fs::read(&file).unwrap().len() / PAGE_BYTES;
     let mut one_of_two = 0;
-    for page in 1..=pages {
-        let copy = with_a_wrong_bit(&file, page);
+    for (page, damage) in (1..=pages).flat_map(|page| DAMAGES.map(|damage| (page, damage))) {
+        let copy = damaged_copy(&file, page, damage);
         let Some(store) = open_if_possible(copy.path()).await else { continue };
         let first = store.counters();
         let change = || RoomChange { name: Some("changed".to_owned()), ..RoomChange::default() };
@@ -142,6 +153,21 @@ async fn a_write_that_needs_a_damaged_page_changes_nothing_and_stops_nobody() {
         }
     }
     assert!(one_of_two > 0, "a group went on without one of its writes");
+}
+
+#[tokio::test]
+async fn a_damaged_store_is_not_backed_up_as_if_it_were_whole() {
+    let (folder, _) = filled().await;
+    let file = folder.path().join("grandstand.db");
+    let pages = fs::read(&file).unwrap().len() / PAGE_BYTES;
+    for (number, damage) in DAMAGES.into_iter().enumerate() {
+        let copy = damaged_copy(&file, pages / 2, damage);
+        let backup = copy.path().join(format!("backup-{number}.db"));
+        let made = Store::back_up(&Location::Folder(copy.path().to_owned()), &backup).await;
+        let Err(StoreError::Unavailable(cause)) = made else { panic!("it was backed up: {made:?}") };
+        assert!(cause.contains("`grandstand check` says what of the store is damaged"), "{cause}");
+        assert!(!backup.exists());
+    }
 }
 
 #[tokio::test]
