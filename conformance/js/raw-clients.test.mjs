@@ -12,7 +12,7 @@ import { EVERY_CAPABILITY, createRoom, createToken, send, startStage } from './c
 import { openSocket, refusedHandshake } from './raw-socket.mjs';
 import { suite } from './results.mjs';
 
-const check = suite({ name: 'js-raw', file: import.meta.url, client: 'raw WebSocket' });
+const check = suite({ name: 'js-raw', file: import.meta.url, client: 'raw clients of old' });
 const { server, client } = await startStage();
 
 /** A session is at least a minute long. */
