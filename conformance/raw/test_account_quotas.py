@@ -7,23 +7,11 @@ import pytest
 
 import clients
 from edge import ChatSocket, Refused, refusal
-from server import Server
 
 SECONDS_MAX = 60
+# Of the server, lowered.
+QUOTAS = {"GRANDSTAND_LIMITS_CONNECTIONS": "2", "GRANDSTAND_LIMITS_SEND_MESSAGE_REQUESTS_PER_SECOND": "4"}
 REGIONS = (f"edge-quotas-{number}" for number in itertools.count(1))
-
-
-@pytest.fixture(scope="module")
-def strict_server(tmp_path_factory):
-    """A server with low quotas."""
-    environment = {
-        "GRANDSTAND_LIMITS_PROFILE": "aws",
-        "GRANDSTAND_LIMITS_CONNECTIONS": "2",
-        "GRANDSTAND_LIMITS_SEND_MESSAGE_REQUESTS_PER_SECOND": "4",
-    }
-    server = Server(tmp_path_factory.mktemp("account-quotas") / "data", environment=environment).start()
-    yield server
-    server.stop()
 
 
 def tokens(server, region, count):
