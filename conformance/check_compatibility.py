@@ -1,5 +1,5 @@
 """Checks that docs/compatibility.md is true: each row's test ran and passed, and no operation, action or frame lacks
-a row.
+a row; and that every client of the matrix proved what is required of it.
 
 A row of a table names what it is about in its first column (`CreateRoom`, `SEND_MESSAGE`, `MESSAGE` frame, or a
 difference from the service in words) and its tests in the last column, in backticks, separated by commas.
@@ -7,8 +7,8 @@ difference from the service in words) and its tests in the last column, in backt
 
 import re
 import sys
-from pathlib import Path
 
+from matrix import REQUIRED, empty_cells
 from outcomes import ACTIONS, FRAMES, OPERATIONS, ROOT, by_test, load
 
 PAGE = ROOT / "docs" / "compatibility.md"
@@ -57,12 +57,16 @@ def faults(text, outcomes):
 
 def main():
     """Prints what is wrong; the exit code says whether anything is."""
-    text = Path(PAGE).read_text()
-    found = list(faults(text, by_test(load())))
+    text = PAGE.read_text()
+    records = load()
+    found = list(faults(text, by_test(records)))
+    empty = list(empty_cells(records))
+    required = sum(map(len, REQUIRED.values()))
     print(f"\n== Compatibility: {sum(1 for _ in rows(text))} rows, {len(found)} of them unproved or missing")
-    for fault in found:
-        print(f"  {fault}")
-    return bool(found)
+    print(f"   Clients: {required} cells of the matrix are required, {len(empty)} of them empty")
+    for line in (*found, *empty):
+        print(f"  {line}")
+    return bool(found or empty)
 
 
 if __name__ == "__main__":

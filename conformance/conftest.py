@@ -89,6 +89,15 @@ def fresh_server(tmp_path):
         server.stop()
 
 
+@pytest.fixture(scope="module")
+def strict_server(request, tmp_path_factory):
+    """A server with AWS's quotas, but for those that the module sets in its `QUOTAS`."""
+    environment = {"GRANDSTAND_LIMITS_PROFILE": "aws", **request.module.QUOTAS}
+    server = Server(tmp_path_factory.mktemp("strict") / "data", environment=environment).start()
+    yield server
+    server.stop()
+
+
 @pytest.fixture(scope="session")
 def chat(server):
     """A boto3 client of the shared server."""

@@ -89,6 +89,18 @@ def parse_head(head):
     return int(status_line.split(" ", 2)[1]), headers
 
 
+def refusal(url, token, **handshake):
+    """How a handshake is refused that must be, before the upgrade: its status, and its one line for people."""
+    try:
+        ChatSocket(url, token, **handshake).close()
+    except Refused as refused:
+        text = refused.body.decode()
+        assert refused.headers["content-type"] == "text/plain" and refused.headers["connection"] == "close"
+        assert text.endswith("\n") and len(text.splitlines()) == 1, text
+        return refused.status, text.removesuffix("\n")
+    raise AssertionError("let in")
+
+
 class ChatSocket:
     """One connection to the messaging edge."""
 

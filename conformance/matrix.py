@@ -1,8 +1,24 @@
-"""Prints the matrix of clients and what they proved: operations, socket actions and frames."""
+"""The matrix of clients and what they proved: operations, socket actions and frames.
+
+Printed after every run; a whole run fails when a required cell is empty (see check_compatibility.py).
+"""
 
 from collections import defaultdict
 
 from outcomes import ACTIONS, FRAMES, OPERATIONS, load
+
+# What each client that nobody here wrote must prove. Other clients prove more, and nothing is asked of them.
+REQUIRED = {
+    "boto3": OPERATIONS,
+    "AWS CLI": OPERATIONS,
+    "@aws-sdk/client-ivschat": OPERATIONS,
+    "aws-sdk-ivschat": OPERATIONS,
+    "amazon-ivs-chat-messaging": (*ACTIONS, *FRAMES),
+    "amazon-ivs-chat-messaging in Chromium": (*ACTIONS, *FRAMES),
+    "raw clients of old": (*ACTIONS, *FRAMES),
+    "Python websockets": (*ACTIONS, *FRAMES),
+    "tokio-tungstenite": (*ACTIONS, *FRAMES),
+}
 
 
 def cells(records):
@@ -12,6 +28,16 @@ def cells(records):
         for name in record["covers"]:
             counts[name, record["client"]][record["outcome"] != "passed"] += 1
     return counts
+
+
+def empty_cells(records):
+    """The required cells that no test proved, as lines."""
+    counts = cells(records)
+    for client, names in REQUIRED.items():
+        for name in names:
+            passed, _ = counts.get((name, client), (0, 0))
+            if not passed:
+                yield f"no test passed that covers {name} with {client}"
 
 
 def main():

@@ -70,6 +70,11 @@ class Server:
 
     def start(self):
         """Starts the binary and waits for the line that says where it listens."""
+        self.launch()
+        return self.wait_until_ready()
+
+    def launch(self):
+        """Starts the binary, and does not wait for it."""
         command = [
             *self.wrapper, str(BINARY), "serve",
             "--api-addr", "127.0.0.1:0", "--edge-addr", "127.0.0.1:0", "--admin-addr", "127.0.0.1:0",
@@ -80,11 +85,10 @@ class Server:
             self.process = subprocess.Popen(
                 command, stdout=subprocess.PIPE, stderr=log, stdin=subprocess.DEVNULL, env=inherited | self.environment
             )
-        self.ready = self._wait_until_ready(self.process.stdout)
-        return self
 
-    def _wait_until_ready(self, stdout):
-        lines = Lines(stdout)
+    def wait_until_ready(self):
+        """Waits for the line that says where the server listens."""
+        lines = Lines(self.process.stdout)
         deadline = time.monotonic() + READY_SECONDS_MAX
         try:
             self.first_line = lines.next(deadline - time.monotonic())
@@ -93,9 +97,9 @@ class Server:
             raise AssertionError(f"not ready within {READY_SECONDS_MAX} s\n{self.log_tail()}") from None
         if self.first_line is None:
             raise AssertionError(f"exited with {self.process.wait()} before it was ready\n{self.log_tail()}")
-        announcement = json.loads(self.first_line)
-        assert announcement["event"] == "ready", announcement
-        return announcement
+        self.ready = json.loads(self.first_line)
+        assert self.ready["event"] == "ready", self.ready
+        return self
 
     def stop(self):
         """SIGTERM drains: exit code 0 within ten seconds."""

@@ -12,24 +12,13 @@ from botocore.exceptions import ClientError
 import clients
 from clients import members_of
 from edge import ChatSocket
-from server import ACCOUNT, Server
+from server import ACCOUNT
 
 SECONDS_MAX = 60
+# Of the server, lowered.
+QUOTAS = {"GRANDSTAND_LIMITS_ROOMS": "3", "GRANDSTAND_LIMITS_DELETE_MESSAGE_REQUESTS_PER_SECOND": "2"}
 S3 = {"s3": {"bucketName": "chat-logs"}}
 REGIONS = (f"quotas-{number}" for number in itertools.count(1))
-
-
-@pytest.fixture(scope="module")
-def strict_server(tmp_path_factory):
-    """A server with AWS's quotas, those for rooms and for deletions lowered."""
-    environment = {
-        "GRANDSTAND_LIMITS_PROFILE": "aws",
-        "GRANDSTAND_LIMITS_ROOMS": "3",
-        "GRANDSTAND_LIMITS_DELETE_MESSAGE_REQUESTS_PER_SECOND": "2",
-    }
-    server = Server(tmp_path_factory.mktemp("quotas") / "data", environment=environment).start()
-    yield server
-    server.stop()
 
 
 @pytest.fixture

@@ -66,6 +66,13 @@ SPELLINGS = {
 # service takes both kinds; the room's pattern stands in.
 DAMAGED_PATTERNS = {"ResourceArn": "arn:aws:ivschat:[a-z0-9-]+:[0-9]+:room/[a-zA-Z0-9-]+"}
 
+# What an answer shows where the model's own pattern is not what is meant, by shape: both kinds of resource, see above;
+# and for handlers, where the model lacks an anchor and ends in `.+.*`.
+SHOWN_PATTERNS = {
+    "ResourceArn": "arn:aws:ivschat:[a-z0-9-]+:[0-9]+:(room|logging-configuration)/[a-zA-Z0-9-]+",
+    "LambdaArn": "^$|^arn:aws:lambda:[a-z0-9-]+:[0-9]{12}:function:.+",
+}
+
 # Well-formed references to what does not exist are not found, which is not a violated constraint.
 REFERENCES = {"RoomIdentifier", "LoggingConfigurationIdentifier", "ResourceArn"}
 
@@ -74,6 +81,9 @@ REFUSED_THOUGH_MODELLED = {
     ("PaginationToken", "largest"): "a page token is authenticated: only those handed out are accepted",
     ("PaginationToken", "astral"): "a page token is authenticated: only those handed out are accepted",
 }
+
+# What the answer to them says.
+NO_PAGE_TOKEN = ("must be what an earlier page of the same list was answered with",)
 
 # What an operation needs besides the member under test.
 BASES = {
@@ -95,8 +105,10 @@ BASES = {
     "UpdateLoggingConfiguration": {"identifier": LOGGING_CONFIGURATION},
     "UpdateRoom": {"identifier": ROOM},
 }
-# For lists and maps without limits of their own, so that "one above" never needs guessing.
+# In place of a value: the member is left out.
 MISSING = object()
+# How an answer begins about a member that has to be there and is not.
+REQUIRED = "is required and must be"
 
 
 @dataclass
@@ -108,6 +120,8 @@ class Case:
     members: dict
     # The member that must be named in `fieldList`; `None` when the request is to be accepted.
     failing: str | None = None
+    # What the entry in `fieldList` must say, so that who reads it knows what is allowed.
+    allowed: tuple = ()
     # Whether an accepted request may name something that does not exist.
     may_be_not_found: bool = False
     # Entries of maps have no fixed spelling: any name that begins with the member's is good.
@@ -120,6 +134,28 @@ class Case:
 def load_model():
     """The service model as botocore ships it."""
     return botocore.loaders.Loader().load_service_model("ivschat", "service-2")
+
+
+def allowed(shape):
+    """What an answer must say when a value of this shape is refused: all its limits, words and patterns."""
+    least, most = shape.metadata.get("min", 0), shape.metadata.get("max")
+    if shape.type_name == "string" and shape.enum:
+        return ("must be one of", *shape.enum)
+    if shape.type_name == "string":
+        pattern = SHOWN_PATTERNS.get(shape.name, shape.metadata.get("pattern"))
+        length = f"{least} characters" if least == most else f"{least} to {most} characters"
+        return (f" of {length}", *([f"that matches {pattern}"] if pattern else []))
+    if shape.type_name == "integer":
+        return (f"an integer from {least} to {most}",)
+    if shape.type_name == "structure":
+        return (f"exactly one of {', '.join(shape.members)}",) if is_union(shape) else ("a structure",)
+    kind = {"list": "a list", "map": "a map from string to string"}[shape.type_name]
+    return (kind if most is None else f"{kind} of at most {most} entries",)
+
+
+def is_union(shape):
+    """Whether exactly one member of a structure may be there."""
+    return bool(shape.metadata.get("union") or getattr(shape, "is_tagged_union", False))
 
 
 class Generator:
@@ -136,7 +172,10 @@ class Generator:
         shape = self.operation.input_shape
         for name, member in shape.members.items():
             if name in shape.required_members:
-                self._refused(f"{name} missing", (name,), MISSING)
+                # In a path, what is missing is an empty text.
+                in_path = member.serialization.get("location") == "uri"
+                said = allowed(member) if in_path else (REQUIRED, *allowed(member))
+                self._refused(f"{name} missing", (name,), MISSING, said)
             self._member((name,), member, name in shape.required_members)
         return self.cases
 
@@ -160,9 +199,9 @@ class Generator:
             Case(self.name, name, self._members_with(path, value), may_be_not_found=may_be_not_found)
         )
 
-    def _refused(self, name, path, value, *, failing=None, by_prefix=False):
+    def _refused(self, name, path, value, said, *, failing=None, by_prefix=False):
         failing = failing or ".".join(path)
-        self.cases.append(Case(self.name, name, self._members_with(path, value), failing, by_prefix=by_prefix))
+        self.cases.append(Case(self.name, name, self._members_with(path, value), failing, said, by_prefix=by_prefix))
 
     # --- by type ---
 
@@ -172,7 +211,7 @@ class Generator:
         if location != "uri":
             if location is None:
                 if required:
-                    self._refused(f"{label} null", path, None)
+                    self._refused(f"{label} null", path, None, (REQUIRED, *allowed(shape)))
                 else:
                     self._accepted(f"{label} null", path, None)
         make = {
@@ -213,10 +252,10 @@ class Generator:
             if accepted and (shape.name, name) not in REFUSED_THOUGH_MODELLED:
                 self._accepted(f"{label} {name}", path, text, may_be_not_found=shape.name in REFERENCES)
             else:
-                self._refused(f"{label} {name}", path, text)
+                self._refused(f"{label} {name}", path, text, NO_PAGE_TOKEN if accepted else allowed(shape))
         if location is None:
             for wrong in NOT_TEXT:
-                self._refused(f"{label} wrong type {wrong!r}", path, wrong)
+                self._refused(f"{label} wrong type {wrong!r}", path, wrong, allowed(shape))
 
     def _integer(self, path, shape, _location):
         label = ".".join(path)
@@ -224,7 +263,7 @@ class Generator:
         for name, value in (("smallest", least), ("largest", most)):
             self._accepted(f"{label} {name}", path, value)
         for value in (least - 1, most + 1, -1, *NOT_INTEGER):
-            self._refused(f"{label} = {value!r}", path, value)
+            self._refused(f"{label} = {value!r}", path, value, allowed(shape))
 
     def _list(self, path, shape, location):
         label = ".".join(path)
@@ -242,51 +281,51 @@ class Generator:
         if location is None:
             self._accepted(f"{label} empty", path, [])
             for wrong in NOT_LIST:
-                self._refused(f"{label} wrong type {wrong!r}", path, wrong)
+                self._refused(f"{label} wrong type {wrong!r}", path, wrong, allowed(shape))
             for wrong in (*NOT_TEXT, None):
-                self._refused(f"{label} item of wrong type {wrong!r}", path, [wrong], failing=f"{label}[0]")
+                self._refused(f"{label} item of wrong type {wrong!r}", path, [wrong], allowed(item), failing=f"{label}[0]")
         self._accepted(f"{label} one", path, items(1), may_be_not_found=not_found)
         if most is not None:
             self._accepted(f"{label} largest", path, items(most), may_be_not_found=not_found)
-            self._refused(f"{label} one above", path, items(most + 1))
+            self._refused(f"{label} one above", path, items(most + 1), allowed(shape))
         for name, text, accepted in self._texts(item):
             if accepted:
                 self._accepted(f"{label}[0] {name}", path, [text], may_be_not_found=not_found)
             else:
-                self._refused(f"{label}[0] {name}", path, [text], failing=f"{label}[0]")
+                self._refused(f"{label}[0] {name}", path, [text], allowed(item), failing=f"{label}[0]")
 
     def _map(self, path, shape, _location):
         label = ".".join(path)
         most = shape.metadata.get("max")
         self._accepted(f"{label} empty", path, {})
         for wrong in NOT_MAP:
-            self._refused(f"{label} wrong type {wrong!r}", path, wrong)
+            self._refused(f"{label} wrong type {wrong!r}", path, wrong, allowed(shape))
         for wrong in (*NOT_TEXT, None):
-            self._refused(f"{label} value of wrong type {wrong!r}", path, {"k": wrong}, by_prefix=True)
+            self._refused(f"{label} value of wrong type {wrong!r}", path, {"k": wrong}, ("must be a string",), by_prefix=True)
         if most is not None:
             self._accepted(f"{label} largest", path, {f"k{number}": "v" for number in range(most)})
-            self._refused(f"{label} one above", path, {f"k{number}": "v" for number in range(most + 1)})
+            self._refused(f"{label} one above", path, {f"k{number}": "v" for number in range(most + 1)}, allowed(shape))
         for name, text, accepted in self._texts(shape.key):
-            self._entry(f"{label} key {name}", path, {text: "v"}, accepted)
+            self._entry(f"{label} key {name}", path, {text: "v"}, shape.key, accepted)
         for name, text, accepted in self._texts(shape.value):
-            self._entry(f"{label} value {name}", path, {"k": text}, accepted)
+            self._entry(f"{label} value {name}", path, {"k": text}, shape.value, accepted)
 
-    def _entry(self, name, path, value, accepted):
+    def _entry(self, name, path, value, shape, accepted):
         if accepted:
             self._accepted(name, path, value)
         else:
-            self._refused(name, path, value, by_prefix=True)
+            self._refused(name, path, value, allowed(shape), by_prefix=True)
 
     def _structure(self, path, shape, _location):
         label = ".".join(path)
         for wrong in NOT_STRUCTURE:
-            self._refused(f"{label} wrong type {wrong!r}", path, wrong)
-        if shape.metadata.get("union") or getattr(shape, "is_tagged_union", False):
+            self._refused(f"{label} wrong type {wrong!r}", path, wrong, allowed(shape))
+        if is_union(shape):
             self._union(path, shape)
             return
         for name, member in shape.members.items():
             if name in shape.required_members:
-                self._refused(f"{label}.{name} missing", path, {}, failing=f"{label}.{name}")
+                self._refused(f"{label}.{name} missing", path, {}, (REQUIRED, *allowed(member)), failing=f"{label}.{name}")
             self._member((*path, name), member, name in shape.required_members)
 
     def _union(self, path, shape):
@@ -295,26 +334,33 @@ class Generator:
         for name, member in shape.members.items():
             (inner,) = member.members
             samples[name] = {inner: "sample"}
-        self._refused(f"{label} with no member", path, {})
+        self._refused(f"{label} with no member", path, {}, allowed(shape))
         names = list(samples)
-        self._refused(f"{label} with two members", path, {name: samples[name] for name in names[:2]})
-        self._refused(f"{label} with all members", path, samples)
+        self._refused(f"{label} with two members", path, {name: samples[name] for name in names[:2]}, allowed(shape))
+        self._refused(f"{label} with all members", path, samples, allowed(shape))
         for name, member in shape.members.items():
             self._accepted(f"{label}.{name} alone", path, {name: samples[name]})
             self._accepted(f"{label}.{name} with a null beside", path, {name: samples[name], names[0] if name != names[0] else names[1]: None})
             for wrong in NOT_STRUCTURE:
-                self._refused(f"{label}.{name} wrong type {wrong!r}", path, {name: wrong}, failing=f"{label}.{name}")
-            (inner,) = member.members
-            inner_path = f"{label}.{name}.{inner}"
-            self._refused(f"{inner_path} missing", path, {name: {}}, failing=inner_path)
-            self._refused(f"{inner_path} null", path, {name: {inner: None}}, failing=inner_path)
-            for text_name, text, accepted in self._texts(member.members[inner]):
-                if accepted:
-                    self._accepted(f"{inner_path} {text_name}", path, {name: {inner: text}})
-                else:
-                    self._refused(f"{inner_path} {text_name}", path, {name: {inner: text}}, failing=inner_path)
-            for wrong in NOT_TEXT:
-                self._refused(f"{inner_path} wrong type {wrong!r}", path, {name: {inner: wrong}}, failing=inner_path)
+                self._refused(f"{label}.{name} wrong type {wrong!r}", path, {name: wrong}, allowed(member), failing=f"{label}.{name}")
+            ((inner, text_shape),) = member.members.items()
+            self._text_in_union(path, name, inner, text_shape)
+
+    def _text_in_union(self, path, name, inner, shape):
+        label = ".".join((*path, name, inner))
+
+        def refused(case, value, said):
+            self._refused(f"{label} {case}", path, {name: value}, said, failing=label)
+
+        refused("missing", {}, (REQUIRED, *allowed(shape)))
+        refused("null", {inner: None}, (REQUIRED, *allowed(shape)))
+        for text_name, text, accepted in self._texts(shape):
+            if accepted:
+                self._accepted(f"{label} {text_name}", path, {name: {inner: text}})
+            else:
+                refused(text_name, {inner: text}, allowed(shape))
+        for wrong in NOT_TEXT:
+            refused(f"wrong type {wrong!r}", {inner: wrong}, allowed(shape))
 
 
 def generate(model, operation):

@@ -4,6 +4,7 @@ The requests are signed by botocore's signer and sent without its client-side va
 """
 
 import copy
+import dataclasses
 import json
 from urllib.parse import quote, urlencode
 
@@ -85,10 +86,13 @@ class Runner:
         if (answer.status, error_type) != (400, "ValidationException"):
             return f"{case}: to be refused, got {seen}"
         error = json.loads(answer.data)
-        names = [entry["name"] for entry in error.get("fieldList", [])]
+        entries = error.get("fieldList", [])
+        names = [entry["name"] for entry in entries]
         named = [name for name in names if name == case.failing or (case.by_prefix and name.startswith(case.failing))]
         if error.get("reason") != "FIELD_VALIDATION_FAILED" or len(named) != 1 or len(names) != 1:
             return f"{case}: {case.failing} alone is to be named, got {seen}"
+        if not all(text in entries[0]["message"] for text in case.allowed):
+            return f"{case}: {case.allowed} is to be said, got {seen}"
         return None
 
 
@@ -115,7 +119,14 @@ def test_the_generator_makes_enough_cases_of_both_kinds():
     assert len(OPERATIONS) == 17
     assert len(cases) >= CASES_MIN
     assert sum(case.failing is None for case in cases) >= CASES_MIN // 5
+    assert all(case.allowed for case in cases if case.failing is not None), "each refusal says what is allowed"
     assert len({str(case) for case in cases}) == len(cases), "no case twice"
+
+
+def test_an_answer_that_does_not_say_what_is_allowed_is_seen(runner):
+    refused = [case for case in generate(MODEL, "CreateRoom") if case.failing is not None]
+    for case in refused:
+        assert runner.fault(dataclasses.replace(case, allowed=(*case.allowed, "whatever you like"))), case
 
 
 @pytest.mark.parametrize(

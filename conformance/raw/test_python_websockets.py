@@ -54,4 +54,5 @@ def test_a_chat_from_joining_to_being_disconnected(join):
 def test_a_bad_token_is_an_http_status(server):
     with pytest.raises(InvalidStatus) as caught:
         connect(server.edge, subprotocols=["garbage"], open_timeout=DEADLINE_SECONDS)
-    assert 400 <= caught.value.response.status_code < 500
+    response = caught.value.response
+    assert (response.status_code, response.body) == (403, b"the chat token is malformed\n")

@@ -3,16 +3,16 @@ stop, and what a server costs that nobody uses.
 """
 
 import contextlib
+import http.client
 import json
 import os
 import re
+import select
 import signal
 import socket
 import stat
 import subprocess
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import SimpleNamespace
 from urllib.parse import urlsplit
 
 import pytest
@@ -108,14 +108,18 @@ def test_a_stop_with_open_connections_ends_cleanly_and_brings_clients_back(fresh
         socket.expect_silence_until(b"back again")
 
 
+def request_head(url, path, body, *, more=(), **keys):
+    """The head of a signed request, as bytes."""
+    headers = sign("POST", path, urlsplit(url).netloc, body, **keys) | {"Content-Length": str(len(body))} | dict(more)
+    lines = [f"POST {path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items()), "", ""]
+    return "\r\n".join(lines).encode()
+
+
 def begin_request(server):
     """A request that waits for the rest of its body: a connection on which it is under way, and that rest."""
     body = b"{}"
-    headers = sign("POST", "/CreateRoom", urlsplit(server.api).netloc, body)
-    headers |= {"Content-Length": "2", "Expect": "100-continue"}
-    lines = ["POST /CreateRoom HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items()), "", ""]
     connection = socket.create_connection(address(server.api), timeout=10)
-    connection.sendall("\r\n".join(lines).encode())
+    connection.sendall(request_head(server.api, "/CreateRoom", body, more={"Expect": "100-continue"}))
     assert connection.recv(4096) == b"HTTP/1.1 100 Continue\r\n\r\n"
     return connection, body
 
@@ -135,37 +139,53 @@ def listening_ports(pid):
     return ports
 
 
+def check_phase(ports, phase):
+    """All ports say that the server is alive, and why it is not ready."""
+    for port in ports:
+        assert get(port, "/health/live")[::2] == (200, '{"status":"live"}')
+        assert get(port, "/health/ready")[::2] == (503, f'{{"status":"{phase}"}}')
+
+
+def send_on_new_connection(url, data):
+    """A connection on which `data` has been sent and nothing been read."""
+    connection = socket.create_connection(address(url), timeout=10)
+    connection.sendall(data)
+    return connection
+
+
 def test_all_ports_tell_that_the_server_starts_and_hold_what_comes_meanwhile(tmp_path):
     server = Server(tmp_path / "data", with_root=False).start()
     credentials = tmp_path / "data" / "root-credentials.json"
     pair = credentials.read_text()
-    keys = json.loads(pair)
-
-    def client(api):
-        at = SimpleNamespace(api=api)
-        return clients.ivschat(at, access_key_id=keys["access_key_id"], secret=keys["secret_access_key"])
-
-    room = client(server.api).create_room()["arn"]
-    token = client(server.api).create_chat_token(roomIdentifier=room, userId="u")["token"]
+    loaded = json.loads(pair)
+    keys = {"access_key_id": loaded["access_key_id"], "secret": loaded["secret_access_key"]}
+    chat = clients.ivschat(server, **keys)
+    room = chat.create_room()["arn"]
+    handshake, _ = handshake_bytes("x", chat.create_chat_token(roomIdentifier=room, userId="u")["token"])
     server.stop()
     # The start comes as far as its credentials, and waits for somebody to write them.
     credentials.unlink()
     os.mkfifo(credentials, 0o600)
-    with ThreadPoolExecutor(4) as threads:
-        restarted = threads.submit(server.restart)
-        with threads.submit(credentials.open, "w").result() as pipe:
-            api, edge, admin = (f"http://127.0.0.1:{port}" for port in listening_ports(server.process.pid))
-            for port in (api, edge, admin):
-                assert get(port, "/health/live")[::2] == (200, '{"status":"live"}')
-                assert get(port, "/health/ready")[::2] == (503, '{"status":"starting"}')
-            held = threads.submit(client(api).get_room, identifier=room)
-            joined = threads.submit(ChatSocket, edge, token)
-            assert not held.done() and not joined.done() and not restarted.done()
+    body = json.dumps({"identifier": room}).encode()
+    with contextlib.ExitStack() as opened:
+        server.launch()
+        with credentials.open("w") as pipe:
+            ports = [f"http://127.0.0.1:{port}" for port in listening_ports(server.process.pid)]
+            api, edge, _ = ports
+            check_phase(ports, "starting")
+            request = request_head(api, "/GetRoom", body, **keys) + body
+            asked = opened.enter_context(send_on_new_connection(api, request))
+            joining = opened.enter_context(send_on_new_connection(edge, handshake))
+            # Who comes later is told that the server still starts; those two have heard nothing.
+            check_phase(ports, "starting")
+            assert select.select([asked, joining], [], [], 0) == ([], [], [])
             pipe.write(pair)
-        restarted.result()
-        assert held.result()["arn"] == room
-        joined.result().close()
-    assert {server.api, server.edge.replace("ws", "http"), server.admin} == {api, edge, admin}
+        server.wait_until_ready()
+        answer = http.client.HTTPResponse(asked)
+        answer.begin()
+        assert answer.status == 200 and json.loads(answer.read())["arn"] == room
+        assert joining.recv(4096).startswith(b"HTTP/1.1 101 Switching Protocols\r\n")
+    assert ports == [server.api, server.edge.replace("ws", "http"), server.admin]
     assert get(server.admin, "/health/ready")[0] == 200
     server.stop()
 
@@ -183,14 +203,11 @@ def test_all_ports_tell_that_the_server_drains_and_let_nobody_in(fresh_server):
     with under_way, idle:
         fresh_server.process.send_signal(signal.SIGTERM)
         assert idle.recv(1) == b"", "the drain begins by closing what is idle"
-        for port in ports:
-            assert get(port, "/health/live")[::2] == (200, '{"status":"live"}')
-            assert get(port, "/health/ready")[::2] == (503, '{"status":"draining"}')
+        check_phase(ports, "draining")
         late = Requester(fresh_server).call("CreateRoom", {})
         assert (late.status, late.error_type, late.headers["Connection"]) == (503, "ServiceUnavailable", "close")
         handshake, _ = handshake_bytes("x", token)
-        with socket.create_connection(address(fresh_server.edge), timeout=10) as held:
-            held.sendall(handshake)
+        with send_on_new_connection(fresh_server.edge, handshake) as held:
             under_way.sendall(rest)
             assert under_way.recv(65536).startswith(b"HTTP/1.1 200 OK\r\n"), "what was under way is answered"
             assert fresh_server.process.wait(10) == 0

@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from edge import CLOSE, PING, ChatSocket, Dropped, Refused
+from edge import CLOSE, PING, Dropped, refusal
+from server import ID
 
 
 @pytest.mark.covers("frame:ERROR", "CreateChatToken")
@@ -14,18 +15,15 @@ def test_a_session_ends_with_error_401_then_close_1000_with_the_same_as_reason(m
     socket = minute_session.socket
     socket.socket.settimeout(80)
     frame = socket.receive_json()
-    assert (frame["Type"], frame["ErrorCode"], frame["RequestId"]) == ("ERROR", 401, "")
-    assert frame["ErrorMessage"]
-    code, reason = socket.receive_close()
-    assert code == 1000
-    assert json.loads(reason)["ErrorCode"] == 401, "clients read the end of a session as JSON, a kick as plain text"
+    assert ID.match(frame.pop("Id"))
+    assert frame == {"Type": "ERROR", "RequestId": "", "ErrorCode": 401, "ErrorMessage": "The session has expired"}
+    # Clients read the end of a session as JSON, and a kick as plain text.
+    assert socket.receive_close() == (1000, '{"ErrorCode":401,"ErrorMessage":"The session has expired"}')
 
 
 def test_a_token_that_ran_out_is_refused(server, minute_session):
     minute_session.wait_for_the_end()
-    with pytest.raises(Refused) as caught:
-        ChatSocket(server.edge, minute_session.unused_token)
-    assert caught.value.status in (401, 403)
+    assert refusal(server.edge, minute_session.unused_token) == (403, "the chat token has expired")
 
 
 def test_a_longer_session_goes_on(chat, minute_session):

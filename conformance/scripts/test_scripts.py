@@ -66,6 +66,43 @@ def test_the_matrix_counts_by_client():
     assert dict(matrix.cells(records)) == {("GetRoom", "boto3"): [1, 1]}
 
 
+def every_cell():
+    return [
+        record(f"{client} {name}", client=client, covers=[name])
+        for client, names in matrix.REQUIRED.items()
+        for name in names
+    ]
+
+
+def test_every_client_must_prove_what_is_required_of_it():
+    records = every_cell()
+    assert list(matrix.empty_cells(records)) == []
+    assert list(matrix.empty_cells([*records, record("another", "failed", covers=["GetRoom"])])) == []
+    assert len(list(matrix.empty_cells([]))) == len(records) == 4 * 17 + 5 * 6
+    (deleted,) = [number for number, each in enumerate(records) if each["test"] == "AWS CLI DeleteRoom"]
+    lacking = ["no test passed that covers DeleteRoom with AWS CLI"]
+    assert list(matrix.empty_cells(records[:deleted] + records[deleted + 1 :])) == lacking
+    for outcome in ("failed", "skipped"):
+        records[deleted]["outcome"] = outcome
+        assert list(matrix.empty_cells(records)) == lacking
+
+
+def test_a_cell_or_a_row_without_proof_fails_the_compatibility_check(monkeypatch, capsys, tmp_path):
+    def check(text, records):
+        monkeypatch.setattr(check_compatibility, "PAGE", tmp_path / "page.md")
+        check_compatibility.PAGE.write_text(text)
+        monkeypatch.setattr(check_compatibility, "load", lambda: records)
+        failed = check_compatibility.main()
+        return failed, capsys.readouterr().out.splitlines()[3:]
+
+    records = [record("t"), *every_cell()]
+    assert check(page(*every_row()), records) == (False, [])
+    last = records.pop()
+    missing = f"  no test passed that covers {last['covers'][0]} with {last['client']}"
+    assert check(page(*every_row()), records) == (True, [missing])
+    assert check(page(*every_row()[1:]), [*records, last]) == (True, ["  CreateRoom has no row"])
+
+
 def test_the_total_counts_failures_skips_and_broken_suites(monkeypatch, capsys):
     def total(records, *broken):
         monkeypatch.setattr(totals, "load", lambda: records)

@@ -68,6 +68,12 @@ impl Operation {
         Self::UpdateRoom,
     ];
 
+    /// Its place in [`Self::ALL`].
+    #[must_use]
+    pub const fn number(self) -> usize {
+        self as usize
+    }
+
     /// The action by which IAM policies name the operation.
     #[must_use]
     pub const fn action(self) -> &'static str {
@@ -181,6 +187,11 @@ mod tests {
             }
             assert_eq!(operation.action(), format!("ivschat:{operation:?}"));
         }
+    }
+
+    #[test]
+    fn each_operation_has_its_place_among_all() {
+        assert_eq!(Operation::ALL.map(Operation::number), std::array::from_fn(|index| index));
     }
 
     #[test]

@@ -148,7 +148,15 @@ where
     }
 }
 
-async fn serve_connection<S, H, F>(socket: S, until: &CancellationToken, handler: H) -> io::Result<()>
+/// Answers the requests of one connection, until its end or soon after `until`.
+///
+/// # Errors
+/// The connection broke, or its client said nothing for too long.
+pub(crate) async fn serve_connection<S, H, F>(
+    socket: S,
+    until: &CancellationToken,
+    handler: H,
+) -> io::Result<()>
 where
     S: AsyncRead + AsyncWrite + Unpin,
     H: Fn(Arrived) -> F,

@@ -30,6 +30,7 @@ pub struct Quotas {
 /// What one account may do in one region, and how much of it is left.
 pub struct Allowance {
     figures: AdjustableQuotas,
+    /// By [`Operation::number`].
     requests: [SharedRate; Operation::ALL.len()],
     rates: Arc<AccountRates>,
     connections: Arc<Semaphore>,
@@ -83,18 +84,12 @@ impl Allowance {
     /// # Errors
     /// The rate that is used up, in requests per second.
     pub fn admit(&self, operation: Operation, now_nanos: u64) -> Result<(), u32> {
-        let own = Operation::ALL.into_iter().position(|other| other == operation);
-        let shared_with_edge = match operation {
-            Operation::DeleteMessage => Some(self.rates.delete_message()),
-            Operation::DisconnectUser => Some(self.rates.disconnect_user()),
-            _ => None,
-        };
-        for rate in own.map(|index| &self.requests[index]).into_iter().chain(shared_with_edge) {
-            if !rate.admit(now_nanos) {
-                return Err(rate.per_second());
-            }
+        admit(&self.requests[operation.number()], now_nanos)?;
+        match operation {
+            Operation::DeleteMessage => admit(self.rates.delete_message(), now_nanos),
+            Operation::DisconnectUser => admit(self.rates.disconnect_user(), now_nanos),
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     /// The rates of what happens in the account's rooms.
@@ -129,6 +124,10 @@ impl Allowance {
             && self.requests.iter().all(|rate| rate.is_idle(now_nanos))
             && self.rates.is_idle(now_nanos)
     }
+}
+
+fn admit(rate: &SharedRate, now_nanos: u64) -> Result<(), u32> {
+    if rate.admit(now_nanos) { Ok(()) } else { Err(rate.per_second()) }
 }
 
 #[cfg(test)]

@@ -48,6 +48,7 @@ const TELLING_TIME_MAX: Duration = Duration::from_secs(30);
 /// A control plane that runs, and what a test needs of it.
 struct Server {
     address: SocketAddr,
+    control: Arc<SetOnce<Arc<ControlPlane>>>,
     store: Store,
     chat_token_keys: KeyRing,
     metrics: Arc<Metrics>,
@@ -85,8 +86,9 @@ impl Server {
         let stop = Stop::default();
         let port = Port { listener, tls: None, connections_max: CONNECTIONS_MAX, stop: stop.clone() };
         let control = Arc::new(SetOnce::new_with(Some(Arc::new(control))));
-        let running = tokio::spawn(super::serve(port, readiness.clone(), control));
-        Self { address, store, chat_token_keys, metrics, readiness, stop, running, told: Mutex::new(told) }
+        let running = tokio::spawn(super::serve(port, readiness.clone(), Arc::clone(&control)));
+        let told = Mutex::new(told);
+        Self { address, control, store, chat_token_keys, metrics, readiness, stop, running, told }
     }
 
     /// The next `count` things that the shard is told: it notes them in its own time. Nothing else may have come.
