@@ -232,6 +232,9 @@ pub mod store {
     pub const TAGS_CARRIED_BYTES_MAX: usize = 400;
     /// Redemptions that wait to be written; beyond it the caller is told at once that the store is not available.
     pub const REDEMPTIONS_WAITING_MAX: usize = 16_384;
+    /// Used chat tokens that have not expired, of all rooms; while there are more, handshakes are held. 39 bytes of
+    /// memory each.
+    pub const REDEMPTIONS_KNOWN_MAX: usize = 16_000_000;
     /// Redemptions that are written at once.
     pub const REDEMPTIONS_PER_WRITE_MAX: usize = 1_024;
     /// A redemption is synced to the disk this many milliseconds after it was written: with all others of that time, and

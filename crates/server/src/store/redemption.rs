@@ -9,7 +9,7 @@
 //! end a file is dropped whole; a token as old as that is refused whether it was ever seen or not.
 //!
 //! Memory: at most 39 bytes a token (16 of id and 1 of the table's own, in a table that is between 7/16 and 7/8 full),
-//! and half as much again while a table grows.
+//! and half as much again while a table grows; at most [`REDEMPTIONS_KNOWN_MAX`] tokens.
 
 mod sync;
 
@@ -22,7 +22,9 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex};
 
-use protocol::limit::store::{REDEMPTION_BUCKET_SECONDS, REDEMPTIONS_PER_WRITE_MAX, REDEMPTIONS_WAITING_MAX};
+use protocol::limit::store::{
+    REDEMPTION_BUCKET_SECONDS, REDEMPTIONS_KNOWN_MAX, REDEMPTIONS_PER_WRITE_MAX, REDEMPTIONS_WAITING_MAX,
+};
 use protocol::time::UnixMicros;
 use tokio::sync::oneshot;
 
@@ -51,17 +53,33 @@ fn first_kept(now: UnixMicros) -> BucketEnd {
 /// The used chat tokens.
 pub(super) struct Redemptions {
     now: Clock,
-    known: Mutex<Known>,
+    known: Arc<Mutex<Known>>,
     /// `None` in memory.
     recorder: Option<Workers<Record>>,
 }
 
 /// A winner that waits to be told.
 struct Record {
+    claim: Claim,
+    first_kept: BucketEnd,
+    recorded: oneshot::Sender<()>,
+}
+
+/// A token that nobody else may use. Whoever drops this before the token's record is written gives the token back, also
+/// when its user has hung up meanwhile.
+struct Claim {
     token_id: u128,
     bucket: BucketEnd,
-    first_kept: BucketEnd,
-    recorded: oneshot::Sender<bool>,
+    known: Arc<Mutex<Known>>,
+    is_written: bool,
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        if !self.is_written {
+            lock(&self.known).remove(self.bucket, self.token_id);
+        }
+    }
 }
 
 impl Redemptions {
@@ -78,7 +96,7 @@ impl Redemptions {
                 })?)
             }
         };
-        Ok(Self { now, known: Mutex::new(known), recorder })
+        Ok(Self { now, known: Arc::new(Mutex::new(known)), recorder })
     }
 
     /// True for the first caller ever. After an error nobody has used the token, and the caller may try again; others
@@ -88,26 +106,25 @@ impl Redemptions {
         let first_kept = {
             let mut known = lock(&self.known);
             known.forget((self.now)());
-            if !known.insert(bucket, token_id) {
+            if known.is_used(bucket, token_id) {
                 return Ok(false);
             }
+            if known.count() >= REDEMPTIONS_KNOWN_MAX {
+                return Err(StoreError::unavailable(
+                    "there are too many used chat tokens that have not expired",
+                ));
+            }
+            known.insert(bucket, token_id);
             known.first_kept
         };
         let Some(recorder) = &self.recorder else {
             return Ok(true);
         };
         let (recorded, outcome) = oneshot::channel();
-        if let Err(error) = recorder.submit(Record { token_id, bucket, first_kept, recorded }) {
-            lock(&self.known).remove(bucket, token_id);
-            return Err(error);
-        }
-        match outcome.await {
-            Ok(true) => Ok(true),
-            Ok(false) | Err(_) => {
-                lock(&self.known).remove(bucket, token_id);
-                Err(StoreError::unavailable("a redemption could not be written"))
-            }
-        }
+        let claim = Claim { token_id, bucket, known: Arc::clone(&self.known), is_written: false };
+        recorder.submit(Record { claim, first_kept, recorded })?;
+        let lost = |_| StoreError::unavailable("a redemption could not be written");
+        outcome.await.map(|()| true).map_err(lost)
     }
 
     /// Writes what waits and closes the files. Blocks meanwhile.
@@ -141,9 +158,18 @@ impl Known {
         }
     }
 
-    /// False when the token is known, or so old that it might have been.
-    fn insert(&mut self, bucket: BucketEnd, token_id: u128) -> bool {
-        bucket >= self.first_kept && self.buckets.entry(bucket).or_default().insert(token_id)
+    /// Whether the token is known, or so old that it might have been.
+    fn is_used(&self, bucket: BucketEnd, token_id: u128) -> bool {
+        bucket < self.first_kept || self.buckets.get(&bucket).is_some_and(|known| known.contains(&token_id))
+    }
+
+    fn insert(&mut self, bucket: BucketEnd, token_id: u128) {
+        self.buckets.entry(bucket).or_default().insert(token_id);
+    }
+
+    /// There are few buckets.
+    fn count(&self) -> usize {
+        self.buckets.values().map(HashSet::len).sum()
     }
 }
 
@@ -212,15 +238,18 @@ impl Recorder {
         }
         let mut by_bucket: BTreeMap<BucketEnd, Vec<Record>> = BTreeMap::new();
         for record in batch {
-            by_bucket.entry(record.bucket).or_default().push(record);
+            by_bucket.entry(record.claim.bucket).or_default().push(record);
         }
         for (end, records) in by_bucket {
-            let bytes: Vec<u8> = records.iter().flat_map(|record| encode(record.token_id)).collect();
+            let bytes: Vec<u8> = records.iter().flat_map(|record| encode(record.claim.token_id)).collect();
             let written = self.append(end, &bytes);
             self.report(&written);
-            for record in records {
-                // The caller may have gone; the token is used all the same.
-                let _ = record.recorded.send(written.is_ok());
+            for mut record in records {
+                record.claim.is_written = written.is_ok();
+                if record.claim.is_written {
+                    // The caller may have gone; the token is used all the same.
+                    let _ = record.recorded.send(());
+                }
             }
         }
     }

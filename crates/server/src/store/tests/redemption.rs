@@ -1,11 +1,14 @@
 //! A chat token is used once: under race, across restarts and kills, with torn files and full disks.
 
 use std::fs::{self, OpenOptions};
+use std::future::{Future, poll_fn};
 use std::io::Write;
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
+use std::task::Poll;
 
 use tempfile::TempDir;
 
@@ -126,6 +129,27 @@ async fn a_redemption_that_cannot_be_written_lets_nobody_in() {
     fs::create_dir(&redemptions).unwrap();
     assert_eq!(redeem(&store, 1, expires).await, Ok(true), "it recovers when the cause goes");
     assert_eq!(redeem(&store, 1, expires).await, Ok(false));
+}
+
+#[tokio::test]
+async fn a_token_is_not_used_up_by_who_hangs_up_while_it_cannot_be_written() {
+    let folder = TempDir::new().unwrap();
+    let store = open(folder.path()).await;
+    let redemptions = folder.path().join("redemptions");
+    fs::remove_dir(&redemptions).unwrap();
+    let expires = expiry(0);
+    for token_id in 0..TOKENS {
+        let mut given_up = pin!(redeem(&store, token_id, expires));
+        // It is under way now, and nearly always nobody is there any more when it ends.
+        let begun = poll_fn(|context| Poll::Ready(given_up.as_mut().poll(context))).await;
+        assert!(!matches!(begun, Poll::Ready(Ok(_))));
+    }
+    // Redemptions are written in order, so those before have failed when this one has.
+    assert!(is_unavailable(&redeem(&store, TOKENS, expires).await));
+    fs::create_dir(&redemptions).unwrap();
+    for token_id in 0..TOKENS {
+        assert_eq!(redeem(&store, token_id, expires).await, Ok(true));
+    }
 }
 
 #[tokio::test]
