@@ -90,6 +90,20 @@ class Fuse:
         self.then()
 
 
+def repeat_until_gone(server, step):
+    """Does something on a line of its own, again and again until the server goes away; what went wrong otherwise."""
+    line = Line(server)
+    try:
+        while True:
+            step(line)
+    except Gone:
+        return None
+    except Exception as failure:
+        return failure
+    finally:
+        line.close()
+
+
 class Writer:
     """Creates, changes, tags and deletes rooms of its own for as long as the server is there."""
 
@@ -106,18 +120,13 @@ class Writer:
 
     def run(self, server, fuse=None):
         """Writes until the server goes away; keeps what went wrong otherwise."""
-        line = Line(server)
-        try:
-            while True:
-                self._write(line)
-                if fuse:
-                    fuse.acknowledge()
-        except Gone:
-            pass
-        except Exception as failure:
-            self.failure = failure
-        finally:
-            line.close()
+
+        def write_once(line):
+            self._write(line)
+            if fuse:
+                fuse.acknowledge()
+
+        self.failure = repeat_until_gone(server, write_once)
 
     def _write(self, line):
         chance = self.random.random()

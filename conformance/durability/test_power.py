@@ -13,7 +13,7 @@ import pytest
 
 from disk import AFTER_SYNC, BEFORE_SYNC, BEFORE_WRITE, DEADLINE_SECONDS, SYNC_FAILS, server_on_a_disk
 from edge import ChatSocket, Dropped, Refused
-from ledger import Fuse, Gone, LedgerBroken, Line, Writer, check, check_store, rounds, wait_until_it_writes, write
+from ledger import Fuse, Gone, LedgerBroken, Line, Writer, check, check_store, repeat_until_gone, rounds, wait_until_it_writes, write
 from power import PAGE, SECTOR, File, PowerCut, read_journal
 
 ROUNDS = rounds(50)
@@ -79,16 +79,7 @@ class Guests:
 
     def run(self, server, fuse=None):
         """Lets people in until the server goes away."""
-        line = Line(server)
-        try:
-            while True:
-                self.recent.append(self.one_joins(line, server))
-        except Gone:
-            pass
-        except Exception as failure:
-            self.failure = failure
-        finally:
-            line.close()
+        self.failure = repeat_until_gone(server, lambda line: self.recent.append(self.one_joins(line, server)))
 
     def settle_one(self, machine):
         """Lets somebody in, and waits until that is on the disk."""

@@ -1,4 +1,7 @@
-"""Servers whose store is in one PostgreSQL database. Here, the fixtures of the other suites lead to such a server."""
+"""Servers whose store is in one PostgreSQL database. Here, the fixtures of the other suites lead to such a server.
+
+They are written again, since pytest keeps a session's fixture once it is made, whatever `server` it was made for.
+"""
 
 import pytest
 
