@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use protocol::arn::Scope;
 use tempfile::TempDir;
@@ -27,8 +27,10 @@ fn elsewhere() -> Scope {
     scope("210987654321", "eu-west-1")
 }
 
+/// In fifty minutes. A token has one expiry, however often it is asked for.
 fn expiry() -> i64 {
-    crate::clock::now().as_micros() + 3_000_000_000
+    static EXPIRY: LazyLock<i64> = LazyLock::new(|| crate::clock::now().as_micros() + 3_000_000_000);
+    *EXPIRY
 }
 
 fn place(folder: &TempDir) -> Location {
@@ -163,8 +165,8 @@ async fn a_store_of_many_batches_is_copied_whole() {
     for token_id in 0..TOKENS {
         assert_eq!(redeem(&store, token_id.into(), expires(token_id)).await, Ok(true));
     }
-    let folder = TempDir::new().unwrap();
-    let schema = fresh().await;
+    let before = Everything::of(&store).await;
+    let (folder, schema) = (TempDir::new().unwrap(), fresh().await);
     let mut shown = Vec::new();
     let copied = store.copy_to(&schema.location(), |done, all| shown.push((*done, *all))).await.unwrap();
     assert_eq!((copied.rooms, copied.logging_configurations, copied.used_tokens), (ROOMS, 501, TOKENS));
@@ -174,7 +176,6 @@ async fn a_store_of_many_batches_is_copied_whole() {
     let database = Store::open_existing(&schema.location()).await.unwrap();
     let on_disk = moved(&database, &place(&folder)).await;
     assert_eq!(on_disk.contents().await, Ok(copied));
-    let before = Everything::of(&store).await;
     assert_eq!(Everything::of(&database).await, before);
     assert_eq!(Everything::of(&on_disk).await, before);
     for token_id in [0, 9_999, 10_000, 11_999, 12_000, TOKENS - 1] {
