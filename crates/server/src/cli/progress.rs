@@ -35,7 +35,7 @@ impl<W: Write> Progress<W> {
 
     fn show_when_due(&mut self, elapsed: Duration) {
         let interval = if self.is_terminal { BAR_INTERVAL } else { LINE_INTERVAL };
-        if elapsed >= self.shown + interval {
+        if self.all > 0 && elapsed >= self.shown + interval {
             self.shown = elapsed;
             self.show(elapsed);
         }
@@ -43,6 +43,9 @@ impl<W: Write> Progress<W> {
 
     /// Shown a last time, so that what is written next begins a line.
     pub(super) fn end(mut self) {
+        if self.all == 0 {
+            return;
+        }
         self.show(self.begin.elapsed());
         if self.is_terminal {
             drop(writeln!(self.output));

@@ -293,7 +293,7 @@ impl Store {
     pub async fn require_vacant(location: &Location) -> Result<(), StoreError> {
         match location {
             Location::Folder(folder) => embedded::require_vacant(folder),
-            Location::Memory => Err(StoreError::unavailable("a store in memory ends with its server")),
+            Location::Memory => Err(transfer::kept_nowhere()),
             Location::Postgres(url) => Postgres::require_vacant(url).await,
         }
     }
@@ -316,12 +316,14 @@ impl Store {
     }
 
     async fn import(location: &Location, batches: Receiver<Batch>) -> Result<(), StoreError> {
-        Self::require_vacant(location).await?;
-        if let Location::Postgres(url) = location {
-            return Postgres::import(url, batches).await;
+        match location {
+            Location::Folder(folder) => {
+                let folder = folder.clone();
+                off_the_runtime(move || embedded::import(&folder, batches)).await?
+            }
+            Location::Memory => Err(transfer::kept_nowhere()),
+            Location::Postgres(url) => Postgres::import(url, batches).await,
         }
-        let location = location.clone();
-        off_the_runtime(move || embedded::import(&location, batches)).await?
     }
 
     /// Creates a room. [`StoreError::LoggingConfigurationNotFound`] names the first that does not exist.

@@ -123,6 +123,11 @@ async fn pass_on(
     Ok(Passed { contents, is_wanted: true })
 }
 
+/// Why no store is copied to memory.
+pub(super) fn kept_nowhere() -> StoreError {
+    StoreError::unavailable("a store at `memory:` is nowhere but in its server, and ends with it")
+}
+
 /// What a reader is told that reads for nobody.
 pub(super) fn unwanted<T>(_: T) -> StoreError {
     StoreError::unavailable("nobody takes any more what is read")

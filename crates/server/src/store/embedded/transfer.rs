@@ -8,7 +8,7 @@ use tokio::sync::mpsc::{Receiver, Sender};
 
 use super::super::redemption::BucketFiles;
 use super::super::transfer::{Batch, Contents, KEY_PURPOSES, cut_off, unwanted};
-use super::super::{Location, LoggingConfiguration, OrderKey, Room, StoreError};
+use super::super::{LoggingConfiguration, OrderKey, Room, StoreError};
 use super::database::{self, ClaimedFolder, OpenError, cannot};
 use super::{keys, logging_configurations, order_clock, posting, rooms, scopes};
 
@@ -67,8 +67,9 @@ pub(in super::super) fn require_vacant(folder: &Path) -> Result<(), StoreError> 
 
 /// Makes a store of all batches, in a folder that has none; blocks while none come. The database gets its name when it is
 /// whole and on the disk, and used tokens are there before it, so that there is never one without them.
-pub(in super::super) fn import(location: &Location, batches: Receiver<Batch>) -> Result<(), StoreError> {
-    let Some(folder) = location.folder()? else { return Err(StoreError::unavailable("memory is no folder")) };
+pub(in super::super) fn import(folder: &Path, batches: Receiver<Batch>) -> Result<(), StoreError> {
+    // Before the claim, which leaves its traces, and once more when nobody else can make one.
+    require_vacant(folder)?;
     let _claim = ClaimedFolder::claim(folder)?;
     require_vacant(folder)?;
     database::create(folder, |connection| {

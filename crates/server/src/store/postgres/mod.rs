@@ -96,7 +96,9 @@ impl Postgres {
 
     /// Makes a store of all batches.
     pub(super) async fn import(url: &DatabaseUrl, batches: Receiver<Batch>) -> Result<(), StoreError> {
-        Connections::new(url, 1)?.run_once(|client| transfer::import(client, batches)).await
+        let connections = Connections::new(url, 1)?;
+        schema::require_none(&connections).await?;
+        connections.run_once(|client| transfer::import(client, batches)).await
     }
 
     pub(super) fn close(&self) {
