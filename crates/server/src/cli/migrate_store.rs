@@ -14,8 +14,8 @@ use crate::store::{Contents, Location, Store};
 /// new one. What is not named is the `other` place. True when all of it is there and well.
 ///
 /// # Errors
-/// When there is no store to copy or no place for it; then there is no new store. When the new one cannot be looked at, or
-/// `output` not be written.
+/// When there is no store to copy, no place for it, or either fails; never is there half a new store then. When the new one
+/// cannot be looked at, or `output` not be written.
 pub async fn migrate_store(
     from: Option<&str>,
     to: Option<&str>,

@@ -9,10 +9,10 @@
 //! It knows nothing of HTTP or JSON on the wire: these are the store's own rows.
 //!
 //! This file and `record` are the contract: the operations and what they keep and take. What holds for every engine is
-//! in `facet` (which lists a room is in), `change` (what a change does), `discrepancy` (what a check may find) and `transfer`
-//! (how a store gets from one place to another); `column` is how values look in a column, `random` makes ids and keys. `embedded` is SQLite, and `redemption` keeps used
-//! chat tokens beside it; `postgres` is PostgreSQL. The engines differ in their SQL, and in who decides what comes first:
-//! the one writer of a process, or the database.
+//! in `facet` (which lists a room is in), `change` (what a change does), `discrepancy` (what a check may find) and
+//! `transfer` (how a store gets to another place); `column` is how values look in a column, `random` makes ids and keys.
+//! `embedded` is SQLite, and `redemption` keeps used chat tokens beside it; `postgres` is PostgreSQL. The engines differ
+//! in their SQL, and in who decides what comes first: the one writer of a process, or the database.
 
 mod change;
 mod column;

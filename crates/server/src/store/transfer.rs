@@ -1,8 +1,8 @@
 //! The way of a whole store into another one, whatever the engines of the two are.
 //!
 //! Promises:
-//! - The new store is there when all is in it, and on disk. Until then, and after whatever goes wrong, there is none. A
-//!   place that has one is refused.
+//! - The new store is there when all is in it, and on disk; until then there is none, whatever goes wrong. A place that
+//!   has one is refused.
 //! - The old one is read as it is at one moment, and not changed.
 //! - However much it keeps, a few batches of it are in memory.
 //!
