@@ -184,7 +184,8 @@ pub(super) async fn next(
     after: Option<&(Scope, Id)>,
 ) -> Result<Vec<LoggingConfiguration>, Failure> {
     let statement =
-        "SELECT account_id, region, id, name, create_time, order_key, destination_kind, destination, tags
+        "SELECT account_id, region, id, name, create_time, order_key, destination_kind, destination,
+                            tags
                      FROM logging_configuration
                      WHERE (account_id, region, id) > ($1, $2, $3) ORDER BY account_id, region, id LIMIT $4";
     let statement = client.prepare_cached(statement).await?;

@@ -4,8 +4,8 @@
 //! answer (`failure`); `schema` brings the database up to date (`migrations/`); `posting` is what makes ListRooms one range
 //! read and `rooms` keeps it in step, with order keys of `order`; `news` tells other servers; `redemption` decides who
 //! used a chat token first; `check` verifies it all, `repair` puts right what can be derived, and `transfer` takes it to
-//! another engine, or from there. What is not SQL is shared
-//! with the embedded engine, and is in the files above this folder.
+//! another engine, or from there. What is not SQL is shared with the embedded engine, and is in the files above this
+//! folder.
 //!
 //! What it promises beside what the store does:
 //! - What is on disk when a write is answered is the commit, on that of the database. (Redemptions: see there.)
