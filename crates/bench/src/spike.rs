@@ -20,6 +20,7 @@ use hub::log::RoomLog;
 use hub::message::{Join, Now, RoomKey, RoomSettings, Written};
 use hub::roll::Roll;
 use hub::session::{Grant, Session};
+use hub::text::Texts;
 use hub::{Hub, Settings};
 use protocol::arn::Scope;
 use protocol::capability::Capabilities;
@@ -225,7 +226,7 @@ fn session() -> Session {
     let mut roll = Roll::new([7; 32]);
     let (entry, _) = roll.enter(roll.user(&RoomKey { scope, id: Id::from_random(1) }, "viewer-00000"));
     let grant = Grant {
-        sender: "{}".into(),
+        sender: Texts::default().add("{}"),
         capabilities: Capabilities::default(),
         session_end: Timestamp::from_nanos(0),
     };
@@ -299,7 +300,7 @@ fn join(room: RoomKey, settings: RoomSettings, index: u32) -> Join {
         settings,
         account: None,
         user_id: user_id.into(),
-        sender: sender.into(),
+        sender,
         capabilities: Capabilities::default(),
         session_end: Timestamp::from_seconds(3_600),
         greeting: vec![b'x'; 400],
