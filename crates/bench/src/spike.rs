@@ -61,12 +61,8 @@ pub fn run(rounds: u64, report_file: &Path) -> Result<(), Failure> {
         sessions.add(Run { round, peer: "one-room", figures: session_figures(SESSIONS)? });
         sessions.add(Run { round, peer: "rooms-of-ten", figures: session_figures(10)? });
     }
-    pending.publish(
-        "queue-writev",
-        &["send_us_batch_1", "send_us_batch_4", "send_us_batch_16"],
-        report_file,
-    )?;
-    walking.publish("session-slab", &["visit_ns"], report_file)?;
+    pending.publish("log-send", &["send_us_batch_1", "send_us_batch_4", "send_us_batch_16"], report_file)?;
+    walking.publish("member-vector", &["visit_ns"], report_file)?;
     sessions.publish("", &[], report_file)
 }
 

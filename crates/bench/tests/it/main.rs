@@ -1,0 +1,3 @@
+//! The benchmarks' own tests of whole programs.
+
+mod peers;
