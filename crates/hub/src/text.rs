@@ -16,7 +16,7 @@ const CELL_BYTES: usize = 60;
 const NONE: u32 = u32::MAX;
 
 /// A piece of a text, and where it goes on.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 struct Cell {
     bytes: [u8; CELL_BYTES],
     next: u32,
@@ -29,8 +29,8 @@ pub struct Text {
     length: u32,
 }
 
-/// See the module. The memory of the largest crowd so far is kept, as that of its sessions is.
-#[derive(Debug)]
+/// See the module. The memory of the largest crowd so far is kept, as that of its sessions is. There is no `Debug`: what
+/// applications say about people is not to be shown.
 pub struct Texts {
     cells: Vec<Cell>,
     /// The first of the free cells.

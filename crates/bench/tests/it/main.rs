@@ -1,3 +1,5 @@
-//! The benchmarks' own tests of whole programs.
+//! Whole benchmarks, small: that they run, not what they measure.
+
+#![allow(clippy::expect_used, reason = "tests")]
 
 mod peers;
