@@ -2,6 +2,7 @@
 
 use protocol::id::Id;
 use protocol::limit::store::TAGS_CARRIED_BYTES_MAX;
+use serde::de::IgnoredAny;
 
 use super::{Destination, Fallback, KeyPurpose, Tags};
 
@@ -32,6 +33,14 @@ pub(super) fn parse_tags(text: &str) -> Result<Tags, serde_json::Error> {
         "{}" => Ok(Tags::new()),
         text => serde_json::from_str(text),
     }
+}
+
+/// The same text, if it can be read: for those who pass it on as it is.
+pub(super) fn tags_as_they_are(text: &str) -> Result<&str, serde_json::Error> {
+    if text != "{}" {
+        serde_json::from_str::<IgnoredAny>(text)?;
+    }
+    Ok(text)
 }
 
 /// The tags as a posting carries them; `None` when they are too long to be kept up to 16 times.
