@@ -15,7 +15,7 @@ pub(super) struct IdText(pub(super) Id);
 
 impl FromSql for IdText {
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
-        Id::parse(value.as_str()?).map(Self).ok_or(FromSqlError::InvalidType)
+        Id::from_bytes(value.as_bytes()?).map(Self).ok_or(FromSqlError::InvalidType)
     }
 }
 
@@ -30,7 +30,7 @@ pub(super) struct IdList(pub(super) Vec<Id>);
 
 impl FromSql for IdList {
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
-        parse_id_list(value.as_str()?).map(Self).ok_or(FromSqlError::InvalidType)
+        parse_id_list(value.as_bytes()?).map(Self).ok_or(FromSqlError::InvalidType)
     }
 }
 
@@ -51,7 +51,7 @@ impl ToSql for Fallback {
 
 impl FromSql for Fallback {
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
-        parse_fallback(value.as_str()?).ok_or(FromSqlError::InvalidType)
+        parse_fallback(value.as_bytes()?).ok_or(FromSqlError::InvalidType)
     }
 }
 
@@ -69,7 +69,7 @@ pub(super) fn handler<'row, Uri: From<&'row str>>(
 /// Tags, passed on as they are.
 pub(super) fn tags_as_they_are<'row>(row: &'row Row<'_>, column: usize) -> Result<&'row str> {
     let text = row.get_ref(column)?.as_str()?;
-    Ok(column::tags_as_they_are(text).map_err(FromSqlError::other)?)
+    Ok(column::tags_as_they_are(text).ok_or(FromSqlError::InvalidType)?)
 }
 
 /// The destination in two neighbouring columns, `first` being that of the kind.

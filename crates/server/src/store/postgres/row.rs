@@ -44,7 +44,7 @@ pub(super) fn room(row: &Row, scope: Scope) -> Result<Room, Unreadable> {
 
 /// A room as a posting shows it.
 pub(super) fn summary(row: &Row) -> Result<RoomSummary<'_>, Unreadable> {
-    let tags = tags_as_they_are(get(row, "tags")?).map_err(|_| Unreadable::column("tags"))?;
+    let tags = tags_as_they_are(get(row, "tags")?).ok_or_else(|| Unreadable::column("tags"))?;
     Ok(RoomSummary {
         id: id(row, "room")?,
         name: get::<&str>(row, "name")?.into(),
@@ -81,7 +81,7 @@ fn tags(row: &Row) -> Result<Tags, Unreadable> {
 
 fn id_list(row: &Row) -> Result<Vec<Id>, Unreadable> {
     let column = "logging_configurations";
-    parse_id_list(get(row, column)?).ok_or_else(|| Unreadable::column(column))
+    parse_id_list(get::<&str>(row, column)?.as_bytes()).ok_or_else(|| Unreadable::column(column))
 }
 
 fn review_handler<'row, Uri: From<&'row str>>(
@@ -90,7 +90,7 @@ fn review_handler<'row, Uri: From<&'row str>>(
     let Some(uri) = get::<Option<&str>>(row, "handler_uri")? else {
         return Ok(None);
     };
-    let fallback = parse_fallback(get(row, "handler_fallback")?);
+    let fallback = parse_fallback(get::<&str>(row, "handler_fallback")?.as_bytes());
     Ok(Some(ReviewHandlerSetting {
         uri: uri.into(),
         fallback: fallback.ok_or_else(|| Unreadable::column("handler_fallback"))?,
