@@ -2,9 +2,10 @@
 
 use std::fmt;
 
-use serde::{Serialize, Serializer};
-
 use crate::id::Id;
+
+/// Partition and service: the beginning of every ARN of ours.
+const PREFIX: &str = "arn:aws:ivschat:";
 
 /// The account and region that own a resource. Every resource, page token and chat token belongs to one scope,
 /// and nothing of one scope can be seen from another.
@@ -57,7 +58,7 @@ impl Arn {
     /// Reads an ARN; `None` when `text` does not have the form of one (length is the caller's to check).
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        let rest = text.strip_prefix("arn:aws:ivschat:")?;
+        let rest = text.strip_prefix(PREFIX)?;
         let (region, rest) = rest.split_once(':')?;
         let (account_id, resource) = rest.split_once(':')?;
         let (kind, id) = resource.split_once('/')?;
@@ -112,39 +113,34 @@ impl fmt::Display for Arn {
     }
 }
 
-/// The ARN of a resource of ours, in parts: what an answer with many of them is made of without copying the scope for
-/// each.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ArnParts<'a> {
-    /// Owner.
-    pub scope: &'a Scope,
-    /// Room or logging configuration.
-    pub kind: ResourceKind,
-    /// Which one.
-    pub id: Id,
-}
+/// What the ARNs of all resources of a scope begin with, made once for an answer that has many of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ArnStem(Box<str>);
 
-impl fmt::Display for ArnParts<'_> {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_arn(formatter, self.scope, self.kind, self.id.as_str())
+impl ArnStem {
+    /// The stem of a scope.
+    #[must_use]
+    pub fn new(scope: &Scope) -> Self {
+        let Scope { account_id, region } = scope;
+        Self(format!("{PREFIX}{region}:{account_id}:").into())
     }
-}
 
-impl Serialize for ArnParts<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+    /// `arn:aws:ivschat:REGION:ACCOUNT:`.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
     }
 }
 
 fn write_arn(formatter: &mut fmt::Formatter<'_>, scope: &Scope, kind: ResourceKind, id: &str) -> fmt::Result {
     let Scope { account_id, region } = scope;
-    let parts = ["arn:aws:ivschat:", region, ":", account_id, ":", kind.as_str(), "/", id];
+    let parts = [PREFIX, region, ":", account_id, ":", kind.as_str(), "/", id];
     parts.into_iter().try_for_each(|part| formatter.write_str(part))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Arn, ArnParts, ResourceKind};
+    use super::{Arn, ArnStem, ResourceKind};
 
     #[test]
     fn an_arn_is_read_and_written_back() {
@@ -155,11 +151,8 @@ mod tests {
             assert_eq!(Arn::parse(text).map(|arn| arn.to_string()).as_deref(), Some(text));
         }
         let text = "arn:aws:ivschat:us-west-2:123456789012:room/g1H2I3j4k5L6";
-        let in_parts = Arn::parse(text).and_then(|arn| {
-            let parts = ArnParts { scope: arn.scope(), kind: arn.kind(), id: arn.id()? };
-            serde_json::to_value(parts).ok()
-        });
-        assert_eq!(in_parts, Some(text.into()));
+        let stem = Arn::parse(text).map(|arn| ArnStem::new(arn.scope()));
+        assert_eq!(stem.as_ref().map(ArnStem::as_str), text.strip_suffix("room/g1H2I3j4k5L6"));
         let arn = Arn::parse("arn:aws:ivschat:x:1:room/short").map(|arn| (arn.kind(), arn.id()));
         assert_eq!(arn, Some((ResourceKind::Room, None)));
     }

@@ -32,8 +32,16 @@ impl Id {
     /// Reads an id; `None` unless it is exactly 12 ASCII letters and digits.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        let bytes: [u8; LENGTH] = text.as_bytes().try_into().ok()?;
-        bytes.iter().all(u8::is_ascii_alphanumeric).then_some(Self(bytes))
+        Self::from_bytes(text.as_bytes())
+    }
+
+    /// The same for bytes that need not be text.
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let bytes: [u8; LENGTH] = bytes.try_into().ok()?;
+        // Without a way out of the loop: a page of ListRooms has over a hundred ids.
+        let is_id = bytes.iter().fold(true, |is_id, byte| is_id & byte.is_ascii_alphanumeric());
+        is_id.then_some(Self(bytes))
     }
 
     /// The twelve characters.

@@ -2,8 +2,6 @@
 
 use std::fmt;
 
-use serde::{Serialize, Serializer};
-
 /// Microseconds since 1970-01-01T00:00:00Z in an `i64`: what the store keeps and sorts by.
 pub type UnixMicros = i64;
 
@@ -153,12 +151,6 @@ impl MillisText {
 impl fmt::Debug for MillisText {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(self.as_str())
-    }
-}
-
-impl Serialize for MillisText {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.as_str())
     }
 }
 

@@ -20,7 +20,7 @@ const SECTIONS: [(&str, &str, &[&str]); 7] = [
     (
         "answer's JSON",
         "#d98c21",
-        &["serde_json::ser", "control::encode", "control::room::summary", "room::RoomSummary<"],
+        &["protocol::control::room", "room::ListRoomsResponse", "control::room::summary"],
     ),
     ("rows from SQLite", "#2f6f9f", &["rusqlite", "sqlite3", "store::"]),
     (

@@ -1,8 +1,10 @@
 //! What a page of ListRooms costs: for each combination of conditions, at the first, middle and last page.
 
+use std::hint::black_box;
 use std::time::Instant;
 
 use protocol::arn::Scope;
+use protocol::control::room::ListRoomsResponse;
 use protocol::limit::member::PAGE_SIZE_MAX;
 use server::store::{OrderKey, Page, RoomFilter, RoomSummary, Store};
 
@@ -20,7 +22,7 @@ pub(super) struct Place {
 
 /// The first, middle and last page of a list; the last one is full if the list has a full page at all.
 pub(super) async fn places(store: &Store, scope: &Scope, filter: &RoomFilter) -> Result<Vec<Place>, Failure> {
-    let first = read(store, scope, filter, None).await?;
+    let first = rooms(store, scope, filter, None).await?;
     let Some(newest) = first.entries.first().map(|room| room.order_key) else {
         return Ok(vec![Place { name: "first", after: None }]);
     };
@@ -30,10 +32,10 @@ pub(super) async fn places(store: &Store, scope: &Scope, filter: &RoomFilter) ->
         let (mut too_low, mut enough) = (0, newest);
         while enough - too_low > 1 {
             let middle = too_low + (enough - too_low) / 2;
-            let full = read(store, scope, filter, Some(middle)).await?.entries.len() == PAGE_SIZE_MAX;
+            let full = rooms(store, scope, filter, Some(middle)).await?.entries.len() == PAGE_SIZE_MAX;
             (too_low, enough) = if full { (too_low, middle) } else { (middle, enough) };
         }
-        let oldest = read(store, scope, filter, Some(enough)).await?;
+        let oldest = rooms(store, scope, filter, Some(enough)).await?;
         let oldest = oldest.entries.last().map_or(0, |room| room.order_key);
         places.push(Place { name: "middle", after: Some(oldest + (newest - oldest) / 2) });
         places.push(Place { name: "last", after: Some(enough) });
@@ -86,26 +88,40 @@ async fn measure(
     place: &Place,
     repeats: u64,
 ) -> Result<Measured, Failure> {
-    let mut entries = read(store, scope, filter, place.after).await?.entries.len();
+    let mut entries = read(store, scope, filter, place.after).await?;
     let mut micros = Vec::new();
     let before = os::process_processor_nanos().map_err(Failure::io("read processor time"))?;
     for _ in 0..repeats {
         let begin = Instant::now();
-        let page = read(store, scope, filter, place.after).await?;
+        let rooms = read(store, scope, filter, place.after).await?;
         micros.push(begin.elapsed().as_secs_f64() * 1e6);
-        entries = entries.min(page.entries.len());
+        entries = entries.min(rooms);
     }
     let now = os::process_processor_nanos().map_err(Failure::io("read processor time"))?;
     let micros = Spread::of(&micros).ok_or_else(|| Failure::Arguments("no repeats".to_owned()))?;
     Ok(Measured { micros, cpu_micros: (now - before) as f64 / 1e3 / repeats as f64, entries })
 }
 
-/// Reads one page.
+/// Makes the answer to ListRooms of one page, as the server does, and says how many rooms it has.
 pub(super) async fn read(
     store: &Store,
     scope: &Scope,
     filter: &RoomFilter,
     after: Option<OrderKey>,
-) -> Result<Page<RoomSummary>, Failure> {
-    Ok(store.list_rooms(scope, filter, after, PAGE_SIZE_MAX).await?)
+) -> Result<usize, Failure> {
+    let answer = ListRoomsResponse::new(scope, PAGE_SIZE_MAX);
+    let answer = store.list_rooms(scope, filter, after, PAGE_SIZE_MAX, answer).await?.entries;
+    let rooms = answer.rooms();
+    black_box(answer.finish(None));
+    Ok(rooms)
+}
+
+/// The rooms of one page.
+async fn rooms(
+    store: &Store,
+    scope: &Scope,
+    filter: &RoomFilter,
+    after: Option<OrderKey>,
+) -> Result<Page<Vec<RoomSummary<'static>>>, Failure> {
+    Ok(store.list_rooms(scope, filter, after, PAGE_SIZE_MAX, Vec::new()).await?)
 }

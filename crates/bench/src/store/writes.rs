@@ -5,10 +5,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use protocol::arn::Scope;
-use protocol::limit::member::PAGE_SIZE_MAX;
 use server::store::{RoomChange, RoomFilter, Store, StoreError};
 use tokio::task::JoinSet;
 
+use super::pages;
 use super::population::Population;
 use crate::failure::Failure;
 use crate::report::{Figures, Spread};
@@ -118,7 +118,7 @@ async fn read_for(store: &Store, scope: &Scope, duration: Duration) -> Result<Sp
     while begin.elapsed() < duration {
         ticks.tick().await;
         let read_at = Instant::now();
-        store.list_rooms(scope, &RoomFilter::default(), None, PAGE_SIZE_MAX).await?;
+        pages::read(store, scope, &RoomFilter::default(), None).await?;
         micros.push(read_at.elapsed().as_secs_f64() * 1e6);
     }
     Spread::of(&micros).ok_or_else(|| Failure::Arguments("no time to read".to_owned()))

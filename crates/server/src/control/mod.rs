@@ -220,14 +220,14 @@ async fn handle(control: &ControlPlane, admitted: &AdmittedRequest) -> Result<Ve
     match route.operation {
         Operation::CreateRoom => {
             let request = CreateRoomRequest::parse(body)?;
-            room::encode_room(&room::create(control, scope, allowance, request).await?)
+            Ok(room::encode_room(&room::create(control, scope, allowance, request).await?))
         }
         Operation::GetRoom => {
-            room::encode_room(&room::get(control, scope, &RoomIdentifierRequest::parse(body)?).await?)
+            Ok(room::encode_room(&room::get(control, scope, &RoomIdentifierRequest::parse(body)?).await?))
         }
         Operation::ListRooms => room::list(control, scope, ListRoomsRequest::parse(body)?).await,
         Operation::UpdateRoom => {
-            room::encode_room(&room::update(control, scope, UpdateRoomRequest::parse(body)?).await?)
+            Ok(room::encode_room(&room::update(control, scope, UpdateRoomRequest::parse(body)?).await?))
         }
         Operation::DeleteRoom => {
             room::delete(control, scope, &RoomIdentifierRequest::parse(body)?).await?;
@@ -279,14 +279,7 @@ async fn handle(control: &ControlPlane, admitted: &AdmittedRequest) -> Result<Ve
 }
 
 fn encode<T: Serialize>(response: &T) -> Result<Vec<u8>, ApiError> {
-    encode_long(response, 0)
-}
-
-/// The same for an answer that will have about so many bytes.
-fn encode_long<T: Serialize>(response: &T, bytes: usize) -> Result<Vec<u8>, ApiError> {
-    let mut body = Vec::with_capacity(bytes);
-    serde_json::to_writer(&mut body, response).map_err(|error| ApiError::internal(error.to_string()))?;
-    Ok(body)
+    serde_json::to_vec(response).map_err(|error| ApiError::internal(error.to_string()))
 }
 
 /// The id in an ARN, if it is one that the caller can have: of the own account and region, and of the form that ids

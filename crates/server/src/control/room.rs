@@ -1,10 +1,10 @@
 //! CreateRoom, GetRoom, ListRooms, UpdateRoom, DeleteRoom.
 
-use protocol::arn::{Arn, ArnParts, ResourceKind, Scope};
+use protocol::arn::{Arn, ResourceKind, Scope};
 use protocol::control::constraint::FallbackResult;
 use protocol::control::room::{
-    CreateRoomRequest, ListRoomsRequest, ListRoomsResponse, MessageReviewHandler,
-    MessageReviewHandlerResponse, RoomIdentifierRequest, RoomResponse, RoomSummary, UpdateRoomRequest,
+    CreateRoomRequest, ListRoomsRequest, ListRoomsResponse, MessageReviewHandler, ReviewHandlerSummary,
+    RoomIdentifierRequest, RoomResponse, RoomSummary, UpdateRoomRequest,
 };
 use protocol::error::ApiError;
 use protocol::id::Id;
@@ -13,14 +13,11 @@ use protocol::operation::Operation;
 use protocol::page::PagedList;
 use protocol::time::Timestamp;
 
-use super::{ControlPlane, encode, encode_long, own_id, quota, store_error};
+use super::{ControlPlane, own_id, quota, store_error};
 use crate::quota::Allowance;
 use crate::store::{
-    self, Fallback, NewRoom, ReviewHandlerChange, ReviewHandlerSetting, RoomChange, RoomFilter,
+    self, Fallback, NewRoom, ReviewHandlerChange, ReviewHandlerSetting, RoomChange, RoomFilter, RoomSink,
 };
-
-/// A room in an answer seldom takes more, in bytes.
-const ROOM_BYTES_USUAL: usize = 500;
 
 pub(super) async fn create(
     control: &ControlPlane,
@@ -112,16 +109,21 @@ pub(super) async fn list(
         logging_configuration,
     };
     let page_size = request.page_size.unwrap_or(member::PAGE_SIZE_MAX);
+    let response = ListRoomsResponse::new(scope, page_size);
     let page = control
         .store
-        .list_rooms(scope, &filter, after, page_size)
+        .list_rooms(scope, &filter, after, page_size, response)
         .await
         .map_err(|error| store_error(error, scope))?;
-    let response = ListRoomsResponse {
-        rooms: page.entries.iter().map(|room| summary(scope, room)).collect(),
-        next_token: page.next.map(|after| control.seal_page_token(&list, after)).transpose()?,
-    };
-    encode_long(&response, response.rooms.len() * ROOM_BYTES_USUAL)
+    let next_token = page.next.map(|after| control.seal_page_token(&list, after)).transpose()?;
+    Ok(page.entries.finish(next_token.as_deref()))
+}
+
+/// Rooms become JSON while their rows are read.
+impl RoomSink for ListRoomsResponse {
+    fn take(&mut self, room: store::RoomSummary<'_>) {
+        self.push(&summary(&room));
+    }
 }
 
 fn own_ids(scope: &Scope, arns: &[Arn]) -> Result<Vec<Id>, ApiError> {
@@ -156,30 +158,27 @@ fn fallback_result(fallback: Fallback) -> FallbackResult {
 }
 
 /// The answer to CreateRoom, GetRoom and UpdateRoom.
-pub(super) fn encode_room(room: &store::Room) -> Result<Vec<u8>, ApiError> {
-    encode(&RoomResponse {
-        summary: summary(&room.scope, &room.summary()),
+pub(super) fn encode_room(room: &store::Room) -> Vec<u8> {
+    let shown = room.summary();
+    let response = RoomResponse {
+        summary: summary(&shown),
         maximum_message_rate_per_second: room.message_rate_max,
         maximum_message_length: room.message_length_max,
-    })
+    };
+    response.encode(&room.scope)
 }
 
-fn summary<'a>(scope: &'a Scope, room: &'a store::RoomSummary) -> RoomSummary<'a> {
-    let arn = |kind, id| ArnParts { scope, kind, id };
-    let logging_configurations = room.logging_configurations.iter();
+fn summary<'a>(room: &'a store::RoomSummary<'_>) -> RoomSummary<'a> {
     RoomSummary {
-        arn: arn(ResourceKind::Room, room.id),
         id: room.id,
         name: &room.name,
-        create_time: Timestamp::from_micros(room.create_time).to_millis(),
-        update_time: Timestamp::from_micros(room.order_key).to_millis(),
-        message_review_handler: room.review_handler.as_ref().map(|handler| MessageReviewHandlerResponse {
+        create_time: Timestamp::from_micros(room.create_time),
+        update_time: Timestamp::from_micros(room.order_key),
+        review_handler: room.review_handler.as_ref().map(|handler| ReviewHandlerSummary {
             uri: &handler.uri,
-            fallback_result: fallback_result(handler.fallback).as_str(),
+            fallback_result: fallback_result(handler.fallback),
         }),
-        logging_configuration_identifiers: logging_configurations
-            .map(|&id| arn(ResourceKind::LoggingConfiguration, id))
-            .collect(),
+        logging_configurations: &room.logging_configurations,
         tags: &room.tags,
     }
 }

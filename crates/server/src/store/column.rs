@@ -11,11 +11,11 @@ pub(super) fn id_list_text(ids: &[Id]) -> String {
 }
 
 /// Reads [`id_list_text`].
-pub(super) fn parse_id_list(text: &str) -> Option<Vec<Id>> {
+pub(super) fn parse_id_list(text: &[u8]) -> Option<Vec<Id>> {
     if text.is_empty() {
         return Some(Vec::new());
     }
-    text.split(',').map(Id::parse).collect()
+    text.split(|&byte| byte == b',').map(Id::from_bytes).collect()
 }
 
 /// Tags: one JSON object.
@@ -34,6 +34,12 @@ pub(super) fn parse_tags(text: &str) -> Result<Tags, serde_json::Error> {
     }
 }
 
+/// The same text for those who pass it on as it is; `None` when it is no object at all. A page of ListRooms does not read
+/// what it only shows: a check of the store does.
+pub(super) fn tags_as_they_are(text: &str) -> Option<&str> {
+    (text.starts_with('{') && text.ends_with('}')).then_some(text)
+}
+
 /// The tags as a posting carries them; `None` when they are too long to be kept up to 16 times.
 pub(super) fn carried(tags: &str) -> Option<&str> {
     (tags.len() <= TAGS_CARRIED_BYTES_MAX).then_some(tags)
@@ -48,10 +54,10 @@ pub(super) fn fallback_text(fallback: Fallback) -> &'static str {
 }
 
 /// Reads [`fallback_text`].
-pub(super) fn parse_fallback(text: &str) -> Option<Fallback> {
+pub(super) fn parse_fallback(text: &[u8]) -> Option<Fallback> {
     match text {
-        "ALLOW" => Some(Fallback::Allow),
-        "DENY" => Some(Fallback::Deny),
+        b"ALLOW" => Some(Fallback::Allow),
+        b"DENY" => Some(Fallback::Deny),
         _ => None,
     }
 }

@@ -20,13 +20,13 @@ pub struct Checked {
 }
 
 /// What a check finds where a room should be listed.
-pub(super) enum Shown {
+pub(super) enum Shown<'a> {
     /// There is no posting.
     Nothing,
     /// There is one, but it cannot be read.
     Unreadable,
     /// What ListRooms would show.
-    Summary(RoomSummary),
+    Summary(RoomSummary<'a>),
 }
 
 impl Checked {
@@ -38,7 +38,7 @@ impl Checked {
     }
 
     /// Compares what a list shows of a room with what the room is.
-    pub(super) fn compare(&mut self, room: &RoomSummary, facet: Facet<'_>, shown: &Shown) {
+    pub(super) fn compare(&mut self, room: &RoomSummary<'_>, facet: Facet<'_>, shown: &Shown<'_>) {
         let list = || facet.to_string();
         match shown {
             Shown::Summary(summary) if summary == room => {}

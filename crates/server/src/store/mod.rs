@@ -49,7 +49,7 @@ use self::postgres::Postgres;
 pub use self::record::{
     Destination, Fallback, KeyPurpose, LoggingConfiguration, LoggingConfigurationChange,
     NewLoggingConfiguration, NewRoom, OrderKey, Page, Redemption, ReviewHandlerChange, ReviewHandlerSetting,
-    Room, RoomChange, RoomFilter, RoomNews, RoomSummary, StoredKey, Taggable, Tags,
+    Room, RoomChange, RoomFilter, RoomNews, RoomSink, RoomSummary, StoredKey, Taggable, Tags,
 };
 use self::transfer::Batch;
 pub use self::transfer::Contents;
@@ -346,15 +346,17 @@ impl Store {
         of_either!(self, store => store.delete_room(scope, id).await)
     }
 
-    /// At most `limit` rooms with an order key below `after` (all when `None`), newest first.
-    pub async fn list_rooms(
+    /// At most `limit` rooms with an order key below `after` (all when `None`), newest first. They are shown to `sink`,
+    /// which is given back as the page's entries.
+    pub async fn list_rooms<S: RoomSink>(
         &self,
         scope: &Scope,
         filter: &RoomFilter,
         after: Option<OrderKey>,
         limit: usize,
-    ) -> Result<Page<RoomSummary>, StoreError> {
-        of_either!(self, store => store.list_rooms(scope, filter, after, limit).await)
+        sink: S,
+    ) -> Result<Page<S>, StoreError> {
+        of_either!(self, store => store.list_rooms(scope, filter, after, limit, sink).await)
     }
 
     /// Creates a logging configuration.
@@ -396,7 +398,7 @@ impl Store {
         scope: &Scope,
         after: Option<OrderKey>,
         limit: usize,
-    ) -> Result<Page<LoggingConfiguration>, StoreError> {
+    ) -> Result<Page<Vec<LoggingConfiguration>>, StoreError> {
         of_either!(self, store => store.list_logging_configurations(scope, after, limit).await)
     }
 

@@ -1,11 +1,14 @@
 //! What the store keeps and takes: its own rows, which know nothing of the wire.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
 use protocol::arn::{Arn, Scope};
 use protocol::id::Id;
 use protocol::time::UnixMicros;
+
+use super::column::tags_text;
 
 /// A room as it is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,9 +45,9 @@ pub type Tags = BTreeMap<String, String>;
 
 /// A room's message review handler.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ReviewHandlerSetting {
+pub struct ReviewHandlerSetting<Uri = String> {
     /// ARN of the handler; never empty.
-    pub uri: String,
+    pub uri: Uri,
     /// The verdict when the handler gives none.
     pub fallback: Fallback,
 }
@@ -119,58 +122,131 @@ pub struct RoomFilter {
     pub logging_configuration: Option<Id>,
 }
 
-/// A room as ListRooms shows it.
+/// A room as ListRooms shows it: as it lies in the row that is being read, so that nothing is made of it that is not
+/// wanted.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RoomSummary {
+pub struct RoomSummary<'a> {
     /// As in [`Room`].
     pub id: Id,
     /// As in [`Room`].
-    pub name: String,
+    pub name: Cow<'a, str>,
     /// As in [`Room`].
     pub create_time: UnixMicros,
     /// As in [`Room`].
     pub order_key: OrderKey,
     /// As in [`Room`].
-    pub review_handler: Option<ReviewHandlerSetting>,
+    pub review_handler: Option<ReviewHandlerSetting<Cow<'a, str>>>,
     /// As in [`Room`].
     pub logging_configurations: Vec<Id>,
-    /// As in [`Room`].
-    pub tags: Tags,
+    /// Those of [`Room`], as one JSON object in which they are sorted by key.
+    pub tags: Cow<'a, str>,
 }
 
 impl Room {
     /// What ListRooms shows of the room.
     #[must_use]
-    pub fn summary(&self) -> RoomSummary {
+    pub fn summary(&self) -> RoomSummary<'_> {
+        let handler = self.review_handler.as_ref();
         RoomSummary {
             id: self.id,
-            name: self.name.clone(),
+            name: Cow::Borrowed(&self.name),
             create_time: self.create_time,
             order_key: self.order_key,
-            review_handler: self.review_handler.clone(),
+            review_handler: handler.map(|ReviewHandlerSetting { uri, fallback }| ReviewHandlerSetting {
+                uri: Cow::Borrowed(uri.as_str()),
+                fallback: *fallback,
+            }),
             logging_configurations: self.logging_configurations.clone(),
-            tags: self.tags.clone(),
+            tags: Cow::Owned(tags_text(&self.tags)),
         }
+    }
+}
+
+impl RoomSummary<'_> {
+    /// The same, to be kept.
+    #[must_use]
+    pub fn into_owned(self) -> RoomSummary<'static> {
+        let owned = |text: Cow<'_, str>| Cow::Owned(text.into_owned());
+        RoomSummary {
+            id: self.id,
+            name: owned(self.name),
+            create_time: self.create_time,
+            order_key: self.order_key,
+            review_handler: self.review_handler.map(|ReviewHandlerSetting { uri, fallback }| {
+                ReviewHandlerSetting { uri: owned(uri), fallback }
+            }),
+            logging_configurations: self.logging_configurations,
+            tags: owned(self.tags),
+        }
+    }
+}
+
+/// What becomes of the rooms of a page: it is shown them one by one, newest first, while they are read.
+pub trait RoomSink: Send + 'static {
+    /// The next room.
+    fn take(&mut self, room: RoomSummary<'_>);
+}
+
+/// Keeps them.
+impl RoomSink for Vec<RoomSummary<'static>> {
+    fn take(&mut self, room: RoomSummary<'_>) {
+        self.push(room.into_owned());
     }
 }
 
 /// One page of a list in descending order.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Page<T> {
+pub struct Page<Entries> {
     /// At most as many as were asked for.
-    pub entries: Vec<T>,
+    pub entries: Entries,
     /// The position after which the next page begins; `None` when the list ends here, so that no page is ever
     /// promised and then found empty (unless rooms were deleted meanwhile).
     pub next: Option<OrderKey>,
 }
 
-impl<T> Page<T> {
+impl<T> Page<Vec<T>> {
     /// A page of `limit` out of entries of which one more was read, so that it is known whether there is a next page.
     pub(super) fn cut(mut entries: Vec<T>, limit: usize, order_key: impl Fn(&T) -> OrderKey) -> Self {
         let more = entries.len() > limit;
         entries.truncate(limit);
         let next = entries.last().filter(|_| more).map(order_key);
         Self { entries, next }
+    }
+}
+
+/// A page of rooms while it is read: as [`Page::cut`], but nothing is kept of its rooms here.
+pub(super) struct RoomPage<S> {
+    sink: S,
+    room_left: usize,
+    last: Option<OrderKey>,
+    next: Option<OrderKey>,
+}
+
+impl<S: RoomSink> RoomPage<S> {
+    /// Of `limit` rooms at most.
+    pub(super) fn new(sink: S, limit: usize) -> Self {
+        Self { sink, room_left: limit, last: None, next: None }
+    }
+
+    /// The next room that was read; the one too many says that there is a next page.
+    pub(super) fn take(&mut self, room: RoomSummary<'_>) {
+        if self.room_left == 0 {
+            self.next = self.last;
+            return;
+        }
+        self.room_left -= 1;
+        self.last = Some(room.order_key);
+        self.sink.take(room);
+    }
+
+    /// Whether there was no room.
+    pub(super) fn is_empty(&self) -> bool {
+        self.last.is_none()
+    }
+
+    /// All were read.
+    pub(super) fn finish(self) -> Page<S> {
+        Page { entries: self.sink, next: self.next }
     }
 }
 

@@ -119,7 +119,7 @@ pub(super) fn list(
     scope: &Scope,
     after: Option<OrderKey>,
     limit: usize,
-) -> Result<Page<LoggingConfiguration>, StoreError> {
+) -> Result<Page<Vec<LoggingConfiguration>>, StoreError> {
     let number = scopes::find(connection, scope)?;
     let mut statement = connection.prepare_cached(concat!(
         "SELECT ",

@@ -52,7 +52,7 @@ use super::transfer::{Batch, unwanted};
 use super::worker::lock;
 use super::{
     Checked, Contents, Counters, KeyPurpose, Location, LoggingConfiguration, LoggingConfigurationChange,
-    NewLoggingConfiguration, NewRoom, OrderKey, Page, Redemption, Room, RoomChange, RoomFilter, RoomSummary,
+    NewLoggingConfiguration, NewRoom, OrderKey, Page, Redemption, Room, RoomChange, RoomFilter, RoomSink,
     Settings, StoreError, StoredKey, Taggable, Tags, parts,
 };
 
@@ -167,15 +167,18 @@ impl Embedded {
         self.write(move |group| rooms::delete(group, &scope, id)).await
     }
 
-    pub(super) async fn list_rooms(
+    pub(super) async fn list_rooms<S: RoomSink>(
         &self,
         scope: &Scope,
         filter: &RoomFilter,
         after: Option<OrderKey>,
         limit: usize,
-    ) -> Result<Page<RoomSummary>, StoreError> {
+        sink: S,
+    ) -> Result<Page<S>, StoreError> {
         let (scope, filter) = (scope.clone(), filter.clone());
-        self.readers.read(move |connection| posting::list(connection, &scope, &filter, after, limit)).await
+        let read =
+            move |connection: &Connection| posting::list(connection, &scope, &filter, after, limit, sink);
+        self.readers.read(read).await
     }
 
     pub(super) async fn create_logging_configuration(
@@ -216,7 +219,7 @@ impl Embedded {
         scope: &Scope,
         after: Option<OrderKey>,
         limit: usize,
-    ) -> Result<Page<LoggingConfiguration>, StoreError> {
+    ) -> Result<Page<Vec<LoggingConfiguration>>, StoreError> {
         let scope = scope.clone();
         self.readers
             .read(move |connection| logging_configurations::list(connection, &scope, after, limit))

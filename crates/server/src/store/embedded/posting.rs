@@ -5,14 +5,16 @@
 
 use protocol::arn::Scope;
 use protocol::id::Id;
-use protocol::limit::member::PAGE_SIZE_MAX;
 use rusqlite::{Connection, OptionalExtension, Result, Row, params};
 
 use super::super::facet::Facet;
-use super::super::{OrderKey, Page, Room, RoomFilter, RoomSummary, StoreError};
+use super::super::record::RoomPage;
+use super::super::{OrderKey, Page, Room, RoomFilter, RoomSink, RoomSummary, StoreError};
 use super::logging_configurations;
 use super::scopes::ScopeNumber;
-use super::values::{IdList, IdText, TagsJson, carried, handler, id_list_text, rows_of_page, tags_text};
+use super::values::{
+    IdList, IdText, carried, handler, id_list_text, rows_of_page, tags_as_they_are, tags_text,
+};
 
 /// What a list shows of its rooms, as [`summary_of_row`] reads it, of those that the rest of the statement chooses.
 macro_rules! select_summaries {
@@ -106,13 +108,14 @@ pub(super) fn has_logging_configuration(connection: &Connection, scope: ScopeNum
 }
 
 /// A page of ListRooms: one range, whatever the filters, the depth and the number of rooms.
-pub(super) fn list(
+pub(super) fn list<S: RoomSink>(
     connection: &Connection,
     scope: &Scope,
     filter: &RoomFilter,
     after: Option<OrderKey>,
     limit: usize,
-) -> Result<Page<RoomSummary>, StoreError> {
+    sink: S,
+) -> Result<Page<S>, StoreError> {
     // One statement: each takes and gives back SQLite's locks, which are system calls.
     let mut statement = connection.prepare_cached(select_summaries!(
         "AND order_key < ?4 AND scope = (SELECT id FROM scope WHERE account_id = ?5 AND region = ?6)
@@ -122,18 +125,18 @@ pub(super) fn list(
     let Facet { name, handler_uri, logging_configuration } = Facet::of_filter(filter);
     let after = after.unwrap_or(OrderKey::MAX);
     let Scope { account_id, region } = scope;
-    let rows = rows_of_page(limit);
-    let wanted = params![name, handler_uri, logging_configuration, after, account_id, region, rows];
-    let mut entries = Vec::with_capacity(limit.min(PAGE_SIZE_MAX) + 1);
-    for summary in statement.query_map(wanted, summary_of_row)? {
-        entries.push(summary?);
+    let wanted =
+        params![name, handler_uri, logging_configuration, after, account_id, region, rows_of_page(limit)];
+    let mut page = RoomPage::new(sink, limit);
+    let mut rows = statement.query(wanted)?;
+    while let Some(row) = rows.next()? {
+        page.take(summary_of_row(row)?);
     }
-    let page = Page::cut(entries, limit, |summary| summary.order_key);
     // A logging configuration that a room has exists, so only an empty page leaves the question open.
-    if let (true, Some(id)) = (page.entries.is_empty(), filter.logging_configuration) {
+    if let (true, Some(id)) = (page.is_empty(), filter.logging_configuration) {
         logging_configurations::require(connection, scope, id)?;
     }
-    Ok(page)
+    Ok(page.finish())
 }
 
 /// What a room's posting in one list shows, if it is there.
@@ -142,24 +145,24 @@ pub(super) fn find(
     scope: ScopeNumber,
     facet: Facet<'_>,
     order_key: OrderKey,
-) -> Result<Option<RoomSummary>> {
+) -> Result<Option<RoomSummary<'static>>> {
     connection
         .prepare_cached(select_summaries!("AND order_key = ?4 AND scope = ?5"))?
         .query_row(
             params![facet.name, facet.handler_uri, facet.logging_configuration, order_key, scope],
-            summary_of_row,
+            |row| summary_of_row(row).map(RoomSummary::into_owned),
         )
         .optional()
 }
 
-fn summary_of_row(row: &Row<'_>) -> Result<RoomSummary> {
+fn summary_of_row<'row>(row: &'row Row<'_>) -> Result<RoomSummary<'row>> {
     Ok(RoomSummary {
         id: row.get::<_, IdText>(0)?.0,
-        name: row.get(1)?,
+        name: row.get_ref(1)?.as_str()?.into(),
         create_time: row.get(2)?,
         order_key: row.get(3)?,
         review_handler: handler(row, 4)?,
         logging_configurations: row.get::<_, IdList>(6)?.0,
-        tags: row.get::<_, TagsJson>(7)?.0,
+        tags: tags_as_they_are(row, 7)?.into(),
     })
 }

@@ -13,8 +13,8 @@ use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, yield_now};
 
 use super::super::{
-    Destination, Location, NewLoggingConfiguration, NewRoom, Page, Room, RoomFilter, Settings, StoreError,
-    Tags, runtime_threads,
+    Destination, Location, NewLoggingConfiguration, NewRoom, Page, Room, RoomFilter, RoomSummary, Settings,
+    StoreError, Tags, runtime_threads,
 };
 use super::writer::Group;
 use super::{Embedded, is_id_free};
@@ -36,8 +36,9 @@ fn is_unavailable<T>(result: &Result<T, StoreError>) -> bool {
 }
 
 async fn names(store: &Embedded) -> Vec<String> {
-    let Page { entries, .. } = store.list_rooms(&home(), &RoomFilter::default(), None, 1_000).await.unwrap();
-    entries.into_iter().map(|room| room.name).collect()
+    let Page { entries, .. }: Page<Vec<RoomSummary<'_>>> =
+        store.list_rooms(&home(), &RoomFilter::default(), None, 1_000, Vec::new()).await.unwrap();
+    entries.into_iter().map(|room| room.name.into_owned()).collect()
 }
 
 /// The writer, held in the middle of a group: what is submitted meanwhile forms the next one.

@@ -4,10 +4,10 @@ use protocol::id::Id;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 use rusqlite::{Result, Row};
 
-pub(super) use super::super::column::{carried, destination_texts, id_list_text, rows_of_page, tags_text};
 use super::super::column::{
-    fallback_text, key_purpose_text, parse_destination, parse_fallback, parse_id_list, parse_tags,
+    self, fallback_text, key_purpose_text, parse_destination, parse_fallback, parse_id_list, parse_tags,
 };
+pub(super) use super::super::column::{carried, destination_texts, id_list_text, rows_of_page, tags_text};
 use super::super::{Destination, Fallback, KeyPurpose, ReviewHandlerSetting, Tags};
 
 /// An id: its 12 characters.
@@ -15,7 +15,7 @@ pub(super) struct IdText(pub(super) Id);
 
 impl FromSql for IdText {
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
-        Id::parse(value.as_str()?).map(Self).ok_or(FromSqlError::InvalidType)
+        Id::from_bytes(value.as_bytes()?).map(Self).ok_or(FromSqlError::InvalidType)
     }
 }
 
@@ -30,7 +30,7 @@ pub(super) struct IdList(pub(super) Vec<Id>);
 
 impl FromSql for IdList {
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
-        parse_id_list(value.as_str()?).map(Self).ok_or(FromSqlError::InvalidType)
+        parse_id_list(value.as_bytes()?).map(Self).ok_or(FromSqlError::InvalidType)
     }
 }
 
@@ -51,16 +51,25 @@ impl ToSql for Fallback {
 
 impl FromSql for Fallback {
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
-        parse_fallback(value.as_str()?).ok_or(FromSqlError::InvalidType)
+        parse_fallback(value.as_bytes()?).ok_or(FromSqlError::InvalidType)
     }
 }
 
 /// The review handler in two neighbouring columns, `first` being that of the uri.
-pub(super) fn handler(row: &Row<'_>, first: usize) -> Result<Option<ReviewHandlerSetting>> {
-    let Some(uri) = row.get(first)? else {
+pub(super) fn handler<'row, Uri: From<&'row str>>(
+    row: &'row Row<'_>,
+    first: usize,
+) -> Result<Option<ReviewHandlerSetting<Uri>>> {
+    let Some(uri) = row.get_ref(first)?.as_str_or_null()? else {
         return Ok(None);
     };
-    Ok(Some(ReviewHandlerSetting { uri, fallback: row.get(first + 1)? }))
+    Ok(Some(ReviewHandlerSetting { uri: uri.into(), fallback: row.get(first + 1)? }))
+}
+
+/// Tags, passed on as they are.
+pub(super) fn tags_as_they_are<'row>(row: &'row Row<'_>, column: usize) -> Result<&'row str> {
+    let text = row.get_ref(column)?.as_str()?;
+    Ok(column::tags_as_they_are(text).ok_or(FromSqlError::InvalidType)?)
 }
 
 /// The destination in two neighbouring columns, `first` being that of the kind.

@@ -79,8 +79,14 @@ impl fmt::Display for Unreadable {
     }
 }
 
+impl From<Unreadable> for StoreError {
+    fn from(unreadable: Unreadable) -> Self {
+        Self::Damaged(format!("a row cannot be read: {unreadable}").into())
+    }
+}
+
 impl From<Unreadable> for Failure {
     fn from(unreadable: Unreadable) -> Self {
-        Self::Refused(StoreError::Damaged(format!("a row cannot be read: {unreadable}").into()))
+        Self::Refused(unreadable.into())
     }
 }

@@ -166,7 +166,7 @@ pub(super) async fn list(
     scope: &Scope,
     after: Option<OrderKey>,
     limit: usize,
-) -> Result<Page<LoggingConfiguration>, Failure> {
+) -> Result<Page<Vec<LoggingConfiguration>>, Failure> {
     let statement = concat!(select!(), " AND order_key < $3 ORDER BY order_key DESC LIMIT $4");
     let statement = client.prepare_cached(statement).await?;
     let (after, rows) = (after.unwrap_or(OrderKey::MAX), rows_of_page(limit));

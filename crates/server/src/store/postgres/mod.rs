@@ -53,7 +53,7 @@ use super::transfer::Batch;
 use super::{
     Checked, Contents, Counters, KeyPurpose, LoggingConfiguration, LoggingConfigurationChange,
     NewLoggingConfiguration, NewRoom, News, OrderKey, Page, Redemption, Room, RoomChange, RoomFilter,
-    RoomNews, RoomSummary, StoreError, StoredKey, Taggable, Tags, parts,
+    RoomNews, RoomSink, StoreError, StoredKey, Taggable, Tags, parts,
 };
 use crate::config::DatabaseUrl;
 
@@ -152,14 +152,17 @@ impl Postgres {
         self.write(|client| rooms::delete(client, scope, id)).await
     }
 
-    pub(super) async fn list_rooms(
+    pub(super) async fn list_rooms<S: RoomSink>(
         &self,
         scope: &Scope,
         filter: &RoomFilter,
         after: Option<OrderKey>,
         limit: usize,
-    ) -> Result<Page<RoomSummary>, StoreError> {
-        self.read(|client| posting::list(client, scope, filter, after, limit)).await
+        sink: S,
+    ) -> Result<Page<S>, StoreError> {
+        // A page may be read several times, and is shown once.
+        let rows = self.read(|client| posting::list(client, scope, filter, after, limit)).await?;
+        Ok(posting::show(&rows, limit, sink)?)
     }
 
     pub(super) async fn create_logging_configuration(
@@ -196,7 +199,7 @@ impl Postgres {
         scope: &Scope,
         after: Option<OrderKey>,
         limit: usize,
-    ) -> Result<Page<LoggingConfiguration>, StoreError> {
+    ) -> Result<Page<Vec<LoggingConfiguration>>, StoreError> {
         self.read(|client| logging_configurations::list(client, scope, after, limit)).await
     }
 

@@ -15,7 +15,8 @@ use tokio_postgres::Row;
 
 use super::super::column::{carried, fallback_text, id_list_text, rows_of_page, tags_text};
 use super::super::facet::Facet;
-use super::super::{OrderKey, Page, Room, RoomFilter, RoomSummary};
+use super::super::record::RoomPage;
+use super::super::{OrderKey, Page, Room, RoomFilter, RoomSink};
 use super::connections::Parameter;
 use super::failure::{Failure, Unreadable};
 use super::{logging_configurations, row};
@@ -140,14 +141,14 @@ pub(super) async fn has_at_least(client: Client, scope: &Scope, count: u32) -> R
     Ok(client.query_opt(&statement, &[&&*scope.account_id, &&*scope.region, &before]).await?.is_some())
 }
 
-/// A page of ListRooms: one range, whatever the filters, the depth and the number of rooms.
+/// The rows of a page of ListRooms: one range, whatever the filters, the depth and the number of rooms.
 pub(super) async fn list(
     client: Client,
     scope: &Scope,
     filter: &RoomFilter,
     after: Option<OrderKey>,
     limit: usize,
-) -> Result<Page<RoomSummary>, Failure> {
+) -> Result<Vec<Row>, Failure> {
     let statement = concat!(
         select!(),
         " WHERE account_id = $1 AND region = $2 AND by_name = $3 AND by_handler = $4 AND by_logging = $5
@@ -167,13 +168,20 @@ pub(super) async fn list(
         &rows_of_page(limit),
     ];
     let rows = client.query(&statement, &parameters).await?;
-    let entries = rows.iter().map(row::summary).collect::<Result<Vec<_>, Unreadable>>()?;
-    let page = Page::cut(entries, limit, |summary| summary.order_key);
     // A logging configuration that a room has exists, so only an empty page leaves the question open.
-    if let (true, Some(id)) = (page.entries.is_empty(), filter.logging_configuration) {
+    if let (true, Some(id)) = (rows.is_empty(), filter.logging_configuration) {
         logging_configurations::require(&client, scope, id).await?;
     }
-    Ok(page)
+    Ok(rows)
+}
+
+/// Shows the page that [`list`] has read.
+pub(super) fn show<S: RoomSink>(rows: &[Row], limit: usize, sink: S) -> Result<Page<S>, Unreadable> {
+    let mut page = RoomPage::new(sink, limit);
+    for row in rows {
+        page.take(row::summary(row)?);
+    }
+    Ok(page.finish())
 }
 
 /// What rooms' postings show, where they should be: for each place the number of the room among `rooms`, its facet's

@@ -4,20 +4,20 @@
 use protocol::arn::Scope;
 use protocol::id::Id;
 use tokio_postgres::Row;
-use tokio_postgres::types::FromSqlOwned;
+use tokio_postgres::types::FromSql;
 
-use super::super::column::{parse_destination, parse_fallback, parse_id_list, parse_tags};
+use super::super::column::{parse_destination, parse_fallback, parse_id_list, parse_tags, tags_as_they_are};
 use super::super::{LoggingConfiguration, ReviewHandlerSetting, Room, RoomSummary, Tags};
 use super::failure::Unreadable;
 
 /// A value of a type that PostgreSQL has too.
-pub(super) fn get<T: FromSqlOwned>(row: &Row, column: &str) -> Result<T, Unreadable> {
+pub(super) fn get<'row, T: FromSql<'row>>(row: &'row Row, column: &str) -> Result<T, Unreadable> {
     row.try_get(column).map_err(|_| Unreadable::column(column))
 }
 
 /// An id: its 12 characters.
 pub(super) fn id(row: &Row, column: &str) -> Result<Id, Unreadable> {
-    Id::parse(&get::<String>(row, column)?).ok_or_else(|| Unreadable::column(column))
+    Id::parse(get(row, column)?).ok_or_else(|| Unreadable::column(column))
 }
 
 /// The scope of the row.
@@ -43,21 +43,22 @@ pub(super) fn room(row: &Row, scope: Scope) -> Result<Room, Unreadable> {
 }
 
 /// A room as a posting shows it.
-pub(super) fn summary(row: &Row) -> Result<RoomSummary, Unreadable> {
+pub(super) fn summary(row: &Row) -> Result<RoomSummary<'_>, Unreadable> {
+    let tags = tags_as_they_are(get(row, "tags")?).ok_or_else(|| Unreadable::column("tags"))?;
     Ok(RoomSummary {
         id: id(row, "room")?,
-        name: get(row, "name")?,
+        name: get::<&str>(row, "name")?.into(),
         create_time: get(row, "create_time")?,
         order_key: get(row, "order_key")?,
         review_handler: review_handler(row)?,
         logging_configurations: id_list(row)?,
-        tags: tags(row)?,
+        tags: tags.into(),
     })
 }
 
 /// A logging configuration of its table.
 pub(super) fn logging_configuration(row: &Row, scope: Scope) -> Result<LoggingConfiguration, Unreadable> {
-    let destination = parse_destination(&get::<String>(row, "destination_kind")?, get(row, "destination")?);
+    let destination = parse_destination(get(row, "destination_kind")?, get(row, "destination")?);
     Ok(LoggingConfiguration {
         scope,
         id: id(row, "id")?,
@@ -75,21 +76,23 @@ pub(super) fn number(row: &Row, column: &str) -> Result<u32, Unreadable> {
 }
 
 fn tags(row: &Row) -> Result<Tags, Unreadable> {
-    parse_tags(&get::<String>(row, "tags")?).map_err(|_| Unreadable::column("tags"))
+    parse_tags(get(row, "tags")?).map_err(|_| Unreadable::column("tags"))
 }
 
 fn id_list(row: &Row) -> Result<Vec<Id>, Unreadable> {
     let column = "logging_configurations";
-    parse_id_list(&get::<String>(row, column)?).ok_or_else(|| Unreadable::column(column))
+    parse_id_list(get::<&str>(row, column)?.as_bytes()).ok_or_else(|| Unreadable::column(column))
 }
 
-fn review_handler(row: &Row) -> Result<Option<ReviewHandlerSetting>, Unreadable> {
-    let Some(uri) = get(row, "handler_uri")? else {
+fn review_handler<'row, Uri: From<&'row str>>(
+    row: &'row Row,
+) -> Result<Option<ReviewHandlerSetting<Uri>>, Unreadable> {
+    let Some(uri) = get::<Option<&str>>(row, "handler_uri")? else {
         return Ok(None);
     };
-    let fallback = parse_fallback(&get::<String>(row, "handler_fallback")?);
+    let fallback = parse_fallback(get::<&str>(row, "handler_fallback")?.as_bytes());
     Ok(Some(ReviewHandlerSetting {
-        uri,
+        uri: uri.into(),
         fallback: fallback.ok_or_else(|| Unreadable::column("handler_fallback"))?,
     }))
 }

@@ -105,7 +105,7 @@ async fn a_damaged_page_is_an_error_for_who_needs_it_and_nobody_else() {
             }
         }
         some_damaged += usize::from((1..ROOMS).contains(&damaged));
-        match store.list_rooms(&home(), &RoomFilter::default(), None, ROOMS).await {
+        match store.list_rooms(&home(), &RoomFilter::default(), None, ROOMS, Vec::new()).await {
             Ok(listed) => assert_eq!(listed.entries.len(), ROOMS),
             Err(StoreError::Damaged(_)) => lists_damaged += 1,
             Err(other) => panic!("page {page}: {other}"),

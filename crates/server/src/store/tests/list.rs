@@ -106,7 +106,7 @@ async fn check(store: &Store, steps: &[Step], page_sizes: &[usize]) {
     for (filter, &page_size) in all_filters(&logging).iter().zip(page_sizes.iter().cycle()) {
         let expected = ask(&oracle, filter);
         if filter.logging_configuration == Some(an_id()) {
-            let listed = store.list_rooms(&home(), filter, None, page_size).await;
+            let listed = store.list_rooms(&home(), filter, None, page_size, Vec::new()).await;
             assert_eq!(listed, Err(StoreError::LoggingConfigurationNotFound(an_id())));
         } else {
             assert_eq!(walk(store, &home(), filter, page_size).await, expected, "{filter:?} by {page_size}");
@@ -211,8 +211,8 @@ fn all_filters(logging: &[Id]) -> Vec<RoomFilter> {
     filters
 }
 
-fn ask(oracle: &[Room], filter: &RoomFilter) -> Vec<RoomSummary> {
-    let mut found: Vec<RoomSummary> = oracle
+fn ask<'a>(oracle: &'a [Room], filter: &RoomFilter) -> Vec<RoomSummary<'a>> {
+    let mut found: Vec<RoomSummary<'a>> = oracle
         .iter()
         .filter(|room| filter.name.as_ref().is_none_or(|name| *name == room.name))
         .filter(|room| {

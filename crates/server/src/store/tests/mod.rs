@@ -80,11 +80,12 @@ pub(super) async fn walk(
     scope: &Scope,
     filter: &RoomFilter,
     page_size: usize,
-) -> Vec<RoomSummary> {
+) -> Vec<RoomSummary<'static>> {
     let mut rooms = Vec::new();
     let mut after: Option<OrderKey> = None;
     loop {
-        let Page { entries, next } = store.list_rooms(scope, filter, after, page_size).await.unwrap();
+        let Page { entries, next }: Page<Vec<RoomSummary<'_>>> =
+            store.list_rooms(scope, filter, after, page_size, Vec::new()).await.unwrap();
         assert!(entries.len() <= page_size);
         if let Some(after) = after {
             let first = entries.first().expect("a page that was promised has an entry");
