@@ -258,7 +258,8 @@ pub mod postgres {
     pub const CONNECTION_WAIT_MS_MAX: u64 = 2_000;
     /// How long it may take to connect, in milliseconds, unless the address says otherwise (`connect_timeout`).
     pub const CONNECT_MS_MAX: u64 = 2_000;
-    /// After a connection could not be made, all requests are refused at once for so long, in milliseconds.
+    /// After a connection could not be made, all requests are refused at once for so long, in milliseconds. Then one
+    /// tries, and so on.
     pub const RECONNECT_MS: u64 = 200;
     /// How long one try of a request may take, in milliseconds.
     pub const TRY_MS_MAX: u64 = 5_000;

@@ -1,10 +1,10 @@
 //! The PostgreSQL engine: the store in a database, which several servers may share.
 //!
-//! The story, in the order of the files: `connections` leads to the database (`tls`), and has work tried until it ends in an
-//! answer (`failure`); `schema` brings the database up to date (`migrations/`); `posting` is what makes ListRooms one range
-//! read and `rooms` keeps it in step, with order keys of `order`; `news` tells other servers; `redemption` decides who
-//! used a chat token first; `check` verifies it all, and `repair` puts right what can be derived. What is not SQL is shared
-//! with the embedded engine, and is in the files above this folder.
+//! The story, in the order of the files: `connections` leads to the database (`tls`, and `gate` while it is away), and has
+//! work tried until it ends in an answer (`failure`); `schema` brings the database up to date (`migrations/`); `posting` is
+//! what makes ListRooms one range read and `rooms` keeps it in step, with order keys of `order`; `news` tells other servers;
+//! `redemption` decides who used a chat token first; `check` verifies it all, and `repair` puts right what can be derived.
+//! What is not SQL is shared with the embedded engine, and is in the files above this folder.
 //!
 //! What it promises beside what the store does:
 //! - What is on disk when a write is answered is the commit, on that of the database. (Redemptions: see there.)
@@ -18,6 +18,7 @@
 mod check;
 mod connections;
 mod failure;
+mod gate;
 mod keys;
 mod logging_configurations;
 mod news;
@@ -45,6 +46,8 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use self::connections::Connections;
 use self::failure::Failure;
+use self::gate::Gate;
+use self::news::Looked;
 use super::change::TagChange;
 use super::{
     Checked, Counters, KeyPurpose, LoggingConfiguration, LoggingConfigurationChange, NewLoggingConfiguration,
@@ -71,15 +74,16 @@ struct Meters {
 impl Postgres {
     /// Opens the store, and makes it where there is none.
     pub(super) async fn open(url: &DatabaseUrl) -> Result<Self, StoreError> {
-        let connections = Connections::new(url, CONNECTIONS_MAX)?;
+        let gate = Arc::<Gate>::default();
+        let connections = Connections::new(url, CONNECTIONS_MAX, Arc::clone(&gate))?;
         schema::migrate(&connections).await?;
-        let watch_connection = Arc::new(Connections::new(url, 1)?);
+        let watch_connection = Arc::new(Connections::new(url, 1, gate)?);
         Ok(Self { connections, watch_connection, meters: Meters::default() })
     }
 
     /// Opens the store that is there.
     pub(super) async fn open_existing(url: &DatabaseUrl) -> Result<Self, StoreError> {
-        let connections = Connections::new(url, 1)?;
+        let connections = Connections::new(url, 1, Arc::default())?;
         schema::require(&connections).await?;
         connections.close();
         Self::open(url).await
@@ -253,6 +257,8 @@ pub(super) struct Watch {
     seen: news::Seen,
     /// Seen and not yet told.
     rooms: Vec<RoomNews>,
+    /// Some may have been missed, which is not told yet.
+    has_gap: bool,
     is_away: bool,
     swept: Instant,
 }
@@ -262,22 +268,33 @@ impl Watch {
     fn start(connections: Arc<Connections>) -> Self {
         let mut ticks = interval(Duration::from_millis(NEWS_INTERVAL_MS));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let (seen, rooms) = (news::Seen::default(), Vec::new());
-        Self { connections, ticks, seen, rooms, is_away: false, swept: Instant::now() }
+        Self {
+            connections,
+            ticks,
+            seen: news::Seen::default(),
+            rooms: Vec::new(),
+            has_gap: false,
+            is_away: false,
+            swept: Instant::now(),
+        }
     }
 
     /// Waits for the next news. Nothing is lost when it is dropped while it waits.
     pub(super) async fn next(&mut self) -> News {
         loop {
+            if std::mem::take(&mut self.has_gap) {
+                return News::Gap;
+            }
             if !self.rooms.is_empty() {
                 return News::Rooms(std::mem::take(&mut self.rooms));
             }
             self.ticks.tick().await;
             let seen = &self.seen;
             match self.connections.run(|client| news::look(client, seen)).await {
-                Ok((seen, rooms)) => {
+                Ok(Looked { seen, rooms, has_gap }) => {
                     self.seen = seen;
                     self.rooms = rooms;
+                    self.has_gap |= has_gap;
                     if std::mem::take(&mut self.is_away) {
                         return News::Back;
                     }

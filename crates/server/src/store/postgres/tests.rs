@@ -246,6 +246,30 @@ async fn what_one_server_does_to_rooms_is_news_to_all() {
 }
 
 #[tokio::test]
+async fn a_server_that_could_not_look_before_news_was_dropped_is_told() {
+    let schema = fresh().await;
+    let store = schema.open().await;
+    let room = store.create_room(&home(), new_room("a")).await.unwrap();
+    let start = 1_700_000_000_000_000;
+    set_clock(&schema, start).await;
+    let mut watch = store.watch();
+    let room = store.update_room(&home(), room.id, RoomChange::default()).await.unwrap();
+    // The second look goes back a little, so by then the first one is over.
+    assert_eq!(next_news(&mut watch).await, News::Rooms(vec![RoomNews::Changed(Box::new(room.clone()))]));
+    for (minutes, has_gap) in [(59, false), (59 + 62, true)] {
+        schema.execute("DELETE FROM room_change").await;
+        set_clock(&schema, start + minutes * MINUTE).await;
+        if has_gap {
+            assert_eq!(next_news(&mut watch).await, News::Gap);
+        }
+        // And then it goes on as ever.
+        let change = RoomChange { name: Some(format!("after {minutes} minutes")), ..RoomChange::default() };
+        let changed = store.update_room(&home(), room.id, change).await.unwrap();
+        assert_eq!(next_news(&mut watch).await, News::Rooms(vec![RoomNews::Changed(Box::new(changed))]));
+    }
+}
+
+#[tokio::test]
 async fn old_news_is_dropped() {
     let schema = fresh().await;
     let store = schema.open().await;
