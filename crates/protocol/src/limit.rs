@@ -250,9 +250,12 @@ pub mod store {
 
 /// The store in a PostgreSQL database. Figures of ours.
 pub mod postgres {
-    /// Connections of one server for requests; there is one more that asks what other servers did.
-    pub const CONNECTIONS_MAX: usize = 16;
-    /// Requests that wait for a connection; beyond it the caller is told at once that the store is not available.
+    /// Connections of one server for what writes rooms and the like, and so waits for the database's disk.
+    pub const WRITE_CONNECTIONS_MAX: usize = 16;
+    /// Connections of one server for what does not: reads, and the use of chat tokens. There is one more, which asks what
+    /// other servers did.
+    pub const READ_CONNECTIONS_MAX: usize = 8;
+    /// Requests that wait for a connection of either kind; beyond it the caller is told at once that the store is not available.
     pub const REQUESTS_WAITING_MAX: usize = 4_096;
     /// How long a request waits for a connection, in milliseconds; then it is told that the store is not available.
     pub const CONNECTION_WAIT_MS_MAX: u64 = 2_000;

@@ -86,11 +86,11 @@ impl Schema {
 
     /// The first value of the first row, on a connection of its own.
     async fn ask(&self, question: &str) -> Result<Option<String>, Failure> {
-        let (client, connection) = self.url.connection().connect(NoTls).await.map_err(refusal)?;
+        let (client, connection) = self.url.connection().connect(NoTls).await?;
         let connection = tokio::spawn(connection);
-        let answer = client.simple_query(question).await.map_err(refusal)?;
+        let answer = client.simple_query(question).await?;
         drop(client);
-        connection.await?.map_err(refusal)?;
+        connection.await??;
         Ok(answer.iter().find_map(|part| match part {
             SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
             _ => None,
@@ -98,6 +98,9 @@ impl Schema {
     }
 }
 
-fn refusal(error: Error) -> Failure {
-    Failure::Store(error.as_db_error().map_or_else(|| error.to_string(), |said| said.message().to_owned()))
+/// What the database or the system says.
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Store(error.as_db_error().map_or_else(|| error.to_string(), |said| said.message().to_owned()))
+    }
 }

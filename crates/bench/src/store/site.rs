@@ -41,7 +41,7 @@ pub enum Site {
     /// The PostgreSQL engine's tables.
     Schema {
         /// The schema, which may be missing.
-        schema: Schema,
+        schema: Box<Schema>,
         /// What a server has beside its store.
         data_folder: TempDir,
     },
@@ -61,7 +61,7 @@ impl Sites {
             }
             Self::Folder(folder) => Site::Folder { path: folder.join(rooms.to_string()), _temporary: None },
             Self::Database(url) => {
-                Site::Schema { schema: Schema::new(url, rooms)?, data_folder: temporary()? }
+                Site::Schema { schema: Box::new(Schema::new(url, rooms)?), data_folder: temporary()? }
             }
         })
     }

@@ -153,7 +153,7 @@ impl Connections {
             Err(error) => {
                 let cause = describe(&error);
                 if is_away(&error) {
-                    self.gate.close(attempt, &cause, Instant::now());
+                    self.gate.close(&attempt, &cause, Instant::now());
                 }
                 Err(StoreError::unavailable(cause))
             }

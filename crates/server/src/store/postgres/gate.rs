@@ -58,7 +58,7 @@ impl Gate {
     }
 
     /// An attempt has failed.
-    pub(super) fn close(&self, attempt: Attempt, cause: &str, now: Instant) {
+    pub(super) fn close(&self, attempt: &Attempt, cause: &str, now: Instant) {
         let mut state = lock(&self.0);
         if state.successes == attempt.successes {
             let next_attempt = now + Duration::from_millis(RECONNECT_MS);
@@ -83,7 +83,7 @@ mod tests {
         let (gate, now) = (Gate::default(), Instant::now());
         let refused = |after| gate.enter(now + after).err();
         assert_eq!(refused(Duration::ZERO), None, "open at first");
-        gate.close(gate.enter(now).unwrap(), "no route", now);
+        gate.close(&gate.enter(now).unwrap(), "no route", now);
         assert_eq!(refused(PAUSE / 2).as_deref(), Some("no route"));
         assert_eq!(refused(PAUSE), None, "one tries");
         assert!(refused(PAUSE).is_some() && refused(PAUSE * 3 / 2).is_some(), "and nobody else");
@@ -93,7 +93,7 @@ mod tests {
     #[test]
     fn who_succeeds_opens_it_for_all() {
         let (gate, now) = (Gate::default(), Instant::now());
-        gate.close(gate.enter(now).unwrap(), "no route", now);
+        gate.close(&gate.enter(now).unwrap(), "no route", now);
         gate.open();
         assert!(gate.enter(now).is_ok() && gate.enter(now).is_ok());
     }
@@ -103,9 +103,9 @@ mod tests {
         let (gate, now) = (Gate::default(), Instant::now());
         let slow = gate.enter(now).unwrap();
         gate.open();
-        gate.close(slow, "no route", now);
+        gate.close(&slow, "no route", now);
         assert!(gate.enter(now).is_ok());
-        gate.close(gate.enter(now).unwrap(), "no route", now);
+        gate.close(&gate.enter(now).unwrap(), "no route", now);
         assert!(gate.enter(now).is_err(), "and a later one does");
     }
 }

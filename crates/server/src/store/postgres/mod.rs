@@ -40,7 +40,9 @@ use std::time::{Duration, Instant};
 use deadpool_postgres::Client;
 use protocol::arn::{ResourceKind, Scope};
 use protocol::id::Id;
-use protocol::limit::postgres::{CONNECTIONS_MAX, NEWS_INTERVAL_MS, SWEEP_INTERVAL_SECONDS, SWEEP_ROWS_MAX};
+use protocol::limit::postgres::{
+    NEWS_INTERVAL_MS, READ_CONNECTIONS_MAX, SWEEP_INTERVAL_SECONDS, SWEEP_ROWS_MAX, WRITE_CONNECTIONS_MAX,
+};
 use protocol::time::UnixMicros;
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -58,7 +60,10 @@ use crate::config::DatabaseUrl;
 
 /// An open store.
 pub struct Postgres {
-    connections: Connections,
+    /// For what waits for the disk.
+    write_connections: Connections,
+    /// For what does not: reads never queue behind writes.
+    read_connections: Connections,
     /// Of its own, so that requests that use up all others cannot make the database look away.
     watch_connection: Arc<Connections>,
     meters: Meters,
@@ -75,10 +80,14 @@ impl Postgres {
     /// Opens the store, and makes it where there is none.
     pub(super) async fn open(url: &DatabaseUrl) -> Result<Self, StoreError> {
         let gate = Arc::<Gate>::default();
-        let connections = Connections::new(url, CONNECTIONS_MAX, Arc::clone(&gate))?;
-        schema::migrate(&connections).await?;
-        let watch_connection = Arc::new(Connections::new(url, 1, gate)?);
-        Ok(Self { connections, watch_connection, meters: Meters::default() })
+        let write_connections = Connections::new(url, WRITE_CONNECTIONS_MAX, Arc::clone(&gate))?;
+        schema::migrate(&write_connections).await?;
+        Ok(Self {
+            write_connections,
+            read_connections: Connections::new(url, READ_CONNECTIONS_MAX, Arc::clone(&gate))?,
+            watch_connection: Arc::new(Connections::new(url, 1, gate)?),
+            meters: Meters::default(),
+        })
     }
 
     /// Opens the store that is there.
@@ -90,7 +99,8 @@ impl Postgres {
     }
 
     pub(super) fn close(&self) {
-        self.connections.close();
+        self.write_connections.close();
+        self.read_connections.close();
         self.watch_connection.close();
     }
 
@@ -104,11 +114,11 @@ impl Postgres {
     }
 
     pub(super) async fn check(&self) -> Result<Checked, StoreError> {
-        self.connections.run_long(check::check).await
+        self.read_connections.run_long(check::check).await
     }
 
     pub(super) async fn repair(&self) -> Result<(), StoreError> {
-        self.connections.run_long(repair::repair).await
+        self.write_connections.run_long(repair::repair).await
     }
 
     pub(super) async fn create_room(&self, scope: &Scope, room: NewRoom) -> Result<Room, StoreError> {
@@ -227,7 +237,7 @@ impl Postgres {
     }
 
     pub(super) async fn redeem(&self, redemption: &Redemption) -> Result<bool, StoreError> {
-        self.connections.run(|client| redemption::redeem(client, redemption)).await
+        self.read_connections.run(|client| redemption::redeem(client, redemption)).await
     }
 
     async fn read<T, F>(&self, work: impl Fn(Client) -> F) -> Result<T, StoreError>
@@ -235,14 +245,14 @@ impl Postgres {
         F: Future<Output = Result<T, Failure>>,
     {
         self.meters.reads.fetch_add(1, Relaxed);
-        self.connections.run(work).await
+        self.read_connections.run(work).await
     }
 
     async fn write<T, F>(&self, work: impl Fn(Client) -> F) -> Result<T, StoreError>
     where
         F: Future<Output = Result<T, Failure>>,
     {
-        let outcome = self.connections.run(work).await;
+        let outcome = self.write_connections.run(work).await;
         if !matches!(outcome, Err(StoreError::Unavailable(_))) {
             self.meters.writes.fetch_add(1, Relaxed);
         }
