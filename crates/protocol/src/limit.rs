@@ -277,7 +277,8 @@ pub mod postgres {
     pub const NEWS_INTERVAL_MS: u64 = 250;
     /// How late a write may come to light after it was dated, in seconds: each question goes back so far.
     pub const NEWS_DELAY_SECONDS_MAX: i64 = 15;
-    /// For how long it is kept what was done to rooms, in seconds: a server that could not ask for longer has missed some.
+    /// For how long it is kept what was done to rooms, in seconds: a server that could not ask for longer may have missed
+    /// some, and reads the rooms that it has open again.
     pub const NEWS_KEPT_SECONDS: i64 = 3_600;
     /// How often old news and redemptions are dropped, in seconds.
     pub const SWEEP_INTERVAL_SECONDS: u64 = 60;

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use server::config::DatabaseUrl;
-use tokio_postgres::{Error, NoTls, SimpleQueryMessage};
+use tokio_postgres::{NoTls, SimpleQueryMessage};
 
 use crate::failure::Failure;
 
@@ -98,9 +98,24 @@ impl Schema {
     }
 }
 
-/// What the database or the system says.
-impl From<Error> for Failure {
-    fn from(error: Error) -> Self {
-        Self::Store(error.as_db_error().map_or_else(|| error.to_string(), |said| said.message().to_owned()))
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::Schema;
+
+    #[test]
+    fn each_size_has_a_schema_whatever_the_address_says_beside() {
+        for (database, expected) in [
+            ("postgres://chat@db/rooms", "postgres://chat@db/rooms?options=-c%20search_path%3Drooms_7"),
+            (
+                "postgres://chat@db/rooms?connect_timeout=3",
+                "postgres://chat@db/rooms?connect_timeout=3&options=-c%20search_path%3Drooms_7",
+            ),
+        ] {
+            let schema = Schema::new(database, 7).unwrap();
+            assert_eq!(schema.url_text(), expected);
+            assert_eq!(schema.url().connection().get_options(), Some("-c search_path=rooms_7"));
+        }
+        assert!(Schema::new("stores", 7).is_err());
     }
 }
