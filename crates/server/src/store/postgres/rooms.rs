@@ -31,18 +31,7 @@ macro_rules! select {
 pub(super) async fn create(mut client: Client, scope: &Scope, new: &NewRoom) -> Result<Room, Failure> {
     let transaction = begin(&mut client).await?;
     logging_configurations::hold(&transaction, scope, &new.logging_configurations).await?;
-    let mut room = Room {
-        scope: scope.clone(),
-        id: random_id()?,
-        name: new.name.clone(),
-        create_time: 0,
-        order_key: 0,
-        message_rate_max: new.message_rate_max,
-        message_length_max: new.message_length_max,
-        review_handler: new.review_handler.clone(),
-        logging_configurations: new.logging_configurations.clone(),
-        tags: new.tags.clone(),
-    };
+    let mut room = new.clone().into_room(scope, random_id()?, 0);
     room.order_key = insert(&transaction, &room).await?;
     room.create_time = room.order_key;
     posting::insert(&transaction, &room).await?;
