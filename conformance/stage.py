@@ -1,6 +1,6 @@
 """Fixtures that need nothing but a `server`.
 
-A `conftest.py` that has a `server` imports them: each import makes fixtures of its own, so that they lead to that server.
+A `conftest.py` that has a `server` imports them: in each they are fixtures of its own, which lead to that server.
 """
 
 import pytest

@@ -63,6 +63,11 @@ def seconds_until(socket, is_done):
         time.sleep(0.05)
 
 
+def is_refused_with(code):
+    """For `seconds_until`: an ERROR frame with this code."""
+    return lambda answer: answer.get("ErrorCode") == code
+
+
 def schema_of(node):
     """Where in the database its store is."""
     return re.search(r"store_\d+", node.environment["GRANDSTAND_STORE_URL"])[0]
@@ -136,17 +141,16 @@ def test_an_update_or_delete_on_one_node_takes_hold_on_the_others(nodes):
         assert say(socket, "x" * 400, "long")["Type"] == "MESSAGE"
 
         here.update_room(identifier=room, maximumMessageLength=100)
-        print("an update took", seconds_until(socket, lambda answer: answer["Type"] == "ERROR" and answer["ErrorCode"] == 400))
+        print("an update took", seconds_until(socket, is_refused_with(400)))
         here.update_room(identifier=room, maximumMessageLength=500)
         print("and back", seconds_until(socket, lambda answer: answer["Type"] == "MESSAGE"))
         here.delete_room(identifier=room)
-        print("a delete took", seconds_until(socket, lambda answer: answer["Type"] == "ERROR" and answer["ErrorCode"] == 404))
+        print("a delete took", seconds_until(socket, is_refused_with(404)))
 
 
 @pytest.mark.covers("UpdateRoom", "DeleteRoom", "SEND_MESSAGE")
 def test_a_node_that_was_away_for_hours_reads_its_open_rooms_again(nodes, database):
     chat = clients.ivschat(nodes[0])
-    schema = schema_of(nodes[0])
     changed, deleted = (chat.create_room(maximumMessageRatePerSecond=100)["arn"] for _ in range(2))
     with (
         ChatSocket(nodes[0].edge, token_for(chat, changed)) as in_changed,
@@ -155,7 +159,7 @@ def test_a_node_that_was_away_for_hours_reads_its_open_rooms_again(nodes, databa
         assert [say(socket, "x" * 400, "long")["Type"] for socket in (in_changed, in_deleted)] == ["MESSAGE"] * 2
         # What others did, when its notes have been dropped since; and hours have passed by the database's clock.
         database.execute(f"""
-            SET search_path = {schema};
+            SET search_path = {schema_of(nodes[0])};
             BEGIN;
             UPDATE room SET message_length_max = 100, order_key = order_key + 1 WHERE id = '{changed.split("/")[1]}';
             DELETE FROM room WHERE id = '{deleted.split("/")[1]}';
@@ -163,7 +167,7 @@ def test_a_node_that_was_away_for_hours_reads_its_open_rooms_again(nodes, databa
                 AS 'SELECT (extract(epoch from clock_timestamp() + interval ''2 hours'') * 1000000)::bigint';
             COMMIT""")
         for socket, code in ((in_changed, 400), (in_deleted, 404)):
-            seconds_until(socket, lambda answer, code=code: answer.get("ErrorCode") == code)
+            seconds_until(socket, is_refused_with(code))
 
 
 def test_the_password_is_in_no_log_and_no_error(nodes, database, tmp_path):
