@@ -76,6 +76,7 @@ pub fn command() -> Command {
                 .arg(Arg::new("room-members").required(true).value_parser(value_parser!(u32))),
         )
         .subcommand(Command::new(peers::bare_send::SUBCOMMAND).hide(true))
+        .subcommand(Command::new(peers::tungstenite::SUBCOMMAND).hide(true))
         .subcommand(
             Command::new(peers::signed_answer::SUBCOMMAND)
                 .hide(true)

@@ -281,7 +281,7 @@ pub fn run(plan: &Plan) -> Result<(), Failure> {
         }
     }
     let ratios = ["cpu_us_per_delivery", "server_core_us_per_delivery", "latency_p99_ms"];
-    report.publish(Peer::BareSend.name(), &ratios, &plan.report_file)?;
+    report.publish(Peer::Grandstand.name(), &ratios, &plan.report_file)?;
     report.verdict()
 }
 

@@ -54,7 +54,7 @@ pub fn run(plan: &Plan) -> Result<(), Failure> {
             running.stop()?;
         }
     }
-    report.publish(Peer::BareSend.name(), &[], &plan.report_file)?;
+    report.publish(Peer::Grandstand.name(), &[], &plan.report_file)?;
     report.verdict()
 }
 

@@ -33,6 +33,7 @@ fn run() -> Result<(), Failure> {
             spike::print_session_memory(arguments::room_members(matches))
         }
         Some((peers::bare_send::SUBCOMMAND, _)) => peers::bare_send::serve(),
+        Some((peers::tungstenite::SUBCOMMAND, _)) => peers::tungstenite::serve(),
         Some((peers::signed_answer::SUBCOMMAND, matches)) => {
             peers::signed_answer::serve(&arguments::answer_file(matches))
         }

@@ -51,15 +51,43 @@ impl Spread {
     /// `median [least-most]`, with as many digits as mean something.
     #[must_use]
     pub fn to_text(self) -> String {
-        let digits = match self.most.abs() {
-            most if most >= 1_000.0 => 0,
-            most if most >= 100.0 => 1,
-            most if most >= 1.0 => 2,
-            _ => 3,
-        };
         let Self { median, least, most } = self;
+        let digits = digits(most);
         format!("{median:.digits$} [{least:.digits$}-{most:.digits$}]")
     }
+}
+
+/// How many digits of a number of this size mean something.
+fn digits(number: f64) -> usize {
+    match number.abs() {
+        number if number >= 1_000.0 => 0,
+        number if number >= 100.0 => 1,
+        number if number >= 1.0 => 2,
+        _ => 3,
+    }
+}
+
+/// The 95 % interval of a median: between which of `numbers` the median of all such numbers lies with at least that
+/// probability, however they are distributed, since each lies above it as often as below. `None` for fewer than six.
+#[must_use]
+pub fn median_interval(numbers: &[f64]) -> Option<(f64, f64)> {
+    const OUTSIDE_EACH_SIDE_MAX: f64 = 0.025;
+    let mut sorted = numbers.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let count = sorted.len();
+    // The probability that of so many tosses of a coin exactly `below` show heads, and that no more do.
+    let mut exactly = 0.5_f64.powi(i32::try_from(count).ok()?);
+    let mut at_most = exactly;
+    let mut interval = None;
+    for below in 0..count / 2 {
+        if at_most > OUTSIDE_EACH_SIDE_MAX {
+            break;
+        }
+        interval = Some((sorted[below], sorted[count - 1 - below]));
+        exactly *= (count - below) as f64 / (below + 1) as f64;
+        at_most += exactly;
+    }
+    interval
 }
 
 /// The machine and the versions that a result belongs to.
@@ -153,9 +181,10 @@ impl Report {
     }
 
     /// A table with a row per figure and a column per peer: medians, least and most of all rounds; below it, for each
-    /// peer and each of `ratios`, the median over the rounds of its figure divided by `base`'s of the same round.
+    /// of `ratios` and each other peer, `subject`'s figure divided by that peer's of the same round: median, least and
+    /// most over the rounds, and the [`median_interval`].
     #[must_use]
-    pub fn to_text(&self, base: &str, ratios: &[&str]) -> String {
+    pub fn to_text(&self, subject: &str, ratios: &[&str]) -> String {
         let mut peers: Vec<&str> = self.runs.iter().map(|run| run.peer).collect();
         peers.sort_unstable();
         peers.dedup();
@@ -181,10 +210,15 @@ impl Report {
         }
         text.push('\n');
         for name in ratios {
-            for peer in peers.iter().filter(|peer| **peer != base) {
-                if let Some(ratio) = self.ratio(peer, base, name) {
-                    text.push_str(&format!("{name} of {peer} / {base}: {}\n", ratio.to_text()));
+            for peer in peers.iter().filter(|peer| **peer != subject) {
+                let ratios = self.ratios(subject, peer, name);
+                let Some(spread) = Spread::of(&ratios) else { continue };
+                text.push_str(&format!("{name} of {subject} / {peer}: {}", spread.to_text()));
+                if let Some((from, to)) = median_interval(&ratios) {
+                    let digits = digits(spread.most);
+                    text.push_str(&format!(", 95 % interval {from:.digits$}-{to:.digits$}"));
                 }
+                text.push('\n');
             }
         }
         text
@@ -218,9 +252,9 @@ impl Report {
     ///
     /// # Errors
     /// The system's.
-    pub fn publish(&self, base: &str, ratios: &[&str], path: &Path) -> Result<(), Failure> {
+    pub fn publish(&self, subject: &str, ratios: &[&str], path: &Path) -> Result<(), Failure> {
         let surroundings = Surroundings::read();
-        println!("{}\n{}", surroundings.to_text(), self.to_text(base, ratios));
+        println!("{}\n{}", surroundings.to_text(), self.to_text(subject, ratios));
         self.append(&surroundings, path)
     }
 
@@ -244,16 +278,13 @@ impl Report {
         self.runs.iter().filter(|run| run.peer == peer).filter_map(|run| value(run, name)).collect()
     }
 
-    fn ratio(&self, peer: &str, base: &str, name: &str) -> Option<Spread> {
-        let own = self.runs.iter().filter(|run| run.peer == peer);
-        let ratios: Vec<f64> = own
-            .filter_map(|run| {
-                let other = self.runs.iter().find(|other| other.peer == base && other.round == run.round)?;
-                Some(value(run, name)? / value(other, name)?)
-            })
-            .filter(|ratio| ratio.is_finite())
-            .collect();
-        Spread::of(&ratios)
+    fn ratios(&self, subject: &str, peer: &str, name: &str) -> Vec<f64> {
+        let own = self.runs.iter().filter(|run| run.peer == subject);
+        let ratios = own.filter_map(|run| {
+            let other = self.runs.iter().find(|other| other.peer == peer && other.round == run.round)?;
+            Some(value(run, name)? / value(other, name)?)
+        });
+        ratios.filter(|ratio| ratio.is_finite()).collect()
     }
 }
 
@@ -263,7 +294,7 @@ fn value(run: &Run, name: &str) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Report, Run, Spread, without_password};
+    use super::{Report, Run, Spread, median_interval, without_password};
     use crate::failure::Failure;
 
     #[test]
@@ -293,9 +324,30 @@ mod tests {
             report.add(Run { round, peer: "ours", figures: vec![("cpu_us", ours)] });
             report.add(Run { round, peer: "theirs", figures: vec![("cpu_us", theirs)] });
         }
-        let text = report.to_text("theirs", &["cpu_us"]);
-        assert!(text.contains("cpu_us of ours / theirs: 3.00 [2.00-4.00]"), "{text}");
+        let text = report.to_text("ours", &["cpu_us"]);
+        assert!(text.contains("cpu_us of ours / theirs: 3.00 [2.00-4.00]\n"), "{text}");
         assert!(text.contains("8.00 [2.00-30.00]"), "{text}");
+    }
+
+    #[test]
+    fn the_interval_of_a_median_is_that_of_the_sign_test() {
+        // Of n tosses at most k heads: (0.5^n times the sum of the binomials) is at most 2.5 % up to k = 0, 0, 1, 3.
+        for (count, expected) in [(6, (1.0, 6.0)), (8, (1.0, 8.0)), (9, (2.0, 8.0)), (15, (4.0, 12.0))] {
+            let numbers: Vec<f64> = (1..=count).rev().map(f64::from).collect();
+            assert_eq!(median_interval(&numbers), Some(expected));
+        }
+        assert_eq!(median_interval(&[1.0, 2.0, 3.0, 4.0, 5.0]), None);
+        let mut report = Report::default();
+        for round in 1..=6_u32 {
+            let figure = |value: u32| vec![("cpu_us", f64::from(value))];
+            report.add(Run { round: u64::from(round), peer: "ours", figures: figure(round) });
+            report.add(Run { round: u64::from(round), peer: "theirs", figures: figure(1) });
+        }
+        let text = report.to_text("ours", &["cpu_us"]);
+        assert!(
+            text.contains("cpu_us of ours / theirs: 3.50 [1.00-6.00], 95 % interval 1.00-6.00\n"),
+            "{text}"
+        );
     }
 
     #[test]

@@ -20,6 +20,7 @@ use hub::log::RoomLog;
 use hub::message::{Join, Now, RoomKey, RoomSettings, Written};
 use hub::roll::Roll;
 use hub::session::{Grant, Session};
+use hub::text::Texts;
 use hub::{Hub, Settings};
 use protocol::arn::Scope;
 use protocol::capability::Capabilities;
@@ -60,12 +61,8 @@ pub fn run(rounds: u64, report_file: &Path) -> Result<(), Failure> {
         sessions.add(Run { round, peer: "one-room", figures: session_figures(SESSIONS)? });
         sessions.add(Run { round, peer: "rooms-of-ten", figures: session_figures(10)? });
     }
-    pending.publish(
-        "queue-writev",
-        &["send_us_batch_1", "send_us_batch_4", "send_us_batch_16"],
-        report_file,
-    )?;
-    walking.publish("session-slab", &["visit_ns"], report_file)?;
+    pending.publish("log-send", &["send_us_batch_1", "send_us_batch_4", "send_us_batch_16"], report_file)?;
+    walking.publish("member-vector", &["visit_ns"], report_file)?;
     sessions.publish("", &[], report_file)
 }
 
@@ -225,7 +222,7 @@ fn session() -> Session {
     let mut roll = Roll::new([7; 32]);
     let (entry, _) = roll.enter(roll.user(&RoomKey { scope, id: Id::from_random(1) }, "viewer-00000"));
     let grant = Grant {
-        sender: "{}".into(),
+        sender: Texts::default().add("{}"),
         capabilities: Capabilities::default(),
         session_end: Timestamp::from_nanos(0),
     };
@@ -299,7 +296,7 @@ fn join(room: RoomKey, settings: RoomSettings, index: u32) -> Join {
         settings,
         account: None,
         user_id: user_id.into(),
-        sender: sender.into(),
+        sender,
         capabilities: Capabilities::default(),
         session_end: Timestamp::from_seconds(3_600),
         greeting: vec![b'x'; 400],

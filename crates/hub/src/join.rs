@@ -62,8 +62,8 @@ impl Hub {
     pub fn adopt(&mut self, now: Now, join: Join, placement: Placement) -> u32 {
         self.generation = self.generation.wrapping_add(1);
         let Placement { entry, hold_ms, .. } = placement;
-        let grant =
-            Grant { sender: join.sender, capabilities: join.capabilities, session_end: join.session_end };
+        let sender = self.texts.add(&join.sender);
+        let grant = Grant { sender, capabilities: join.capabilities, session_end: join.session_end };
         let home = join.room.home(self.settings.shards);
         let session = Session::new(self.generation, entry, grant, now.nanos / SECOND_NANOS);
         let slot = self.sessions.insert(session);

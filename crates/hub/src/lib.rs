@@ -34,6 +34,7 @@ pub mod rate;
 pub mod roll;
 pub mod room;
 pub mod session;
+pub mod text;
 
 mod deliver;
 mod hold;
@@ -62,6 +63,7 @@ use crate::random::Random;
 use crate::roll::Roll;
 use crate::room::Home;
 use crate::session::{Phase, Session};
+use crate::text::Texts;
 
 const SECOND_NANOS: u64 = 1_000_000_000;
 const MILLISECOND_NANOS: u64 = 1_000_000;
@@ -115,6 +117,8 @@ pub struct Hub {
     audiences: Slab<Audience>,
     audience_by_room: HashMap<RoomKey, usize>,
     sessions: Slab<Session>,
+    /// What the sessions keep of their chat tokens.
+    texts: Texts,
     generation: u32,
     /// Rooms whose pass is not due yet.
     waiting: BinaryHeap<Reverse<(u64, usize)>>,
@@ -152,6 +156,7 @@ impl Hub {
             audiences: Slab::new(),
             audience_by_room: HashMap::new(),
             sessions: Slab::new(),
+            texts: Texts::default(),
             generation: 0,
             waiting: BinaryHeap::new(),
             ready: VecDeque::new(),
@@ -327,7 +332,8 @@ impl Hub {
     /// Forgets a connection and has its socket closed.
     fn remove(&mut self, connection: u32) {
         self.leave(connection);
-        if self.sessions.try_remove(slot(connection)).is_some() {
+        if let Some(session) = self.sessions.try_remove(slot(connection)) {
+            self.texts.remove(session.sender);
             self.effects.push_back(Effect::Close(connection));
         }
     }

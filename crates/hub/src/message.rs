@@ -114,7 +114,7 @@ pub struct Join {
     /// From the token.
     pub user_id: Box<str>,
     /// [`protocol::messaging::encode_sender`] of the token's user.
-    pub sender: Arc<str>,
+    pub sender: String,
     /// From the token.
     pub capabilities: Capabilities,
     /// From the token.
@@ -147,7 +147,7 @@ pub struct Act {
     /// The connection's: whether a kick has ended it is decided where the room's order is.
     pub entry: Entry,
     /// The `Sender` of a MESSAGE frame.
-    pub sender: Arc<str>,
+    pub sender: String,
     /// Parsed, and allowed by the connection's capabilities and rate.
     pub request: Request,
     /// When it came in: the `SendTime` of a MESSAGE frame.

@@ -1,7 +1,5 @@
 //! Bytes from a client, up to what goes to the room's home shard.
 
-use std::sync::Arc;
-
 use protocol::messaging::{
     Action, Moderation, RATE_EXCEEDED, Refusal, SESSION_EXPIRED, forbidden, parse_request,
 };
@@ -79,7 +77,7 @@ impl Hub {
             Ok(request) => {
                 let capability = request.action.capability();
                 if session.capabilities.contains(capability) {
-                    let sender = Arc::clone(&session.sender);
+                    let sender = self.texts.get(&session.sender);
                     let Some(seat) = session.seat else { return };
                     let room = self.audiences[seat.audience].key.clone();
                     let entry = session.entry;

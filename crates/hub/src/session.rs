@@ -1,7 +1,6 @@
 //! One user's connection: what it may do, how fast, until when, and what waits to be written to it alone.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 
 use protocol::capability::Capabilities;
 use protocol::limit::edge::{FRAMES_PER_SECOND, REQUESTS_PER_SECOND};
@@ -11,6 +10,7 @@ use crate::inbound::Inbound;
 use crate::log::Position;
 use crate::rate::Rate;
 use crate::roll::Entry;
+use crate::text::Text;
 
 /// Where a session stands in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,7 +50,7 @@ pub struct Session {
     /// In the roll of the room's home.
     pub entry: Entry,
     /// The `Sender` of its messages, as JSON.
-    pub sender: Arc<str>,
+    pub sender: Text,
     /// From the chat token.
     pub capabilities: Capabilities,
     /// From the chat token.
@@ -76,7 +76,7 @@ pub struct Session {
 /// What a chat token says of a session.
 pub struct Grant {
     /// See [`Session`].
-    pub sender: Arc<str>,
+    pub sender: Text,
     /// See [`Session`].
     pub capabilities: Capabilities,
     /// See [`Session`].

@@ -248,6 +248,19 @@ pub mod store {
     pub const DISCREPANCIES_MAX: usize = 1_000;
 }
 
+/// A whole store on its way into another one. Figures of ours.
+pub mod transfer {
+    /// Rooms, or logging configurations, that are read and written at once.
+    pub const RESOURCES_PER_BATCH: usize = 500;
+    /// Used chat tokens that are read and written at once.
+    pub const TOKENS_PER_BATCH: usize = 10_000;
+    /// Batches that wait on each half of the way; then whoever reads waits for whoever writes.
+    pub const BATCHES_WAITING_MAX: usize = 2;
+    /// Page cache of an embedded store that is being filled, in KiB. Rooms come in no order that its lists know, so
+    /// every page that does not fit is read again and again.
+    pub const CACHE_KIB: i64 = 256 * 1_024;
+}
+
 /// The store in a PostgreSQL database. Figures of ours.
 pub mod postgres {
     /// Connections of one server for what writes rooms and the like, and so waits for the database's disk.

@@ -33,6 +33,9 @@ fn main() -> ExitCode {
         Request::BackUp { overrides, file } => with_store(overrides, async |location| {
             cli::back_up(location, &file, &mut std::io::stdout()).await.map(|()| true)
         }),
+        Request::MigrateStore { overrides, from, to } => with_store(overrides, async |location| {
+            cli::migrate_store(from.as_deref(), to.as_deref(), location, &mut std::io::stdout()).await
+        }),
     }
 }
 

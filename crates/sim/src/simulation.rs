@@ -268,7 +268,7 @@ impl Simulation {
             settings: first_settings(),
             account: None,
             user_id: guest.user_id.as_str().into(),
-            sender: encode_sender(&guest.user_id, &Attributes::new()).into(),
+            sender: encode_sender(&guest.user_id, &Attributes::new()),
             capabilities: guest.capabilities,
             session_end: wall_at(guest.session_end),
             greeting: GREETING.to_vec(),

@@ -5,6 +5,7 @@
 
 pub mod bare_send;
 pub mod signed_answer;
+pub mod tungstenite;
 
 use std::process::Command;
 
@@ -23,10 +24,12 @@ pub enum Peer {
     Grandstand,
     /// The limit: one `send(2)` per receiver and message, and nothing else. See [`bare_send`].
     BareSend,
+    /// What most would write in Rust. See [`tungstenite`].
+    Tungstenite,
 }
 
 /// Everything that can be measured.
-pub const ALL: [Peer; 2] = [Peer::Grandstand, Peer::BareSend];
+pub const ALL: [Peer; 3] = [Peer::Grandstand, Peer::BareSend, Peer::Tungstenite];
 
 /// How peers are started.
 #[derive(Clone, Debug)]
@@ -44,6 +47,7 @@ impl Peer {
         match self {
             Self::Grandstand => "grandstand",
             Self::BareSend => "bare-send",
+            Self::Tungstenite => "tungstenite",
         }
     }
 
@@ -58,23 +62,13 @@ impl Peer {
     /// # Errors
     /// See [`Server::start`].
     pub fn start(self, setup: &Setup) -> Result<RunningPeer, Failure> {
-        match self {
-            Self::Grandstand => {
-                let folder = Grandstand::data_folder()?;
-                let server = Server::start(setup.grandstand.command(folder.path()), &setup.cores)?;
-                Ok(RunningPeer { peer: self, server, data_folder: Some(folder) })
-            }
-            Self::BareSend => {
-                let this = std::env::current_exe().map_err(Failure::io("find this binary"))?;
-                let mut command = Command::new(this);
-                command.arg(bare_send::SUBCOMMAND);
-                Ok(RunningPeer {
-                    peer: self,
-                    server: Server::start(command, &setup.cores)?,
-                    data_folder: None,
-                })
-            }
-        }
+        let mut folder = None;
+        let command = match self {
+            Self::Grandstand => setup.grandstand.command(folder.insert(Grandstand::data_folder()?).path()),
+            Self::BareSend => this_program(bare_send::SUBCOMMAND)?,
+            Self::Tungstenite => this_program(tungstenite::SUBCOMMAND)?,
+        };
+        Ok(RunningPeer { peer: self, server: Server::start(command, &setup.cores)?, _folder: folder })
     }
 
     /// What a publisher sends to have message `sequence` delivered.
@@ -82,9 +76,17 @@ impl Peer {
     pub fn publication(self, script: &Script, sequence: u64) -> String {
         match self {
             Self::Grandstand => script.action(sequence),
-            Self::BareSend => script.frame_text(sequence),
+            Self::BareSend | Self::Tungstenite => script.frame_text(sequence),
         }
     }
+}
+
+/// One of the servers that this program has.
+fn this_program(subcommand: &str) -> Result<Command, Failure> {
+    let this = std::env::current_exe().map_err(Failure::io("find this binary"))?;
+    let mut command = Command::new(this);
+    command.arg(subcommand);
+    Ok(command)
 }
 
 /// A peer that is up.
@@ -92,8 +94,8 @@ pub struct RunningPeer {
     peer: Peer,
     /// Its process.
     pub server: Server,
-    /// Removed after the process has ended, since fields are dropped in their order.
-    data_folder: Option<TempDir>,
+    /// What it keeps. Removed after the process has ended, since fields are dropped in their order.
+    _folder: Option<TempDir>,
 }
 
 impl RunningPeer {
@@ -116,7 +118,9 @@ impl RunningPeer {
                 let viewers = (0..viewers).map(|index| (format!("viewer-{index:05}"), Role::Viewer));
                 publishers.chain(viewers).map(|(user_id, role)| ticket(&user_id, role)).collect()
             }
-            Peer::BareSend => Ok((0..publishers + viewers).map(|_| Ticket::open(edge)).collect()),
+            Peer::BareSend | Peer::Tungstenite => {
+                Ok((0..publishers + viewers).map(|_| Ticket::open(edge)).collect())
+            }
         }
     }
 
@@ -125,11 +129,9 @@ impl RunningPeer {
     /// # Errors
     /// See [`Server::stop`].
     pub fn stop(self) -> Result<(), Failure> {
-        let stopped = match self.peer {
+        match self.peer {
             Peer::Grandstand => self.server.stop(),
-            Peer::BareSend => Ok(()),
-        };
-        drop(self.data_folder);
-        stopped
+            Peer::BareSend | Peer::Tungstenite => Ok(()),
+        }
     }
 }

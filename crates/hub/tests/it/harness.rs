@@ -530,7 +530,7 @@ fn join_of(guest: &Guest, now: Now) -> Join {
         settings: settings(0),
         account: guest.account.clone(),
         user_id: guest.user_id.as_str().into(),
-        sender: encode_sender(&guest.user_id, &guest.attributes).into(),
+        sender: encode_sender(&guest.user_id, &guest.attributes),
         capabilities: guest.capabilities,
         session_end: now.wall.plus_seconds(guest.session_seconds),
         greeting: GREETING.to_vec(),

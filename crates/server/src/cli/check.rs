@@ -44,7 +44,8 @@ async fn check_open(
     Ok(checked.discrepancies.is_empty())
 }
 
-fn print(checked: &Checked, output: &mut impl Write) -> Result<(), CommandError> {
+/// Prints what was found.
+pub(super) fn print(checked: &Checked, output: &mut impl Write) -> Result<(), CommandError> {
     let Checked { rooms, postings, discrepancies } = checked;
     for discrepancy in discrepancies {
         writeln!(output, "{discrepancy}")?;

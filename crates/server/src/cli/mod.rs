@@ -2,6 +2,8 @@
 
 mod backup;
 mod check;
+mod migrate_store;
+mod progress;
 
 use std::ffi::OsString;
 use std::fmt;
@@ -12,6 +14,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 
 pub use self::backup::back_up;
 pub use self::check::check;
+pub use self::migrate_store::{PlaceError, migrate_store};
 use crate::config::Flag;
 use crate::store::StoreError;
 
@@ -34,6 +37,15 @@ pub enum Request {
         /// Where to.
         file: PathBuf,
     },
+    /// Copy the store of a stopped server to another place.
+    MigrateStore {
+        /// Settings, which say where the store is that is not named.
+        overrides: Overrides,
+        /// Where it is; what the settings say when `None`.
+        from: Option<String>,
+        /// Where to; what the settings say when `None`, but one of the two is given.
+        to: Option<String>,
+    },
     /// Print the manual of the settings.
     ConfigDocs,
 }
@@ -52,6 +64,8 @@ pub struct Overrides {
 pub enum CommandError {
     /// The store says no.
     Store(StoreError),
+    /// This flag does not say where a store is.
+    Place(&'static str, PlaceError),
     /// What the command has to say could not be written.
     Output(io::Error),
 }
@@ -60,6 +74,7 @@ impl fmt::Display for CommandError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Store(error) => error.fmt(formatter),
+            Self::Place(flag, error) => write!(formatter, "{flag} cannot be used: {error}"),
             Self::Output(error) => write!(formatter, "cannot write what was found: {error}"),
         }
     }
@@ -106,6 +121,11 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Request, clap:
             overrides: overrides(backup, &FLAGS[..1]),
             file: backup.get_one::<PathBuf>("file").cloned().unwrap_or_default(),
         }),
+        Some(("migrate-store", migrate)) => Ok(Request::MigrateStore {
+            overrides: overrides(migrate, &FLAGS[..1]),
+            from: migrate.get_one("from").cloned(),
+            to: migrate.get_one("to").cloned(),
+        }),
         Some((_, serve)) => Ok(Request::Serve(overrides(serve, &FLAGS))),
         // Not reached: a subcommand is required.
         None => Err(command().error(clap::error::ErrorKind::MissingSubcommand, "a command is required")),
@@ -135,6 +155,7 @@ fn command() -> Command {
         )
         .subcommand(check_command())
         .subcommand(backup_command())
+        .subcommand(migrate_store_command())
         .subcommand(Command::new("config-docs").about("Print the manual of all settings, in Markdown"))
 }
 
@@ -163,6 +184,21 @@ fn backup_command() -> Command {
         .about("Copy the store into a new file; the server may be running")
         .after_help("How to restore it, and what is not in it: docs/operating.md.")
         .arg(file)
+}
+
+fn migrate_store_command() -> Command {
+    let place = |name: &'static str, help| Arg::new(name).long(name).value_name("STORE").help(help);
+    with_overrides(Command::new("migrate-store"), &FLAGS[..1])
+        .about("Copy a whole store to another place: from its folder into PostgreSQL, back, or elsewhere")
+        .after_help(
+            "STORE is a data folder, or `postgres://user:password@host:port/database`. One of the two may be left out, and\n\
+             is then the store of the settings: so a password need not be on the command line, but can be in\n\
+             GRANDSTAND_STORE_URL.\n\n\
+             Stop all servers of both first. There must be no store yet where it goes to; the old one is left as it is, and\n\
+             must not be served any more. Exit code 0: all of it is there, and is well; 1: it is not.",
+        )
+        .arg(place("from", "The store to copy [default: that of the settings]"))
+        .arg(place("to", "Where to copy it [default: where the settings say]").required_unless_present("from"))
 }
 
 /// Adds `--config` and the flags of settings.
@@ -226,6 +262,21 @@ mod tests {
             assert_eq!(is_repair_wanted, expected, "{line}");
         }
         assert!(parse_line("grandstand check --api-addr a").is_err(), "no server, no address");
+    }
+
+    #[test]
+    fn a_migration_goes_from_somewhere_or_to_somewhere_else() {
+        for (line, expected) in [
+            ("grandstand migrate-store --from a --to b", (Some("a"), Some("b"))),
+            ("grandstand migrate-store --data-dir d --from a", (Some("a"), None)),
+            ("grandstand migrate-store --config g.toml --to b", (None, Some("b"))),
+        ] {
+            let Ok(Request::MigrateStore { from, to, .. }) = parse_line(line) else {
+                panic!("not read: {line}")
+            };
+            assert_eq!((from.as_deref(), to.as_deref()), expected, "{line}");
+        }
+        assert!(parse_line("grandstand migrate-store").is_err());
     }
 
     #[test]

@@ -17,7 +17,8 @@ pub struct DatabaseUrl {
 
 impl DatabaseUrl {
     /// Whether a text is meant to be one.
-    pub(super) fn is_meant(text: &str) -> bool {
+    #[must_use]
+    pub fn is_meant(text: &str) -> bool {
         SCHEMES.iter().any(|scheme| text.starts_with(scheme))
     }
 

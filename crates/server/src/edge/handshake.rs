@@ -197,7 +197,7 @@ fn join(upgrade: &Upgrade, claims: Claims, room: &Room, account: Option<Arc<Acco
         room: room_key(&room.scope, room.id),
         settings: room_settings(room),
         account,
-        sender: encode_sender(&claims.user_id, &claims.attributes).into(),
+        sender: encode_sender(&claims.user_id, &claims.attributes),
         user_id: claims.user_id.into(),
         capabilities: claims.capabilities,
         session_end: claims.session_expiry,

@@ -9,10 +9,10 @@
 //! It knows nothing of HTTP or JSON on the wire: these are the store's own rows.
 //!
 //! This file and `record` are the contract: the operations and what they keep and take. What holds for every engine is
-//! in `facet` (which lists a room is in), `change` (what a change does) and `discrepancy` (what a check may find);
-//! `column` is how values look in a column, `random` makes ids and keys. `embedded` is SQLite, and `redemption` keeps used
-//! chat tokens beside it; `postgres` is PostgreSQL. The engines differ in their SQL, and in who decides what comes first:
-//! the one writer of a process, or the database.
+//! in `facet` (which lists a room is in), `change` (what a change does), `discrepancy` (what a check may find) and
+//! `transfer` (how a store gets to another place); `column` is how values look in a column, `random` makes ids and keys.
+//! `embedded` is SQLite, and `redemption` keeps used chat tokens beside it; `postgres` is PostgreSQL. The engines differ
+//! in their SQL, and in who decides what comes first: the one writer of a process, or the database.
 
 mod change;
 mod column;
@@ -28,6 +28,7 @@ mod record;
 mod redemption;
 #[cfg(test)]
 mod tests;
+mod transfer;
 mod worker;
 
 use std::fmt;
@@ -38,6 +39,7 @@ use std::thread::available_parallelism;
 use protocol::arn::{ResourceKind, Scope};
 use protocol::id::Id;
 use protocol::time::UnixMicros;
+use tokio::sync::mpsc::{Receiver, Sender};
 
 use self::change::TagChange;
 pub use self::discrepancy::{Checked, Discrepancy};
@@ -49,6 +51,8 @@ pub use self::record::{
     NewLoggingConfiguration, NewRoom, OrderKey, Page, Redemption, ReviewHandlerChange, ReviewHandlerSetting,
     Room, RoomChange, RoomFilter, RoomNews, RoomSummary, StoredKey, Taggable, Tags,
 };
+use self::transfer::Batch;
+pub use self::transfer::Contents;
 use crate::clock;
 use crate::config::{Config, DatabaseUrl, StoreUrl};
 
@@ -116,6 +120,16 @@ impl Location {
             Self::Folder(folder) => Ok(Some(folder)),
             Self::Memory => Ok(None),
             Self::Postgres(url) => Err(StoreError::unavailable(format!("{url} is no folder"))),
+        }
+    }
+}
+
+impl fmt::Display for Location {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Folder(folder) => folder.display().fmt(formatter),
+            Self::Memory => formatter.write_str("memory:"),
+            Self::Postgres(url) => url.fmt(formatter),
         }
     }
 }
@@ -268,6 +282,48 @@ impl Store {
         }
         let (location, file) = (location.clone(), file.to_owned());
         off_the_runtime(move || embedded::back_up(&location, &file)).await?
+    }
+
+    /// How much it keeps. Reads all of it.
+    pub async fn contents(&self) -> Result<Contents, StoreError> {
+        of_either!(self, store => store.contents().await)
+    }
+
+    /// Refuses a place that has a store, or can have none (memory), and changes nothing there.
+    pub async fn require_vacant(location: &Location) -> Result<(), StoreError> {
+        match location {
+            Location::Folder(folder) => embedded::require_vacant(folder),
+            Location::Memory => Err(transfer::kept_nowhere()),
+            Location::Postgres(url) => Postgres::require_vacant(url).await,
+        }
+    }
+
+    /// Copies all that the store keeps, as it is at one moment, into a new store, which is there when all is in it and on
+    /// disk, and not before or otherwise. `progress` hears every moment how much is under way, and of how much.
+    ///
+    /// Both stores know the same chat tokens from then on, and each lets them be used once: let only one of them be
+    /// served. [`StoreError::Damaged`] when a room cannot be read.
+    pub async fn copy_to(
+        &self,
+        target: &Location,
+        progress: impl FnMut(&Contents, &Contents),
+    ) -> Result<Contents, StoreError> {
+        transfer::copy(self, target, progress).await
+    }
+
+    async fn export(&self, batches: Sender<Batch>) -> Result<(), StoreError> {
+        of_either!(self, store => store.export(batches).await)
+    }
+
+    async fn import(location: &Location, batches: Receiver<Batch>) -> Result<(), StoreError> {
+        match location {
+            Location::Folder(folder) => {
+                let folder = folder.clone();
+                off_the_runtime(move || embedded::import(&folder, batches)).await?
+            }
+            Location::Memory => Err(transfer::kept_nowhere()),
+            Location::Postgres(url) => Postgres::import(url, batches).await,
+        }
     }
 
     /// Creates a room. [`StoreError::LoggingConfigurationNotFound`] names the first that does not exist.

@@ -127,6 +127,21 @@ impl Redemptions {
         outcome.await.map(|()| true).map_err(lost)
     }
 
+    /// How many are known.
+    pub(super) fn count(&self) -> u64 {
+        lock(&self.known).count() as u64
+    }
+
+    /// The buckets in which there are any.
+    pub(super) fn buckets(&self) -> Vec<BucketEnd> {
+        lock(&self.known).buckets.keys().copied().collect()
+    }
+
+    /// The tokens of a bucket.
+    pub(super) fn tokens_of(&self, bucket: BucketEnd) -> Vec<u128> {
+        lock(&self.known).buckets.get(&bucket).into_iter().flatten().copied().collect()
+    }
+
     /// Writes what waits and closes the files. Blocks meanwhile.
     pub(super) fn stop(&self) {
         if let Some(recorder) = &self.recorder {
@@ -196,7 +211,7 @@ fn start_recorder(folder: PathBuf, known: &mut Known) -> io::Result<Workers<Reco
         syncer.sync_soon(&file.shared);
         files.insert(end, file);
     }
-    let mut recorder = Recorder { folder, files, syncer, has_failed: false };
+    let mut recorder = Recorder { files: BucketFiles { folder, files }, syncer, has_failed: false };
     let run = move |records: Receiver<Record>| {
         while let Ok(first) = records.recv() {
             let batch = std::iter::once(first).chain(records.try_iter()).take(REDEMPTIONS_PER_WRITE_MAX);
@@ -224,8 +239,7 @@ fn bucket_path(folder: &Path, end: BucketEnd) -> PathBuf {
 
 /// Writes records, a batch of each bucket at once. A thread of its own: a write may wait when the disk is behind.
 struct Recorder {
-    folder: PathBuf,
-    files: BTreeMap<BucketEnd, BucketFile>,
+    files: BucketFiles,
     syncer: Syncer,
     /// Whether the last batch could not be written: said once, since whoever waits for it asks again and again.
     has_failed: bool,
@@ -234,15 +248,15 @@ struct Recorder {
 impl Recorder {
     fn record(&mut self, batch: Vec<Record>) {
         if let Some(first_kept) = batch.iter().map(|record| record.first_kept).max() {
-            self.drop_before(first_kept);
+            self.files.drop_before(first_kept);
         }
         let mut by_bucket: BTreeMap<BucketEnd, Vec<Record>> = BTreeMap::new();
         for record in batch {
             by_bucket.entry(record.claim.bucket).or_default().push(record);
         }
         for (end, records) in by_bucket {
-            let bytes: Vec<u8> = records.iter().flat_map(|record| encode(record.claim.token_id)).collect();
-            let written = self.append(end, &bytes);
+            let token_ids = records.iter().map(|record| record.claim.token_id);
+            let written = self.files.append(end, token_ids).map(|file| self.syncer.sync_soon(&file.shared));
             self.report(&written);
             for mut record in records {
                 record.claim.is_written = written.is_ok();
@@ -264,8 +278,28 @@ impl Recorder {
         }
         self.has_failed = written.is_err();
     }
+}
 
-    fn append(&mut self, end: BucketEnd, bytes: &[u8]) -> io::Result<()> {
+/// The files of all buckets that are written to.
+pub(super) struct BucketFiles {
+    folder: PathBuf,
+    files: BTreeMap<BucketEnd, BucketFile>,
+}
+
+impl BucketFiles {
+    /// Those of a store that is not open, in its folder.
+    pub(super) fn create(store_folder: &Path) -> io::Result<Self> {
+        let folder = store_folder.join(FOLDER_NAME);
+        DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
+        Ok(Self { folder, files: BTreeMap::new() })
+    }
+
+    /// Writes records to the file of a bucket, which it answers.
+    pub(super) fn append(
+        &mut self,
+        end: BucketEnd,
+        token_ids: impl Iterator<Item = u128>,
+    ) -> io::Result<&BucketFile> {
         let file = match self.files.entry(end) {
             Entry::Occupied(file) => file.into_mut(),
             Entry::Vacant(vacant) => {
@@ -273,9 +307,18 @@ impl Recorder {
                 vacant.insert(file)
             }
         };
-        file.append(bytes)?;
-        self.syncer.sync_soon(&file.shared);
-        Ok(())
+        let bytes: Vec<u8> = token_ids.flat_map(encode).collect();
+        file.append(&bytes)?;
+        Ok(file)
+    }
+
+    /// Brings all that was written to the disk, names included.
+    pub(super) fn sync(&self) -> io::Result<()> {
+        for file in self.files.values() {
+            file.shared.file.sync_all()?;
+        }
+        File::open(&self.folder)?.sync_all()?;
+        self.folder.parent().map_or(Ok(()), |parent| File::open(parent)?.sync_all())
     }
 
     fn drop_before(&mut self, first_kept: BucketEnd) {
@@ -291,7 +334,7 @@ impl Recorder {
 }
 
 /// The file of a bucket.
-struct BucketFile {
+pub(super) struct BucketFile {
     shared: Arc<Shared>,
     /// Where the next record goes. A write that failed half-way does not move it, so the next one writes over it.
     length: u64,

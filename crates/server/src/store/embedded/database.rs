@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use protocol::limit::store::{READER_CACHE_KIB, STATEMENTS_PER_CONNECTION, WRITER_CACHE_KIB};
+use protocol::limit::transfer::CACHE_KIB;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
@@ -22,6 +23,9 @@ use super::{order_clock, schema, vfs};
 
 /// The database in a data folder.
 const FILE_NAME: &str = "grandstand.db";
+
+/// Its write-ahead log, which SQLite calls so.
+const LOG_FILE_NAME: &str = "grandstand.db-wal";
 
 /// A database that is being made.
 const UNFINISHED_FILE_NAME: &str = "grandstand.db.new";
@@ -117,11 +121,30 @@ pub(super) fn existing(location: &Location) -> Result<PathBuf, StoreError> {
     match path.try_exists() {
         Ok(true) => Ok(path),
         Ok(false) => Err(StoreError::unavailable(format!(
-            "there is no store in {}: no file {FILE_NAME}; name its folder with --data-dir",
+            "there is no store in {}: no file {FILE_NAME}; name the data folder that has it",
             folder.display()
         ))),
         Err(error) => Err(cannot("open", &path, &error)),
     }
+}
+
+/// Refuses a folder that has a database, or the log of one that was moved away: SQLite would take it for that of the next.
+pub(super) fn require_none(folder: &Path) -> Result<(), StoreError> {
+    for name in [FILE_NAME, LOG_FILE_NAME] {
+        let path = folder.join(name);
+        match path.symlink_metadata() {
+            Ok(_) => {
+                let cause = format!(
+                    "there is a store in {} already: its file {name}; nothing was changed; name another folder",
+                    folder.display()
+                );
+                return Err(StoreError::unavailable(cause));
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(cannot("look for", &path, &error)),
+        }
+    }
+    Ok(())
 }
 
 impl Database {
@@ -137,8 +160,12 @@ impl Database {
             }
             Some(folder) => {
                 let path = folder.join(FILE_NAME);
-                let made = if path.exists() { add_trailers(folder, &path) } else { create(folder, &path) };
-                made.and_then(|()| Self::File(path.clone()).prepare()).map_err(|error| error.about(&path))
+                if path.exists() {
+                    add_trailers(folder, &path).map_err(|error| error.about(&path))?;
+                } else {
+                    create(folder, |_| Ok(()))?;
+                }
+                Self::File(path.clone()).prepare().map_err(|error| error.about(&path))
             }
         }
     }
@@ -228,16 +255,25 @@ fn configure(connection: &Connection, cache_kib: i64) -> rusqlite::Result<()> {
     connection.pragma_update(None, "trusted_schema", false)
 }
 
-/// Makes an empty database. (SQLite's own way would sync a dozen times.)
-fn create(folder: &Path, path: &Path) -> Result<(), OpenError> {
-    make_whole(folder, path, |unfinished| {
+/// Makes a database with what `fill` puts into it. (SQLite's own way would sync a dozen times.) Nobody sees it before all
+/// of that is on the disk, so it needs no journal: what goes wrong leaves no database at all. An error names the file.
+pub(super) fn create(
+    folder: &Path,
+    fill: impl FnOnce(&Connection) -> Result<(), OpenError>,
+) -> Result<(), StoreError> {
+    let path = folder.join(FILE_NAME);
+    let made = make_whole(folder, &path, |unfinished| {
         let connection = vfs::open(unfinished, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
         vfs::reserve(&connection)?;
+        configure(&connection, CACHE_KIB)?;
+        connection.query_row("PRAGMA journal_mode = OFF", [], |_| Ok(()))?;
         connection.pragma_update(None, "synchronous", "OFF")?;
         schema::migrate(&connection, &path.display().to_string())?;
+        fill(&connection)?;
         connection.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?;
         Ok(connection.close().map_err(|(_, error)| error)?)
-    })
+    });
+    made.map_err(|error| error.about(&path))
 }
 
 /// Makes a new file of one whose pages have no trailers yet, as an earlier server made it. Any other file is left as
@@ -265,7 +301,7 @@ fn add_trailers(folder: &Path, path: &Path) -> Result<(), OpenError> {
 }
 
 /// Has `make` fill an empty file of another name, syncs it once and gives it the name `path`: so there is a whole file
-/// or none, or the one that was there before.
+/// or none, or the one that was there before. What an earlier try left behind when it was killed is written over.
 fn make_whole(
     folder: &Path,
     path: &Path,
@@ -276,9 +312,15 @@ fn make_whole(
     // SQLite gives the mode of this file to those that it adds beside it.
     let opened = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&unfinished);
     let file = opened.map_err(cannot_create)?;
-    make(&unfinished)?;
-    file.sync_all().map_err(cannot_create)?;
-    fs::rename(&unfinished, path).map_err(cannot_create)?;
+    let made = make(&unfinished).and_then(|()| {
+        file.sync_all().map_err(cannot_create)?;
+        Ok(fs::rename(&unfinished, path).map_err(cannot_create)?)
+    });
+    if made.is_err() {
+        // It may be large, and what it lacked may be room.
+        drop(fs::remove_file(&unfinished));
+    }
+    made?;
     Ok(sync_folder(folder).map_err(cannot_create)?)
 }
 

@@ -49,9 +49,13 @@ pub(super) fn rotate(
 fn add(group: &Group<'_>, purpose: KeyPurpose, id: u32) -> Result<(), StoreError> {
     let mut secret = Zeroizing::new([0; 32]);
     fill_random(&mut *secret)?;
-    group
-        .connection
+    Ok(insert(group.connection, purpose, &StoredKey { id, create_time: group.order.now(), secret })?)
+}
+
+/// Puts a key into the table.
+pub(super) fn insert(connection: &Connection, purpose: KeyPurpose, key: &StoredKey) -> rusqlite::Result<()> {
+    connection
         .prepare_cached("INSERT INTO secret_key (purpose, id, create_time, secret) VALUES (?1, ?2, ?3, ?4)")?
-        .execute(params![purpose, id, group.order.now(), &secret[..]])?;
+        .execute(params![purpose, key.id, key.create_time, &key.secret[..]])?;
     Ok(())
 }

@@ -17,7 +17,7 @@ use super::{is_id_free, posting, random_id};
 /// What [`of_row`] reads.
 macro_rules! columns {
     () => {
-        "id, name, create_time, order_key, destination_kind, destination, tags"
+        "logging_configuration.id, name, create_time, order_key, destination_kind, destination, tags"
     };
 }
 
@@ -126,6 +126,23 @@ pub(super) fn list(
     Ok(Page::cut(entries, limit, |entry| entry.order_key))
 }
 
+/// Shows every logging configuration of every scope to `visit`.
+pub(super) fn for_each<E: From<rusqlite::Error>>(
+    connection: &Connection,
+    mut visit: impl FnMut(LoggingConfiguration) -> Result<(), E>,
+) -> Result<(), E> {
+    let mut statement = connection.prepare(concat!(
+        "SELECT ",
+        columns!(),
+        ", account_id, region FROM logging_configuration LEFT JOIN scope ON scope.id = logging_configuration.scope"
+    ))?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        visit(of_row(row, &Scope { account_id: row.get(7)?, region: row.get(8)? })?)?;
+    }
+    Ok(())
+}
+
 fn find(
     connection: &Connection,
     scope: &Scope,
@@ -158,7 +175,8 @@ fn of_row(row: &Row<'_>, scope: &Scope) -> Result<LoggingConfiguration> {
     })
 }
 
-fn insert(connection: &Connection, scope: ScopeNumber, new: &LoggingConfiguration) -> Result<()> {
+/// Puts a logging configuration into the table.
+pub(super) fn insert(connection: &Connection, scope: ScopeNumber, new: &LoggingConfiguration) -> Result<()> {
     let (kind, destination) = destination_texts(&new.destination);
     connection
         .prepare_cached(

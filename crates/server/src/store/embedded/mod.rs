@@ -3,7 +3,7 @@
 //! The story, in the order of the files: `database` opens the file and claims its folder, through a `vfs` that puts a
 //! `checksum` on every page; `schema` brings it up to date (`migrations/`); `posting` is what makes ListRooms one range read and `rooms` keeps it in step; `writer`
 //! commits writes in groups with keys from `order_clock`; `reader` serves reads beside it; `check` verifies it all,
-//! `repair` puts right what can be derived, and `backup` copies it.
+//! `repair` puts right what can be derived, `backup` copies it, and `transfer` takes it to another engine, or from there.
 //!
 //! What is on disk when a write is answered: the commit, in SQLite's write-ahead log, synced.
 
@@ -22,6 +22,7 @@ mod schema;
 mod scopes;
 #[cfg(test)]
 mod tests;
+mod transfer;
 mod values;
 mod vfs;
 mod writer;
@@ -31,22 +32,26 @@ use std::sync::{Arc, Mutex};
 
 use protocol::arn::{ResourceKind, Scope};
 use protocol::id::Id;
+use protocol::limit::transfer::TOKENS_PER_BATCH;
 use protocol::time::UnixMicros;
 use rusqlite::ffi::SQLITE_CONSTRAINT_PRIMARYKEY;
 use rusqlite::{Connection, ErrorCode};
+use tokio::sync::mpsc::Sender;
 
 pub(super) use self::backup::back_up;
 #[cfg(test)]
 pub(super) use self::database::open_behind_its_back;
 use self::database::{ClaimedFolder, Database};
 use self::reader::Readers;
+pub(super) use self::transfer::{import, require_vacant};
 use self::writer::{Group, Writer};
 use super::change::TagChange;
 use super::random::{fill_random, random_id};
 use super::redemption::Redemptions;
+use super::transfer::{Batch, unwanted};
 use super::worker::lock;
 use super::{
-    Checked, Counters, KeyPurpose, Location, LoggingConfiguration, LoggingConfigurationChange,
+    Checked, Contents, Counters, KeyPurpose, Location, LoggingConfiguration, LoggingConfigurationChange,
     NewLoggingConfiguration, NewRoom, OrderKey, Page, Redemption, Room, RoomChange, RoomFilter, RoomSummary,
     Settings, StoreError, StoredKey, Taggable, Tags, parts,
 };
@@ -118,6 +123,23 @@ impl Embedded {
 
     pub(super) async fn repair(&self) -> Result<(), StoreError> {
         self.write(repair::repair).await
+    }
+
+    pub(super) async fn contents(&self) -> Result<Contents, StoreError> {
+        let tables = self.readers.read_apart(|connection| Ok(transfer::count(connection)?)).await?;
+        Ok(Contents { used_tokens: self.redemptions.count(), ..tables })
+    }
+
+    pub(super) async fn export(&self, batches: Sender<Batch>) -> Result<(), StoreError> {
+        let (tables, used_tokens) = (batches.clone(), self.redemptions.count());
+        self.readers.read_apart(move |connection| transfer::export(connection, used_tokens, &tables)).await?;
+        for bucket in self.redemptions.buckets() {
+            for token_ids in self.redemptions.tokens_of(bucket).chunks(TOKENS_PER_BATCH) {
+                let batch = Batch::UsedTokens(bucket, token_ids.to_vec());
+                batches.send(batch).await.map_err(unwanted)?;
+            }
+        }
+        batches.send(Batch::End).await.map_err(unwanted)
     }
 
     pub(super) async fn create_room(&self, scope: &Scope, room: NewRoom) -> Result<Room, StoreError> {

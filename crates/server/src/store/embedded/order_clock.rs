@@ -10,6 +10,12 @@ pub(super) fn last_saved(connection: &Connection) -> rusqlite::Result<OrderKey> 
     connection.query_row("SELECT last_order_key FROM order_clock", [], |row| row.get(0))
 }
 
+/// Keeps `key` as the last one.
+pub(super) fn save_last(connection: &Connection, key: OrderKey) -> rusqlite::Result<()> {
+    connection.prepare_cached("UPDATE order_clock SET last_order_key = ?1")?.execute([key])?;
+    Ok(())
+}
+
 /// The highest order key in the store; zero when there is none.
 pub(super) fn highest_key(connection: &Connection) -> rusqlite::Result<OrderKey> {
     connection.query_row(
@@ -56,7 +62,6 @@ impl OrderClock {
 
     /// Keeps the last key, so that a later start goes on after it even if what had it was deleted.
     pub(super) fn save(&self, connection: &Connection) -> rusqlite::Result<()> {
-        connection.prepare_cached("UPDATE order_clock SET last_order_key = ?1")?.execute([self.last])?;
-        Ok(())
+        save_last(connection, self.last)
     }
 }

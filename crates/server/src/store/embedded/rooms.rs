@@ -87,10 +87,10 @@ pub(super) fn tags(connection: &Connection, scope: &Scope, id: Id) -> Result<Tag
 }
 
 /// Shows every room of every scope to `visit`; a row that cannot be read as a room comes as the error.
-pub(super) fn for_each(
+pub(super) fn for_each<E: From<rusqlite::Error>>(
     connection: &Connection,
-    mut visit: impl FnMut(ScopeNumber, Result<Room>) -> Result<()>,
-) -> Result<()> {
+    mut visit: impl FnMut(ScopeNumber, Result<Room>) -> Result<(), E>,
+) -> Result<(), E> {
     let mut statement = connection.prepare(concat!(
         "SELECT ",
         columns!(),
@@ -133,7 +133,7 @@ pub(super) fn of_row(row: &Row<'_>, scope: &Scope) -> Result<Room> {
 }
 
 /// Puts a room into the table, and into no list yet.
-fn insert(connection: &Connection, scope: ScopeNumber, room: &Room) -> Result<()> {
+pub(super) fn insert(connection: &Connection, scope: ScopeNumber, room: &Room) -> Result<()> {
     let mut statement = connection.prepare_cached(
         "INSERT INTO room (scope, id, name, create_time, order_key, message_rate_max, message_length_max,
                            handler_uri, handler_fallback, logging_configurations, tags)

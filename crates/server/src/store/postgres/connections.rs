@@ -110,6 +110,14 @@ impl Connections {
         self.run_within(Duration::MAX, work).await
     }
 
+    /// The same for work that cannot begin anew, because others have seen some of it: done once, however it ends.
+    pub(super) async fn run_once<T, F>(&self, work: impl FnOnce(Client) -> F) -> Result<T, StoreError>
+    where
+        F: Future<Output = Result<T, Failure>>,
+    {
+        work(self.connect().await?).await.map_err(StoreError::from)
+    }
+
     async fn run_within<T, F>(&self, time: Duration, work: impl Fn(Client) -> F) -> Result<T, StoreError>
     where
         F: Future<Output = Result<T, Failure>>,

@@ -26,6 +26,18 @@ impl From<StoreError> for Failure {
     }
 }
 
+impl From<Failure> for StoreError {
+    /// For who does not try again.
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Refused(refusal) => refusal,
+            Failure::Conflict(cause) | Failure::Lost(cause) | Failure::Unavailable(cause) => {
+                Self::unavailable(cause)
+            }
+        }
+    }
+}
+
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         let cause = explain(&error);

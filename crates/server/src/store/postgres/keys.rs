@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 use super::super::column::key_purpose_text;
 use super::super::random::fill_random;
 use super::super::{KeyPurpose, StoredKey};
-use super::connections::{begin, commit};
+use super::connections::{Parameter, begin, commit};
 use super::failure::{Failure, Unreadable};
 use super::row;
 
@@ -46,7 +46,22 @@ pub(super) async fn rotate(
     Ok(keys)
 }
 
-async fn all(client: &impl GenericClient, purpose: KeyPurpose) -> Result<Vec<StoredKey>, Failure> {
+/// Puts a key into the table.
+pub(super) async fn insert(
+    client: &impl GenericClient,
+    purpose: KeyPurpose,
+    key: &StoredKey,
+) -> Result<(), Failure> {
+    let statement = "INSERT INTO secret_key (purpose, id, create_time, secret) VALUES ($1, $2, $3, $4)";
+    let statement = client.prepare_cached(statement).await?;
+    let parameters: [Parameter<'_>; 4] =
+        [&key_purpose_text(purpose), &i64::from(key.id), &key.create_time, &key.secret.as_slice()];
+    client.execute(&statement, &parameters).await?;
+    Ok(())
+}
+
+/// All keys of a purpose, oldest first.
+pub(super) async fn all(client: &impl GenericClient, purpose: KeyPurpose) -> Result<Vec<StoredKey>, Failure> {
     let statement = "SELECT id, create_time, secret FROM secret_key WHERE purpose = $1 ORDER BY purpose, id";
     let statement = client.prepare_cached(statement).await?;
     let rows = client.query(&statement, &[&key_purpose_text(purpose)]).await?;

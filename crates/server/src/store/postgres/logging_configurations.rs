@@ -3,6 +3,7 @@
 use deadpool_postgres::{Client, GenericClient, Transaction};
 use protocol::arn::Scope;
 use protocol::id::Id;
+use protocol::limit::transfer::RESOURCES_PER_BATCH;
 use tokio_postgres::Row;
 
 use super::super::change::TagChange;
@@ -167,6 +168,27 @@ pub(super) async fn list(
         .map(|found| row::logging_configuration(found, scope.clone()))
         .collect::<Result<Vec<_>, Unreadable>>()?;
     Ok(Page::cut(entries, limit, |entry| entry.order_key))
+}
+
+/// Some logging configurations of any scope in the order of their keys, from the first one after `after` on.
+pub(super) async fn next(
+    client: &impl GenericClient,
+    after: Option<&(Scope, Id)>,
+) -> Result<Vec<LoggingConfiguration>, Failure> {
+    let statement =
+        "SELECT account_id, region, id, name, create_time, order_key, destination_kind, destination,
+                            tags
+                     FROM logging_configuration
+                     WHERE (account_id, region, id) > ($1, $2, $3) ORDER BY account_id, region, id LIMIT $4";
+    let statement = client.prepare_cached(statement).await?;
+    let (account_id, region, id) =
+        after.map_or(("", "", ""), |(scope, id)| (&*scope.account_id, &*scope.region, id.as_str()));
+    let limit = i64::try_from(RESOURCES_PER_BATCH).unwrap_or(i64::MAX);
+    let rows = client.query(&statement, &[&account_id, &region, &id, &limit]).await?;
+    Ok(rows
+        .iter()
+        .map(|found| row::logging_configuration(found, row::scope(found)?))
+        .collect::<Result<Vec<_>, Unreadable>>()?)
 }
 
 /// Whether the scope has so many.

@@ -3,8 +3,9 @@
 //! The story, in the order of the files: `connections` leads to the database (`tls`, and `gate` while it is away), and has
 //! work tried until it ends in an answer (`failure`); `schema` brings the database up to date (`migrations/`); `posting` is
 //! what makes ListRooms one range read and `rooms` keeps it in step, with order keys of `order`; `news` tells other servers;
-//! `redemption` decides who used a chat token first; `check` verifies it all, and `repair` puts right what can be derived.
-//! What is not SQL is shared with the embedded engine, and is in the files above this folder.
+//! `redemption` decides who used a chat token first; `check` verifies it all, `repair` puts right what can be derived, and
+//! `transfer` takes it to another engine, or from there. What is not SQL is shared with the embedded engine, and is in the
+//! files above this folder.
 //!
 //! What it promises beside what the store does:
 //! - What is on disk when a write is answered is the commit, on that of the database. (Redemptions: see there.)
@@ -32,6 +33,7 @@ mod schema;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod transfer;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -44,6 +46,7 @@ use protocol::limit::postgres::{
     NEWS_INTERVAL_MS, READ_CONNECTIONS_MAX, SWEEP_INTERVAL_SECONDS, SWEEP_ROWS_MAX, WRITE_CONNECTIONS_MAX,
 };
 use protocol::time::UnixMicros;
+use tokio::sync::mpsc::{Receiver, Sender};
 use tokio::time::{MissedTickBehavior, interval};
 
 use self::connections::Connections;
@@ -51,10 +54,11 @@ use self::failure::Failure;
 use self::gate::Gate;
 use self::news::Looked;
 use super::change::TagChange;
+use super::transfer::Batch;
 use super::{
-    Checked, Counters, KeyPurpose, LoggingConfiguration, LoggingConfigurationChange, NewLoggingConfiguration,
-    NewRoom, News, OrderKey, Page, Redemption, Room, RoomChange, RoomFilter, RoomNews, RoomSummary,
-    StoreError, StoredKey, Taggable, Tags, parts,
+    Checked, Contents, Counters, KeyPurpose, LoggingConfiguration, LoggingConfigurationChange,
+    NewLoggingConfiguration, NewRoom, News, OrderKey, Page, Redemption, Room, RoomChange, RoomFilter,
+    RoomNews, RoomSummary, StoreError, StoredKey, Taggable, Tags, parts,
 };
 use crate::config::DatabaseUrl;
 
@@ -98,6 +102,18 @@ impl Postgres {
         Self::open(url).await
     }
 
+    /// Refuses a database that has a store.
+    pub(super) async fn require_vacant(url: &DatabaseUrl) -> Result<(), StoreError> {
+        schema::require_none(&Connections::new(url, 1, Arc::default())?).await
+    }
+
+    /// Makes a store of all batches.
+    pub(super) async fn import(url: &DatabaseUrl, batches: Receiver<Batch>) -> Result<(), StoreError> {
+        let connections = Connections::new(url, 1, Arc::default())?;
+        schema::require_none(&connections).await?;
+        connections.run_once(|client| transfer::import(client, batches)).await
+    }
+
     pub(super) fn close(&self) {
         self.write_connections.close();
         self.read_connections.close();
@@ -119,6 +135,14 @@ impl Postgres {
 
     pub(super) async fn repair(&self) -> Result<(), StoreError> {
         self.write_connections.run_long(repair::repair).await
+    }
+
+    pub(super) async fn contents(&self) -> Result<Contents, StoreError> {
+        self.read_connections.run_long(transfer::count).await
+    }
+
+    pub(super) async fn export(&self, batches: Sender<Batch>) -> Result<(), StoreError> {
+        self.read_connections.run_once(|client| transfer::export(client, batches)).await
     }
 
     pub(super) async fn create_room(&self, scope: &Scope, room: NewRoom) -> Result<Room, StoreError> {

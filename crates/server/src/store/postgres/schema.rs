@@ -4,7 +4,7 @@
 //! `grandstand_schema`; who migrates has locked it, so of several servers that start at the same time one migrates and the
 //! others find the work done. Tables are made in the first schema of the connection's `search_path`.
 
-use deadpool_postgres::{Client, GenericClient};
+use deadpool_postgres::{Client, GenericClient, Transaction};
 
 use super::super::StoreError;
 use super::connections::{Connections, begin, commit};
@@ -12,6 +12,14 @@ use super::failure::Failure;
 
 /// The steps from an empty database to the newest schema; the position of each plus one is the version it leads to.
 const MIGRATIONS: [&str; 1] = [include_str!("migrations/0001.sql")];
+
+/// The table of the version.
+const HISTORY: &str = "
+    CREATE TABLE IF NOT EXISTS grandstand_schema (
+        id      integer PRIMARY KEY CHECK (id = 1),
+        version integer NOT NULL
+    );
+    INSERT INTO grandstand_schema (id, version) VALUES (1, 0) ON CONFLICT DO NOTHING";
 
 /// The version that this server works with.
 const VERSION: usize = MIGRATIONS.len();
@@ -33,6 +41,29 @@ pub(super) async fn require(connections: &Connections) -> Result<(), StoreError>
     Err(StoreError::unavailable("there is no store in the database"))
 }
 
+/// Refuses a database in which there is a store.
+pub(super) async fn require_none(connections: &Connections) -> Result<(), StoreError> {
+    if connections.run(is_there).await? {
+        return Err(StoreError::unavailable(
+            "there is a store in the database already; nothing was changed; name an empty database, or an empty schema \
+             with `?options=-c%20search_path%3Dname`",
+        ));
+    }
+    Ok(())
+}
+
+/// Makes the newest schema where there is none, as a part of a transaction: who was faster has the tables already, and
+/// then this fails.
+pub(super) async fn make(transaction: &Transaction<'_>) -> Result<(), Failure> {
+    transaction.batch_execute(HISTORY).await?;
+    for step in MIGRATIONS {
+        transaction.batch_execute(step).await?;
+    }
+    let version = i32::try_from(VERSION).unwrap_or(i32::MAX);
+    transaction.execute("UPDATE grandstand_schema SET version = $1 WHERE id = 1", &[&version]).await?;
+    Ok(())
+}
+
 async fn is_there(client: Client) -> Result<bool, Failure> {
     let row = client.query_one("SELECT to_regclass('grandstand_schema') IS NOT NULL", &[]).await?;
     Ok(row.try_get(0)?)
@@ -41,16 +72,7 @@ async fn is_there(client: Client) -> Result<bool, Failure> {
 /// Makes the table of the version, empty database that it is. Servers that do this at the same time are in conflict, and
 /// find it there at the next try.
 async fn begin_history(client: Client) -> Result<(), Failure> {
-    client
-        .batch_execute(
-            "CREATE TABLE IF NOT EXISTS grandstand_schema (
-                 id      integer PRIMARY KEY CHECK (id = 1),
-                 version integer NOT NULL
-             );
-             INSERT INTO grandstand_schema (id, version) VALUES (1, 0) ON CONFLICT DO NOTHING",
-        )
-        .await?;
-    Ok(())
+    Ok(client.batch_execute(HISTORY).await?)
 }
 
 /// Takes the next step, if there is one. Answers the version that the database has then.

@@ -90,6 +90,12 @@ impl Schema {
         Location::Postgres(Box::new(DatabaseUrl::parse(&url).unwrap()))
     }
 
+    /// The same for whoever tells the database this name.
+    pub(in crate::store) fn with_application_name(&self, name: &str) -> Location {
+        let url = format!("{}&application_name={name}", self.url);
+        Location::Postgres(Box::new(DatabaseUrl::parse(&url).unwrap()))
+    }
+
     /// A server's store in it; another one each time.
     pub(in crate::store) async fn open(&self) -> Store {
         Store::open_with(&self.location(), Settings::default()).await.unwrap()

@@ -11,6 +11,7 @@ mod list;
 mod list_under_writes;
 mod redemption;
 mod resources;
+mod transfer;
 
 use std::collections::BTreeMap;
 use std::path::Path;

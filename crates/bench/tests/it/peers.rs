@@ -1,0 +1,38 @@
+//! Every peer but Grandstand itself lets a small crowd in and delivers every message to all of it.
+
+use std::process::Command;
+
+use bench::peers::{ALL, Peer};
+use serde_json::Value;
+
+/// A core that this process may run on.
+fn core() -> String {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let allowed = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
+    let first = allowed.and_then(|list| list.trim().split(['-', ',']).next());
+    first.unwrap_or("0").to_owned()
+}
+
+#[test]
+fn a_small_crowd_gets_every_message_of_every_peer() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (core, report) = (core(), folder.path().join("report.jsonl"));
+    let others = ALL.into_iter().filter(|peer| *peer != Peer::Grandstand);
+    let peers: Vec<&str> = others.map(Peer::name).collect();
+    let output = Command::new(env!("CARGO_BIN_EXE_bench"))
+        .args(["fanout", "--peers", &peers.join(","), "--server", "not needed"])
+        .args(["--viewers", "20", "--rate", "50", "--seconds", "1", "--warm-up", "0", "--rounds", "1"])
+        .args(["--server-cores", &core, "--client-cores", &core, "--report"])
+        .arg(&report)
+        .output()
+        .expect("the benchmark runs");
+    assert!(output.status.success(), "{output:?}");
+    let lines = std::fs::read_to_string(&report).expect("a report");
+    let runs: Vec<Value> =
+        lines.lines().skip(1).map(|line| serde_json::from_str(line).expect("a run")).collect();
+    for peer in peers {
+        let run = runs.iter().find(|run| run["peer"] == peer).expect("a run of each peer");
+        // A void run has no figures.
+        assert!(run["figures"]["deliveries_per_s"].as_f64() > Some(0.0), "{output:?}");
+    }
+}
