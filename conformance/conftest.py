@@ -13,7 +13,7 @@ from websockets.sync.client import connect
 import clients
 from edge import ChatSocket, Dropped
 from server import BINARY, ROOT, Server
-from signing import Requester
+from stage import chat, http, logging_configuration, room  # noqa: F401
 
 RESULTS = ROOT / ".test-results" / "pytest.jsonl"
 CLIENT_OF_FOLDER = {
@@ -96,30 +96,6 @@ def strict_server(request, tmp_path_factory):
     server = Server(tmp_path_factory.mktemp("strict") / "data", environment=environment).start()
     yield server
     server.stop()
-
-
-@pytest.fixture(scope="session")
-def chat(server):
-    """A boto3 client of the shared server."""
-    return clients.ivschat(server)
-
-
-@pytest.fixture(scope="session")
-def http(server):
-    """A hand-signing requester of the shared server."""
-    return Requester(server)
-
-
-@pytest.fixture
-def room(chat):
-    """A room of the test's own, with the highest rate so that the room's limit stays out of the way."""
-    return chat.create_room(maximumMessageRatePerSecond=100)
-
-
-@pytest.fixture
-def logging_configuration(chat):
-    """A logging configuration of the test's own."""
-    return chat.create_logging_configuration(destinationConfiguration={"s3": {"bucketName": "chat-logs"}})
 
 
 class MinuteSession:

@@ -9,6 +9,8 @@
 #   start   starts it again on the same port
 # It ends, and takes everything with it, when its standard input does: so it outlives nobody, however they ended. What it
 # keeps does not wait for the disk (`fsync=off`): it survives the end of processes, not of the machine.
+#
+# By hand: `postgres.sh -c fsync=on` in a terminal of its own; Ctrl-D ends it.
 set -uo pipefail
 export LC_ALL=C
 
@@ -18,7 +20,7 @@ while (($#)); do
     case $1 in
     --tls) certificate=("$2" "$3"); shift 3 ;;
     -c) settings+=(-c "$2"); shift 2 ;;
-    *) sed -n '2,13s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
+    *) sed -n '2,15s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
     esac
 done
 

@@ -1,14 +1,10 @@
-"""Servers whose store is in one PostgreSQL database. Here, the fixtures of the other suites lead to such a server.
-
-They are written again, since pytest keeps a session's fixture once it is made, whatever `server` it was made for.
-"""
+"""Servers whose store is in one PostgreSQL database. Here, the fixtures of the other suites lead to such a server."""
 
 import pytest
 
-import clients
 from database import Database
 from server import Server
-from signing import Requester
+from stage import chat, http, logging_configuration, room  # noqa: F401
 
 NODES = 3
 
@@ -35,30 +31,6 @@ def server(database, tmp_path_factory):
     server = Server(tmp_path_factory.mktemp("postgres") / "data", environment=database.new_store()).start()
     yield server
     server.stop()
-
-
-@pytest.fixture(scope="session")
-def chat(server):
-    """A boto3 client of the shared server."""
-    return clients.ivschat(server)
-
-
-@pytest.fixture(scope="session")
-def http(server):
-    """A hand-signing requester of the shared server."""
-    return Requester(server)
-
-
-@pytest.fixture
-def room(chat):
-    """A room of the test's own."""
-    return chat.create_room(maximumMessageRatePerSecond=100)
-
-
-@pytest.fixture
-def logging_configuration(chat):
-    """A logging configuration of the test's own."""
-    return chat.create_logging_configuration(destinationConfiguration={"s3": {"bucketName": "chat-logs"}})
 
 
 def run_nodes(database, folder):

@@ -7,6 +7,7 @@ use clap::{Arg, ArgMatches, Command, value_parser};
 use crate::failure::Failure;
 use crate::peers::{self, Peer, Setup};
 use crate::server::{Cores, Grandstand};
+use crate::store::Sites;
 use crate::{fanout, idle, list, spike, store};
 
 /// All subcommands and their flags.
@@ -37,7 +38,7 @@ pub fn command() -> Command {
                 "5",
             )
             .arg(text("rooms", "1000,100000", "how many rooms, a store for each"))
-            .arg(folder())
+            .args(sites_arguments())
             .arg(number("connections", "16", "connections that ask, each for one page at a time"))
             .arg(number("seconds", "5", "how long each server is asked in a round"))
             .arg(
@@ -52,7 +53,7 @@ pub fn command() -> Command {
             Command::new("store")
                 .about("The room store by itself: filling it, and pages of ListRooms at every depth")
                 .arg(text("rooms", "1000,100000", "how many rooms, a store for each"))
-                .arg(folder())
+                .args(sites_arguments())
                 .arg(number("repeats", "500", "how often each page is read warm"))
                 .arg(number(
                     "cold-repeats",
@@ -96,11 +97,16 @@ fn text(name: &'static str, default: &'static str, help: &'static str) -> Arg {
     Arg::new(name).long(name).default_value(default).help(help)
 }
 
-fn folder() -> Arg {
-    Arg::new("folder").long("folder").value_parser(value_parser!(PathBuf)).help(
+fn sites_arguments() -> [Arg; 2] {
+    let folder = Arg::new("folder").long("folder").value_parser(value_parser!(PathBuf)).help(
         "where the stores are: one that is there is used as it is, one that is missing is made; \
          a temporary folder without it",
-    )
+    );
+    let url = Arg::new("url").long("url").value_name("postgres://...").conflicts_with("folder").help(
+        "the PostgreSQL database where the stores are, each in a schema of its own: one that is there is used \
+         as it is, one that is missing is made",
+    );
+    [folder, url]
 }
 
 fn with_common(command: Command, rounds: &'static str) -> Command {
@@ -177,7 +183,7 @@ pub fn idle_plan(matches: &ArgMatches, descriptors: u64) -> Result<idle::Plan, F
 pub fn store_plan(matches: &ArgMatches) -> Result<store::Plan, Failure> {
     Ok(store::Plan {
         sizes: sizes(matches)?,
-        folder: matches.get_one::<PathBuf>("folder").cloned(),
+        sites: sites(matches),
         repeats: value(matches, "repeats").max(1),
         cold_repeats: value(matches, "cold-repeats"),
         write_seconds: value(matches, "write-seconds"),
@@ -193,7 +199,7 @@ pub fn store_plan(matches: &ArgMatches) -> Result<store::Plan, Failure> {
 pub fn list_plan(matches: &ArgMatches) -> Result<list::Plan, Failure> {
     Ok(list::Plan {
         sizes: sizes(matches)?,
-        folder: matches.get_one::<PathBuf>("folder").cloned(),
+        sites: sites(matches),
         rounds: value(matches, "rounds"),
         seconds: value(matches, "seconds").max(1),
         connections: usize::try_from(value(matches, "connections")).unwrap_or(usize::MAX).clamp(1, 1_000),
@@ -201,6 +207,14 @@ pub fn list_plan(matches: &ArgMatches) -> Result<list::Plan, Failure> {
         profile_file: matches.get_one::<PathBuf>("profile").cloned(),
         report_file: report_file(matches),
     })
+}
+
+fn sites(matches: &ArgMatches) -> Sites {
+    match (matches.get_one::<String>("url"), matches.get_one::<PathBuf>("folder")) {
+        (Some(url), _) => Sites::Database(url.clone()),
+        (None, Some(folder)) => Sites::Folder(folder.clone()),
+        (None, None) => Sites::Temporary,
+    }
 }
 
 fn sizes(matches: &ArgMatches) -> Result<Vec<u64>, Failure> {
@@ -274,6 +288,7 @@ fn cores(matches: &ArgMatches, name: &str) -> Result<Vec<usize>, Failure> {
 mod tests {
     use super::{command, fanout_plan, list_plan, store_plan};
     use crate::peers::Peer;
+    use crate::store::Sites;
 
     #[test]
     fn the_command_line_is_consistent_and_read_as_meant() {
@@ -288,9 +303,12 @@ mod tests {
         let matches = command().try_get_matches_from(words).unwrap();
         let plan = list_plan(matches.subcommand_matches("list").unwrap()).unwrap();
         assert_eq!((plan.sizes, plan.profile_file), (vec![1, 20], None));
-        let words = ["bench", "store", "--writers", "1"];
+        assert!(matches!(plan.sites, Sites::Temporary));
+        let words = ["bench", "store", "--writers", "1", "--url", "postgres://db/rooms"];
         let matches = command().try_get_matches_from(words).unwrap();
-        assert_eq!(store_plan(matches.subcommand_matches("store").unwrap()).unwrap().writers, 1);
+        let plan = store_plan(matches.subcommand_matches("store").unwrap()).unwrap();
+        assert_eq!(plan.writers, 1);
+        assert!(matches!(plan.sites, Sites::Database(url) if url == "postgres://db/rooms"));
         let words = ["bench", "fanout", "--peers", "nobody"];
         let matches = command().try_get_matches_from(words).unwrap();
         assert!(fanout_plan(matches.subcommand_matches("fanout").unwrap()).is_err());

@@ -85,6 +85,13 @@ impl From<StoreError> for Failure {
     }
 }
 
+/// What the database of a store says, or the way to it.
+impl From<tokio_postgres::Error> for Failure {
+    fn from(error: tokio_postgres::Error) -> Self {
+        Self::Store(error.as_db_error().map_or_else(|| error.to_string(), |said| said.message().to_owned()))
+    }
+}
+
 /// A task that drove the store ended in a panic.
 impl From<JoinError> for Failure {
     fn from(error: JoinError) -> Self {

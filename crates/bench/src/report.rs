@@ -7,6 +7,7 @@ use std::process::Command;
 use std::time::SystemTime;
 
 use serde_json::{Map, Value, json};
+use server::config::DatabaseUrl;
 
 use crate::failure::Failure;
 use crate::peers::Peer;
@@ -113,7 +114,7 @@ impl Surroundings {
             ("kernel", file("/proc/sys/kernel/osrelease").trim().to_owned()),
             ("rustc", output("rustc", &["--version"])),
             ("commit", if changed { format!("{commit} with changes") } else { commit }),
-            ("command", std::env::args().skip(1).collect::<Vec<_>>().join(" ")),
+            ("command", std::env::args().skip(1).map(without_password).collect::<Vec<_>>().join(" ")),
         ];
         let unknown = |text: String| if text.is_empty() { "unknown".to_owned() } else { text };
         Self { facts: facts.into_iter().map(|(name, text)| (name, unknown(text))).collect() }
@@ -128,6 +129,14 @@ impl Surroundings {
     pub fn to_text(&self) -> String {
         let lines = self.facts.iter().map(|(name, text)| format!("{name}: {text}\n"));
         lines.collect()
+    }
+}
+
+/// The argument as it may be shown to anybody: of a database's address, not the password.
+fn without_password(argument: String) -> String {
+    match DatabaseUrl::parse(argument.strip_prefix("--url=").unwrap_or(&argument)) {
+        Ok(url) => url.to_string(),
+        Err(_) => argument,
     }
 }
 
@@ -285,7 +294,7 @@ fn value(run: &Run, name: &str) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Report, Run, Spread, median_interval};
+    use super::{Report, Run, Spread, median_interval, without_password};
     use crate::failure::Failure;
 
     #[test]
@@ -295,6 +304,17 @@ mod tests {
         assert_eq!(spread(&[3.0, 1.0, 2.0]).as_deref(), Some("2.00 [1.00-3.00]"));
         assert_eq!(spread(&[400.0, 100.0]).as_deref(), Some("250.0 [100.0-400.0]"));
         assert_eq!(spread(&[0.1251]).as_deref(), Some("0.125 [0.125-0.125]"));
+    }
+
+    #[test]
+    fn no_report_has_the_password_of_a_database() {
+        for (argument, shown) in [
+            ("postgres://chat:hunter2@db/rooms", "postgres://chat@db:5432/rooms"),
+            ("--url=postgres://chat:hunter2@db:1/rooms", "postgres://chat@db:1/rooms"),
+            ("--rooms", "--rooms"),
+        ] {
+            assert_eq!(without_password(argument.to_owned()), shown);
+        }
     }
 
     #[test]

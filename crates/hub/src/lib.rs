@@ -184,6 +184,7 @@ impl Hub {
                     home.delete();
                 }
             }
+            Message::RoomsInDoubt => self.homes.values_mut().for_each(Home::doubt),
             Message::Left { room, shard, entry } => self.left(&room, shard, entry),
             Message::Adopted { connection, entry } => self.adopted(connection, entry),
             Message::Deliver(delivery) => self.deliver(now, &delivery),

@@ -249,6 +249,8 @@ pub enum Message {
         /// The room.
         room: RoomKey,
     },
+    /// To all shards: rooms may have changed, or be gone, without a word of it. Each home asks for its room.
+    RoomsInDoubt,
     /// To the home shard: a connection is not, or will never be, a member of its room any more.
     Left {
         /// The room.

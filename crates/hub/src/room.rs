@@ -18,7 +18,8 @@ use crate::rate::Rate;
 #[derive(Debug)]
 pub struct Home {
     settings: RoomSettings,
-    /// The store has confirmed the settings since this home was made: none was missed meanwhile.
+    /// The store has confirmed the settings since this home was made, or since they were in doubt: none was missed
+    /// meanwhile.
     confirmed: bool,
     deleted: bool,
     rate: Rate,
@@ -49,6 +50,12 @@ impl Home {
         if settings.version >= self.settings.version {
             self.settings = settings;
         }
+    }
+
+    /// Newer settings may have been missed.
+    pub fn doubt(&mut self) {
+        // A room that is gone does not come back.
+        self.confirmed = self.deleted;
     }
 
     /// The room is gone for good: ids are never used again.

@@ -4,7 +4,7 @@
 
 use protocol::close::CloseCode;
 use protocol::limit::edge::{
-    DEAD_AFTER_SECONDS, LAG_BYTES_MAX, LAG_MS_MAX, PING_AFTER_SECONDS, PING_SPREAD_SECONDS,
+    DEAD_AFTER_SECONDS, LAG_BYTES_MAX, LAG_MS_MAX, PING_AFTER_SECONDS, PING_SPREAD_SECONDS, ROOM_LOADS_MAX,
     SESSION_END_GRACE_SECONDS,
 };
 use protocol::messaging::{SESSION_EXPIRED, session_end_reason};
@@ -46,8 +46,10 @@ impl Hub {
         }
         self.join_paces.forget_idle(now.nanos);
         let effects = &mut self.effects;
+        let mut loads_left = ROOM_LOADS_MAX;
         self.homes.retain(|room, home| {
-            if home.is_unconfirmed() {
+            if home.is_unconfirmed() && loads_left > 0 {
+                loads_left -= 1;
                 effects.push_back(Effect::LoadRoom(room.clone()));
             }
             !home.is_idle(now.nanos)

@@ -263,15 +263,19 @@ pub mod transfer {
 
 /// The store in a PostgreSQL database. Figures of ours.
 pub mod postgres {
-    /// Connections of one server for requests; there is one more that asks what other servers did.
-    pub const CONNECTIONS_MAX: usize = 16;
-    /// Requests that wait for a connection; beyond it the caller is told at once that the store is not available.
+    /// Connections of one server for what writes rooms and the like, and so waits for the database's disk.
+    pub const WRITE_CONNECTIONS_MAX: usize = 16;
+    /// Connections of one server for what does not: reads, and the use of chat tokens. There is one more, which asks what
+    /// other servers did.
+    pub const READ_CONNECTIONS_MAX: usize = 8;
+    /// Requests that wait for a connection of either kind; beyond it the caller is told at once that the store is not available.
     pub const REQUESTS_WAITING_MAX: usize = 4_096;
     /// How long a request waits for a connection, in milliseconds; then it is told that the store is not available.
     pub const CONNECTION_WAIT_MS_MAX: u64 = 2_000;
     /// How long it may take to connect, in milliseconds, unless the address says otherwise (`connect_timeout`).
     pub const CONNECT_MS_MAX: u64 = 2_000;
-    /// After a connection could not be made, all requests are refused at once for so long, in milliseconds.
+    /// After a connection could not be made, all requests are refused at once for so long, in milliseconds. Then one
+    /// tries, and so on.
     pub const RECONNECT_MS: u64 = 200;
     /// How long one try of a request may take, in milliseconds.
     pub const TRY_MS_MAX: u64 = 5_000;
@@ -286,7 +290,8 @@ pub mod postgres {
     pub const NEWS_INTERVAL_MS: u64 = 250;
     /// How late a write may come to light after it was dated, in seconds: each question goes back so far.
     pub const NEWS_DELAY_SECONDS_MAX: i64 = 15;
-    /// For how long it is kept what was done to rooms, in seconds: a server that could not ask for longer has missed some.
+    /// For how long it is kept what was done to rooms, in seconds: a server that could not ask for longer may have missed
+    /// some, and reads the rooms that it has open again.
     pub const NEWS_KEPT_SECONDS: i64 = 3_600;
     /// How often old news and redemptions are dropped, in seconds.
     pub const SWEEP_INTERVAL_SECONDS: u64 = 60;

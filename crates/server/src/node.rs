@@ -257,6 +257,12 @@ async fn listen_to_store(mut watch: Watch, bus: Bus, readiness: Readiness, stop:
                 tracing::info!("the store is back");
                 readiness.store_is_away(false);
             }
+            News::Gap => {
+                tracing::warn!(
+                    "changes of rooms by other servers may have been missed; open rooms are read again"
+                );
+                bus.rooms_in_doubt().await;
+            }
             News::Rooms(rooms) => {
                 for room in rooms {
                     match room {

@@ -21,7 +21,7 @@ use crate::peers::{Setup, signed_answer};
 use crate::process::{CoreTime, Memory, ProcessorTime};
 use crate::report::{Figures, Report, Run};
 use crate::server::Server;
-use crate::store;
+use crate::store::{self, Site, Sites};
 
 /// The peer's name in reports.
 const SIGNED_ANSWER: &str = "signed-answer";
@@ -32,8 +32,8 @@ const PAGES: usize = 32;
 pub struct Plan {
     /// How many rooms; each size is a store of its own.
     pub sizes: Vec<u64>,
-    /// Where the stores are, or are made, each in a folder of its own; a temporary one when `None`.
-    pub folder: Option<PathBuf>,
+    /// Where the stores are, or are made.
+    pub sites: Sites,
     /// How often each server is measured.
     pub rounds: u64,
     /// How long, each time.
@@ -53,18 +53,16 @@ pub struct Plan {
 /// # Errors
 /// An answer that is not the expected one, and the system's.
 pub fn run(plan: &Plan) -> Result<(), Failure> {
-    let temporary = tempfile::tempdir().map_err(Failure::io("make a folder"))?;
-    let folder = plan.folder.as_deref().unwrap_or(temporary.path());
     for &rooms in &plan.sizes {
-        let data_folder = folder.join(rooms.to_string());
-        store::fill_once(&data_folder, rooms)?;
-        measure_size(plan, &data_folder, rooms)?;
+        let site = plan.sites.of(rooms)?;
+        store::fill_once(&site, rooms)?;
+        measure_size(plan, &site, rooms)?;
     }
     Ok(())
 }
 
-fn measure_size(plan: &Plan, data_folder: &Path, rooms: u64) -> Result<(), Failure> {
-    let grandstand = Server::start(plan.setup.grandstand.command(data_folder), &plan.setup.cores)?;
+fn measure_size(plan: &Plan, site: &Site, rooms: u64) -> Result<(), Failure> {
+    let grandstand = Server::start(site.command(&plan.setup.grandstand), &plan.setup.cores)?;
     let pages = walk(&grandstand)?;
     let first = pages.first().ok_or_else(|| Failure::Arguments("there are no rooms".to_owned()))?;
     let answer_file = tempfile::NamedTempFile::new().map_err(Failure::io("make a file for the answer"))?;

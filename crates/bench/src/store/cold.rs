@@ -1,21 +1,19 @@
 //! What a page costs when nothing of the store is in memory.
 
-use std::fs::File;
-use std::path::Path;
 use std::time::Instant;
 
 use protocol::arn::Scope;
-use server::store::{Location, Store};
+use server::store::Store;
 
 use super::pages::{self, Place};
 use super::population::Population;
+use super::site::Site;
 use crate::failure::Failure;
-use crate::os;
 use crate::report::{Figures, Spread};
 
 /// Reads every page for every combination of conditions, each time with a store that was just opened.
 pub(super) async fn measure_all(
-    folder: &Path,
+    site: &Site,
     scope: &Scope,
     population: &Population,
     repeats: u64,
@@ -23,15 +21,15 @@ pub(super) async fn measure_all(
     let mut figures = Figures::new();
     pages::print_head("us a page, cold: median [least-most]");
     for (name, filter) in population.filters() {
-        let store = Store::open(&Location::Folder(folder.to_owned())).await?;
+        let store = Store::open(&site.location()).await?;
         let places = pages::places(&store, scope, &filter).await?;
         store.close().await;
         drop(store);
         for Place { name: place, after } in places {
             let (mut micros, mut entries) = (Vec::new(), 0);
             for _ in 0..repeats {
-                forget(folder)?;
-                let store = Store::open(&Location::Folder(folder.to_owned())).await?;
+                site.forget()?;
+                let store = Store::open(&site.location()).await?;
                 let begin = Instant::now();
                 entries = pages::read(&store, scope, &filter, after).await?;
                 micros.push(begin.elapsed().as_secs_f64() * 1e6);
@@ -45,16 +43,4 @@ pub(super) async fn measure_all(
         }
     }
     Ok(figures)
-}
-
-/// Has the kernel forget what it holds of a closed store's files.
-fn forget(folder: &Path) -> Result<(), Failure> {
-    for entry in std::fs::read_dir(folder).map_err(Failure::io("list the store's folder"))? {
-        let path = entry.map_err(Failure::io("list the store's folder"))?.path();
-        if path.is_file() {
-            let file = File::open(path).map_err(Failure::io("open a file of the store"))?;
-            os::forget(&file).map_err(Failure::io("drop a file from the kernel's cache"))?;
-        }
-    }
-    Ok(())
 }

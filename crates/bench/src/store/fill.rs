@@ -1,28 +1,26 @@
 //! Fills a store with rooms, through the store's own interface.
 
-use std::fs;
 use std::io::IsTerminal;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use protocol::arn::Scope;
 use protocol::id::Id;
-use serde_json::{Value, json};
-use server::store::{Destination, Location, NewLoggingConfiguration, Store, StoreError, Tags};
+use serde_json::json;
+use server::store::{Destination, NewLoggingConfiguration, Store, StoreError, Tags};
 use tokio::task::JoinSet;
 
 use super::population::{LOGGING_CONFIGURATIONS, Population};
+use super::site::Site;
 use crate::failure::Failure;
 
-/// Rooms that are being created at the same time: as many as the writer puts into one commit.
+/// Rooms that are being created at the same time: as many as the embedded engine's writer puts into one commit.
 const AT_ONCE: u64 = 512;
+/// The same on PostgreSQL, whose connections do a few at a time: the others must not wait for too long.
+const AT_ONCE_IN_DATABASE: u64 = 128;
 /// How often the progress is shown.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(500);
-
-/// Kept beside a store that was filled to the end: what that took.
-const NOTE_FILE_NAME: &str = "filled.json";
 
 /// A store that is full, and what filling it took.
 pub(super) struct Filled {
@@ -32,33 +30,31 @@ pub(super) struct Filled {
     pub(super) created_per_s: f64,
     /// Commits that held them.
     pub(super) commits: f64,
-    /// Bytes of the folder's files afterwards, per room.
+    /// Bytes of the store afterwards, per room.
     pub(super) file_bytes_per_room: f64,
 }
 
-/// Fills the store in `folder`, unless that was done before.
-pub(super) async fn fill_once(folder: &Path, scope: &Scope, rooms: u64) -> Result<Filled, Failure> {
-    let store = Store::open(&Location::Folder(folder.to_owned())).await?;
-    let note_file = folder.join(NOTE_FILE_NAME);
-    if !note_file.exists() {
+/// Fills the store, unless that was done before.
+pub(super) async fn fill_once(site: &Site, scope: &Scope, rooms: u64) -> Result<Filled, Failure> {
+    site.prepare().await?;
+    let store = Store::open(&site.location()).await?;
+    let Some(note) = site.note().await? else {
         let logging_configurations = create_logging_configurations(&store, scope).await?;
         let population = Population { logging_configurations };
-        let seconds = create_rooms(&store, scope, &population, rooms).await?;
+        let at_once = if store.is_shared() { AT_ONCE_IN_DATABASE } else { AT_ONCE };
+        let seconds = create_rooms(&store, scope, &population, rooms, at_once).await?;
         let commits = store.counters().commits;
         store.close().await;
-        let bytes = folder_bytes(folder)?;
         let note = json!({
             "created_per_s": rooms as f64 / seconds,
             "commits": commits,
-            "file_bytes_per_room": bytes as f64 / rooms as f64,
+            "file_bytes_per_room": site.bytes().await? as f64 / rooms as f64,
         });
-        fs::write(&note_file, note.to_string()).map_err(Failure::io("note that the store is full"))?;
-        return Box::pin(fill_once(folder, scope, rooms)).await;
-    }
+        site.keep_note(&note).await?;
+        return Box::pin(fill_once(site, scope, rooms)).await;
+    };
     let logging_configurations = logging_configurations(&store, scope).await?;
     store.close().await;
-    let note = fs::read(&note_file).map_err(Failure::io("read the note on the store"))?;
-    let note: Value = serde_json::from_slice(&note).unwrap_or_default();
     let figure = |name: &str| note[name].as_f64().unwrap_or_default();
     Ok(Filled {
         population: Population { logging_configurations },
@@ -74,11 +70,12 @@ async fn create_rooms(
     scope: &Scope,
     population: &Population,
     rooms: u64,
+    at_once: u64,
 ) -> Result<f64, Failure> {
     let begin = Instant::now();
     let next = Arc::new(AtomicU64::new(0));
     let mut creators: JoinSet<Result<(), StoreError>> = JoinSet::new();
-    for _ in 0..AT_ONCE.min(rooms) {
+    for _ in 0..at_once.min(rooms) {
         let (store, scope, population, next) =
             (store.clone(), scope.clone(), population.clone(), Arc::clone(&next));
         creators.spawn(async move {
@@ -133,14 +130,4 @@ fn show_progress(done: u64, all: u64, elapsed: Duration) {
     let empty = usize::try_from(WIDTH).unwrap_or_default() - full;
     let rate = done as f64 / elapsed.as_secs_f64().max(0.001);
     eprint!("\r[{}{}] {done} of {all} rooms, {rate:.0}/s ", "#".repeat(full), "-".repeat(empty));
-}
-
-/// Bytes of the files of a folder.
-fn folder_bytes(folder: &Path) -> Result<u64, Failure> {
-    let mut bytes = 0;
-    for entry in fs::read_dir(folder).map_err(Failure::io("list the store's folder"))? {
-        let entry = entry.map_err(Failure::io("list the store's folder"))?;
-        bytes += entry.metadata().map_err(Failure::io("look at the store's files"))?.len();
-    }
-    Ok(bytes)
 }

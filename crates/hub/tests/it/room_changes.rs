@@ -51,6 +51,37 @@ fn settings_are_asked_for_until_they_come() {
 }
 
 #[test]
+fn rooms_in_doubt_are_asked_for_again_and_deleted_ones_are_not() {
+    let mut node = Node::new(2);
+    let rooms: Vec<_> = (1..=20).map(room).collect();
+    for room in &rooms {
+        node.join(&Guest::new(room, "ann"));
+        let home = node.home(room);
+        node.tell(home, Message::RoomChanged { room: room.clone(), settings: settings(1) });
+    }
+    let (gone, open) = rooms.split_first().expect("there are rooms");
+    node.tell(node.home(gone), Message::RoomDeleted { room: gone.clone() });
+    node.loads.clear();
+    node.advance_seconds(2);
+    assert!(node.loads.is_empty(), "all are known");
+    for shard in 0..2 {
+        node.tell(shard, Message::RoomsInDoubt);
+    }
+    node.advance_seconds(1);
+    assert!(
+        open.iter().all(|room| node.loads.contains(room)) && !node.loads.contains(gone),
+        "{:?}",
+        node.loads
+    );
+    for room in open {
+        node.tell(node.home(room), Message::RoomChanged { room: room.clone(), settings: settings(2) });
+    }
+    node.loads.clear();
+    node.advance_seconds(2);
+    assert!(node.loads.is_empty(), "all are known again");
+}
+
+#[test]
 fn a_deleted_room_answers_404_and_its_connections_stay() {
     let mut node = Node::new(2);
     let room = room(1);

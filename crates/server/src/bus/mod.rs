@@ -81,6 +81,14 @@ impl Bus {
         self.inbox(home).push(Message::RoomDeleted { room }).await;
     }
 
+    /// Rooms may have changed, or be gone, without a word of it: has all that are open here read again.
+    pub async fn rooms_in_doubt(&self) {
+        let Self::Local(local) = self;
+        for inbox in local.shards.iter() {
+            inbox.push(Message::RoomsInDoubt).await;
+        }
+    }
+
     /// Carries a frame to the shards that have members of its room: calls `send` for each of this process.
     pub fn deliver(
         &self,

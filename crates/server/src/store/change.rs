@@ -1,12 +1,51 @@
-//! What a change does to a room, a logging configuration or a set of tags; the same for every engine.
+//! What becomes of a room, a logging configuration or a set of tags when it is made or changed; the same for every engine.
 
+use protocol::arn::Scope;
 use protocol::id::Id;
 use protocol::limit::member::TAGS_MAX;
 
 use super::{
-    LoggingConfiguration, LoggingConfigurationChange, ReviewHandlerChange, ReviewHandlerSetting, Room,
-    RoomChange, StoreError, Tags,
+    LoggingConfiguration, LoggingConfigurationChange, NewLoggingConfiguration, NewRoom, OrderKey,
+    ReviewHandlerChange, ReviewHandlerSetting, Room, RoomChange, StoreError, Tags,
 };
+
+impl NewRoom {
+    /// The room that is made of it. The order key is also the time of its creation.
+    pub(super) fn into_room(self, scope: &Scope, id: Id, order_key: OrderKey) -> Room {
+        Room {
+            scope: scope.clone(),
+            id,
+            name: self.name,
+            create_time: order_key,
+            order_key,
+            message_rate_max: self.message_rate_max,
+            message_length_max: self.message_length_max,
+            review_handler: self.review_handler,
+            logging_configurations: self.logging_configurations,
+            tags: self.tags,
+        }
+    }
+}
+
+impl NewLoggingConfiguration {
+    /// The logging configuration that is made of it. The order key is also the time of its creation.
+    pub(super) fn into_logging_configuration(
+        self,
+        scope: &Scope,
+        id: Id,
+        order_key: OrderKey,
+    ) -> LoggingConfiguration {
+        LoggingConfiguration {
+            scope: scope.clone(),
+            id,
+            name: self.name,
+            create_time: order_key,
+            order_key,
+            destination: self.destination,
+            tags: self.tags,
+        }
+    }
+}
 
 impl Room {
     /// Applies an UpdateRoom. The order key is the caller's to move.

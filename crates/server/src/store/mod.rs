@@ -474,6 +474,9 @@ pub enum News {
     Away(StoreError),
     /// The store can be reached again.
     Back,
+    /// Other servers may have updated or deleted rooms without a word of it here: what is known of rooms is to be read
+    /// again.
+    Gap,
 }
 
 /// Hears of the store. A store that nobody else uses has no news.

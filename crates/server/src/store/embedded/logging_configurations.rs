@@ -29,15 +29,7 @@ pub(super) fn create(
 ) -> Result<LoggingConfiguration, StoreError> {
     let number = scopes::find_or_insert(group.connection, scope)?;
     let order_key = group.order.next();
-    let mut created = LoggingConfiguration {
-        scope: scope.clone(),
-        id: random_id()?,
-        name: new.name,
-        create_time: order_key,
-        order_key,
-        destination: new.destination,
-        tags: new.tags,
-    };
+    let mut created = new.into_logging_configuration(scope, random_id()?, order_key);
     while !is_id_free(insert(group.connection, number, &created))? {
         created.id = random_id()?;
     }

@@ -24,18 +24,7 @@ pub(super) fn create(group: &mut Group<'_>, scope: &Scope, new: NewRoom) -> Resu
     logging_configurations::require_all(group.connection, scope, &new.logging_configurations)?;
     let number = scopes::find_or_insert(group.connection, scope)?;
     let order_key = group.order.next();
-    let mut room = Room {
-        scope: scope.clone(),
-        id: random_id()?,
-        name: new.name,
-        create_time: order_key,
-        order_key,
-        message_rate_max: new.message_rate_max,
-        message_length_max: new.message_length_max,
-        review_handler: new.review_handler,
-        logging_configurations: new.logging_configurations,
-        tags: new.tags,
-    };
+    let mut room = new.into_room(scope, random_id()?, order_key);
     while !is_id_free(insert(group.connection, number, &room))? {
         room.id = random_id()?;
     }

@@ -2,15 +2,14 @@
 //!
 //! Promises:
 //! - A request has its answer within a few seconds, whatever the database does: each wait has a limit.
-//! - While no connection can be made, requests are refused at once, but for one now and then that tries; the first that
-//!   succeeds ends it.
+//! - While no connection can be made, requests are refused at once, but for one now and then that tries (`gate`).
 //! - What others were in the way of (serialization failures, deadlocks, keys that somebody else took first) is tried
 //!   again from its beginning, a limited number of times.
 //! - What was under way on a connection that broke is tried again too, unless it may have been committed.
 
 use std::error::Error;
 use std::future::Future;
-use std::sync::Mutex;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use deadpool_postgres::{
@@ -18,8 +17,8 @@ use deadpool_postgres::{
     Timeouts, Transaction,
 };
 use protocol::limit::postgres::{
-    CONNECT_MS_MAX, CONNECTION_WAIT_MS_MAX, RECONNECT_MS, REQUESTS_WAITING_MAX, STATEMENT_MS_MAX, TRIES_MAX,
-    TRY_MS_MAX, TRY_PAUSE_MS_MAX,
+    CONNECT_MS_MAX, CONNECTION_WAIT_MS_MAX, REQUESTS_WAITING_MAX, STATEMENT_MS_MAX, TRIES_MAX, TRY_MS_MAX,
+    TRY_PAUSE_MS_MAX,
 };
 use tokio::time::{sleep, timeout};
 use tokio_postgres::error::SqlState;
@@ -28,8 +27,8 @@ use tokio_postgres::{IsolationLevel, NoTls};
 
 use super::super::StoreError;
 use super::super::random::random_number;
-use super::super::worker::lock;
 use super::failure::Failure;
+use super::gate::Gate;
 use super::tls::Tls;
 use crate::config::DatabaseUrl;
 
@@ -53,13 +52,13 @@ pub(super) type Parameter<'a> = &'a (dyn ToSql + Sync);
 /// Connections to one database.
 pub(super) struct Connections {
     pool: Pool,
-    /// Nobody need try to connect before this.
-    away_until: Mutex<Option<Instant>>,
+    gate: Arc<Gate>,
 }
 
 impl Connections {
-    /// Up to `count` connections, none of which is made yet.
-    pub(super) fn new(url: &DatabaseUrl, count: usize) -> Result<Self, StoreError> {
+    /// Up to `count` connections, none of which is made yet. Pools that share a gate agree on whether the database is
+    /// away.
+    pub(super) fn new(url: &DatabaseUrl, count: usize, gate: Arc<Gate>) -> Result<Self, StoreError> {
         let mut connection = url.connection().clone();
         if connection.get_application_name().is_none() {
             connection.application_name("grandstand");
@@ -91,7 +90,7 @@ impl Connections {
             }))
             .build()
             .map_err(|error| StoreError::unavailable(error.to_string()))?;
-        Ok(Self { pool, away_until: Mutex::default() })
+        Ok(Self { pool, gate })
     }
 
     /// Has `work` done on a connection: from its beginning, until it ends in something else than a conflict with others
@@ -150,36 +149,42 @@ impl Connections {
     }
 
     async fn connect(&self) -> Result<Client, StoreError> {
-        if lock(&self.away_until).is_some_and(|end| Instant::now() < end) {
-            return Err(StoreError::unavailable("the database is away"));
-        }
         if self.pool.status().waiting >= REQUESTS_WAITING_MAX {
             return Err(StoreError::unavailable("too many requests wait for the database"));
         }
-        let error = match self.pool.get().await {
+        let attempt = self.gate.enter(Instant::now()).map_err(StoreError::unavailable)?;
+        match self.pool.get().await {
             Ok(client) => {
-                lock(&self.away_until).take();
-                return Ok(client);
+                self.gate.open();
+                Ok(client)
             }
-            Err(error) => error,
-        };
-        let is_away = match &error {
-            // What the database says no to may be true of this connection only: that it has too many, say.
-            PoolError::Backend(error) => {
-                error.code().is_none_or(|code| *code == SqlState::CANNOT_CONNECT_NOW)
+            Err(error) => {
+                let cause = describe(&error);
+                if is_away(&error) {
+                    self.gate.close(&attempt, &cause, Instant::now());
+                }
+                Err(StoreError::unavailable(cause))
             }
-            error => matches!(error, PoolError::Timeout(TimeoutType::Create)),
-        };
-        if is_away {
-            *lock(&self.away_until) = Some(Instant::now() + Duration::from_millis(RECONNECT_MS));
         }
-        Err(StoreError::unavailable(match error {
-            PoolError::Closed => "the store is closed".to_owned(),
-            PoolError::Timeout(TimeoutType::Wait) => "all connections to the database are in use".to_owned(),
-            PoolError::Timeout(_) => "the database does not let us connect in time".to_owned(),
-            PoolError::Backend(error) => format!("cannot connect to the database: {}", explain(&error)),
-            error => format!("cannot connect to the database: {error}"),
-        }))
+    }
+}
+
+/// Whether nobody else would get a connection either.
+fn is_away(error: &PoolError) -> bool {
+    match error {
+        // What the database says no to may be true of this connection only: that it has too many, say.
+        PoolError::Backend(error) => error.code().is_none_or(|code| *code == SqlState::CANNOT_CONNECT_NOW),
+        error => matches!(error, PoolError::Timeout(TimeoutType::Create)),
+    }
+}
+
+fn describe(error: &PoolError) -> String {
+    match error {
+        PoolError::Closed => "the store is closed".to_owned(),
+        PoolError::Timeout(TimeoutType::Wait) => "all connections to the database are in use".to_owned(),
+        PoolError::Timeout(_) => "the database does not let us connect in time".to_owned(),
+        PoolError::Backend(error) => format!("cannot connect to the database: {}", explain(error)),
+        error => format!("cannot connect to the database: {error}"),
     }
 }
 

@@ -50,15 +50,7 @@ pub(super) async fn create(
         [&&*scope.account_id, &&*scope.region, &id.as_str(), &new.name, &kind, &destination, &tags];
     let order_key = transaction.query_one(&statement, &parameters).await?.try_get(0)?;
     commit(transaction).await?;
-    Ok(LoggingConfiguration {
-        scope: scope.clone(),
-        id,
-        name: new.name.clone(),
-        create_time: order_key,
-        order_key,
-        destination: new.destination.clone(),
-        tags: new.tags.clone(),
-    })
+    Ok(new.clone().into_logging_configuration(scope, id, order_key))
 }
 
 /// Changes a logging configuration and moves it to the head of the list.

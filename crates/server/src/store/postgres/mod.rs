@@ -1,11 +1,11 @@
 //! The PostgreSQL engine: the store in a database, which several servers may share.
 //!
-//! The story, in the order of the files: `connections` leads to the database (`tls`), and has work tried until it ends in an
-//! answer (`failure`); `schema` brings the database up to date (`migrations/`); `posting` is what makes ListRooms one range
-//! read and `rooms` keeps it in step, with order keys of `order`; `news` tells other servers; `redemption` decides who
-//! used a chat token first; `check` verifies it all, `repair` puts right what can be derived, and `transfer` takes it to
-//! another engine, or from there. What is not SQL is shared with the embedded engine, and is in the files above this
-//! folder.
+//! The story, in the order of the files: `connections` leads to the database (`tls`, and `gate` while it is away), and has
+//! work tried until it ends in an answer (`failure`); `schema` brings the database up to date (`migrations/`); `posting` is
+//! what makes ListRooms one range read and `rooms` keeps it in step, with order keys of `order`; `news` tells other servers;
+//! `redemption` decides who used a chat token first; `check` verifies it all, `repair` puts right what can be derived, and
+//! `transfer` takes it to another engine, or from there. What is not SQL is shared with the embedded engine, and is in the
+//! files above this folder.
 //!
 //! What it promises beside what the store does:
 //! - What is on disk when a write is answered is the commit, on that of the database. (Redemptions: see there.)
@@ -19,6 +19,7 @@
 mod check;
 mod connections;
 mod failure;
+mod gate;
 mod keys;
 mod logging_configurations;
 mod news;
@@ -41,13 +42,17 @@ use std::time::{Duration, Instant};
 use deadpool_postgres::Client;
 use protocol::arn::{ResourceKind, Scope};
 use protocol::id::Id;
-use protocol::limit::postgres::{CONNECTIONS_MAX, NEWS_INTERVAL_MS, SWEEP_INTERVAL_SECONDS, SWEEP_ROWS_MAX};
+use protocol::limit::postgres::{
+    NEWS_INTERVAL_MS, READ_CONNECTIONS_MAX, SWEEP_INTERVAL_SECONDS, SWEEP_ROWS_MAX, WRITE_CONNECTIONS_MAX,
+};
 use protocol::time::UnixMicros;
 use tokio::sync::mpsc::{Receiver, Sender};
 use tokio::time::{MissedTickBehavior, interval};
 
 use self::connections::Connections;
 use self::failure::Failure;
+use self::gate::Gate;
+use self::news::Looked;
 use super::change::TagChange;
 use super::transfer::Batch;
 use super::{
@@ -59,7 +64,10 @@ use crate::config::DatabaseUrl;
 
 /// An open store.
 pub struct Postgres {
-    connections: Connections,
+    /// For what waits for the disk.
+    write_connections: Connections,
+    /// For what does not: reads never queue behind writes.
+    read_connections: Connections,
     /// Of its own, so that requests that use up all others cannot make the database look away.
     watch_connection: Arc<Connections>,
     meters: Meters,
@@ -75,15 +83,20 @@ struct Meters {
 impl Postgres {
     /// Opens the store, and makes it where there is none.
     pub(super) async fn open(url: &DatabaseUrl) -> Result<Self, StoreError> {
-        let connections = Connections::new(url, CONNECTIONS_MAX)?;
-        schema::migrate(&connections).await?;
-        let watch_connection = Arc::new(Connections::new(url, 1)?);
-        Ok(Self { connections, watch_connection, meters: Meters::default() })
+        let gate = Arc::<Gate>::default();
+        let write_connections = Connections::new(url, WRITE_CONNECTIONS_MAX, Arc::clone(&gate))?;
+        schema::migrate(&write_connections).await?;
+        Ok(Self {
+            write_connections,
+            read_connections: Connections::new(url, READ_CONNECTIONS_MAX, Arc::clone(&gate))?,
+            watch_connection: Arc::new(Connections::new(url, 1, gate)?),
+            meters: Meters::default(),
+        })
     }
 
     /// Opens the store that is there.
     pub(super) async fn open_existing(url: &DatabaseUrl) -> Result<Self, StoreError> {
-        let connections = Connections::new(url, 1)?;
+        let connections = Connections::new(url, 1, Arc::default())?;
         schema::require(&connections).await?;
         connections.close();
         Self::open(url).await
@@ -91,18 +104,19 @@ impl Postgres {
 
     /// Refuses a database that has a store.
     pub(super) async fn require_vacant(url: &DatabaseUrl) -> Result<(), StoreError> {
-        schema::require_none(&Connections::new(url, 1)?).await
+        schema::require_none(&Connections::new(url, 1, Arc::default())?).await
     }
 
     /// Makes a store of all batches.
     pub(super) async fn import(url: &DatabaseUrl, batches: Receiver<Batch>) -> Result<(), StoreError> {
-        let connections = Connections::new(url, 1)?;
+        let connections = Connections::new(url, 1, Arc::default())?;
         schema::require_none(&connections).await?;
         connections.run_once(|client| transfer::import(client, batches)).await
     }
 
     pub(super) fn close(&self) {
-        self.connections.close();
+        self.write_connections.close();
+        self.read_connections.close();
         self.watch_connection.close();
     }
 
@@ -116,19 +130,19 @@ impl Postgres {
     }
 
     pub(super) async fn check(&self) -> Result<Checked, StoreError> {
-        self.connections.run_long(check::check).await
+        self.read_connections.run_long(check::check).await
     }
 
     pub(super) async fn repair(&self) -> Result<(), StoreError> {
-        self.connections.run_long(repair::repair).await
+        self.write_connections.run_long(repair::repair).await
     }
 
     pub(super) async fn contents(&self) -> Result<Contents, StoreError> {
-        self.connections.run_long(transfer::count).await
+        self.read_connections.run_long(transfer::count).await
     }
 
     pub(super) async fn export(&self, batches: Sender<Batch>) -> Result<(), StoreError> {
-        self.connections.run_once(|client| transfer::export(client, batches)).await
+        self.read_connections.run_once(|client| transfer::export(client, batches)).await
     }
 
     pub(super) async fn create_room(&self, scope: &Scope, room: NewRoom) -> Result<Room, StoreError> {
@@ -250,7 +264,7 @@ impl Postgres {
     }
 
     pub(super) async fn redeem(&self, redemption: &Redemption) -> Result<bool, StoreError> {
-        self.connections.run(|client| redemption::redeem(client, redemption)).await
+        self.read_connections.run(|client| redemption::redeem(client, redemption)).await
     }
 
     async fn read<T, F>(&self, work: impl Fn(Client) -> F) -> Result<T, StoreError>
@@ -258,14 +272,14 @@ impl Postgres {
         F: Future<Output = Result<T, Failure>>,
     {
         self.meters.reads.fetch_add(1, Relaxed);
-        self.connections.run(work).await
+        self.read_connections.run(work).await
     }
 
     async fn write<T, F>(&self, work: impl Fn(Client) -> F) -> Result<T, StoreError>
     where
         F: Future<Output = Result<T, Failure>>,
     {
-        let outcome = self.connections.run(work).await;
+        let outcome = self.write_connections.run(work).await;
         if !matches!(outcome, Err(StoreError::Unavailable(_))) {
             self.meters.writes.fetch_add(1, Relaxed);
         }
@@ -280,6 +294,8 @@ pub(super) struct Watch {
     seen: news::Seen,
     /// Seen and not yet told.
     rooms: Vec<RoomNews>,
+    /// Some may have been missed, which is not told yet.
+    has_gap: bool,
     is_away: bool,
     swept: Instant,
 }
@@ -289,22 +305,33 @@ impl Watch {
     fn start(connections: Arc<Connections>) -> Self {
         let mut ticks = interval(Duration::from_millis(NEWS_INTERVAL_MS));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let (seen, rooms) = (news::Seen::default(), Vec::new());
-        Self { connections, ticks, seen, rooms, is_away: false, swept: Instant::now() }
+        Self {
+            connections,
+            ticks,
+            seen: news::Seen::default(),
+            rooms: Vec::new(),
+            has_gap: false,
+            is_away: false,
+            swept: Instant::now(),
+        }
     }
 
     /// Waits for the next news. Nothing is lost when it is dropped while it waits.
     pub(super) async fn next(&mut self) -> News {
         loop {
+            if std::mem::take(&mut self.has_gap) {
+                return News::Gap;
+            }
             if !self.rooms.is_empty() {
                 return News::Rooms(std::mem::take(&mut self.rooms));
             }
             self.ticks.tick().await;
             let seen = &self.seen;
             match self.connections.run(|client| news::look(client, seen)).await {
-                Ok((seen, rooms)) => {
+                Ok(Looked { seen, rooms, has_gap }) => {
                     self.seen = seen;
                     self.rooms = rooms;
+                    self.has_gap |= has_gap;
                     if std::mem::take(&mut self.is_away) {
                         return News::Back;
                     }

@@ -5,9 +5,10 @@
 //! their dates. Each look therefore goes back [`NEWS_DELAY_SECONDS_MAX`], and passes over what it has seen. It costs one
 //! short range of an index, and nothing where nobody updates rooms.
 //!
-//! Limits: a server that cannot look for longer than [`NEWS_KEPT_SECONDS`] has missed some, and says so in its log; a note
-//! whose commit takes longer than the delay is seen by nobody. Rooms' settings are read anew whenever somebody joins a
-//! room that had no members, so even then only open rooms keep old settings.
+//! Notes are kept for [`NEWS_KEPT_SECONDS`]. A server that could not look for longer may have missed some, and is told so: it
+//! reads the rooms that it has open again, all of them.
+//!
+//! Limit: a note whose commit takes longer than the delay is seen by nobody. No try of a request may take so long.
 
 use std::collections::BTreeSet;
 
@@ -47,31 +48,39 @@ pub(super) async fn add(transaction: &Transaction<'_>, scope: &Scope, id: Id) ->
     Ok(())
 }
 
+/// What a look has found.
+#[derive(Default)]
+pub(super) struct Looked {
+    /// For the next look.
+    pub(super) seen: Seen,
+    /// The rooms that new notes are about.
+    pub(super) rooms: Vec<RoomNews>,
+    /// Between the last look and this one notes may have been dropped.
+    pub(super) has_gap: bool,
+}
+
 /// Looks for notes, and reads their rooms. The first look finds nothing: what was before is no news.
-pub(super) async fn look(client: Client, seen: &Seen) -> Result<(Seen, Vec<RoomNews>), Failure> {
+pub(super) async fn look(client: Client, seen: &Seen) -> Result<Looked, Failure> {
     let statement = client.prepare_cached("SELECT order_clock()").await?;
     let now: UnixMicros = client.query_one(&statement, &[]).await?.try_get(0)?;
     let Some(last_look) = seen.last_look else {
-        return Ok((Seen { last_look: Some(now), notes: BTreeSet::new() }, Vec::new()));
+        return Ok(Looked { seen: Seen { last_look: Some(now), ..Seen::default() }, ..Looked::default() });
     };
-    if now - last_look > NEWS_KEPT_SECONDS * MICROS_PER_SECOND {
-        tracing::error!(
-            seconds = (now - last_look) / MICROS_PER_SECOND,
-            "the database was away for so long that updates of rooms by other servers may have been missed: open rooms may \
-             have old settings until they are updated again, or this server is restarted"
-        );
-    }
     let since = last_look - NEWS_DELAY_SECONDS_MAX * MICROS_PER_SECOND;
     let notes = notes_since(&client, since).await?;
-    let mut rooms: Vec<&(UnixMicros, Scope, Id)> = notes.difference(&seen.notes).collect();
-    rooms.sort_by_key(|(_, scope, id)| (scope, *id));
-    rooms.dedup_by_key(|(_, scope, id)| (scope, *id));
-    let mut news = Vec::new();
-    for rooms in rooms.chunks(ROOMS_PER_READ_MAX) {
-        news.extend(read(&client, rooms).await?);
+    let mut new: Vec<&Note> = notes.difference(&seen.notes).collect();
+    new.sort_by_key(|(_, scope, id)| (scope, *id));
+    new.dedup_by_key(|(_, scope, id)| (scope, *id));
+    let mut rooms = Vec::new();
+    for part in new.chunks(ROOMS_PER_READ_MAX) {
+        rooms.extend(read(&client, part).await?);
     }
-    // A clock that has stepped back does not make old notes new.
-    Ok((Seen { last_look: Some(now.max(last_look)), notes }, news))
+    Ok(Looked {
+        // A clock that has stepped back does not make old notes new.
+        seen: Seen { last_look: Some(now.max(last_look)), notes },
+        rooms,
+        has_gap: now - last_look > NEWS_KEPT_SECONDS * MICROS_PER_SECOND,
+    })
 }
 
 async fn notes_since(client: &Client, since: UnixMicros) -> Result<BTreeSet<Note>, Failure> {

@@ -11,7 +11,7 @@ use tokio_postgres::Row;
 use super::super::change::TagChange;
 use super::super::column::{fallback_text, id_list_text, tags_text};
 use super::super::random::random_id;
-use super::super::{NewRoom, Room, RoomChange, StoreError, Tags};
+use super::super::{NewRoom, OrderKey, Room, RoomChange, StoreError, Tags};
 use super::connections::{Parameter, begin, commit};
 use super::failure::{Failure, Unreadable};
 use super::order::next_room_order_key;
@@ -31,18 +31,7 @@ macro_rules! select {
 pub(super) async fn create(mut client: Client, scope: &Scope, new: &NewRoom) -> Result<Room, Failure> {
     let transaction = begin(&mut client).await?;
     logging_configurations::hold(&transaction, scope, &new.logging_configurations).await?;
-    let mut room = Room {
-        scope: scope.clone(),
-        id: random_id()?,
-        name: new.name.clone(),
-        create_time: 0,
-        order_key: 0,
-        message_rate_max: new.message_rate_max,
-        message_length_max: new.message_length_max,
-        review_handler: new.review_handler.clone(),
-        logging_configurations: new.logging_configurations.clone(),
-        tags: new.tags.clone(),
-    };
+    let mut room = new.clone().into_room(scope, random_id()?, 0);
     room.order_key = insert(&transaction, &room).await?;
     room.create_time = room.order_key;
     posting::insert(&transaction, &room).await?;
@@ -164,8 +153,55 @@ fn of_row(found: Option<Row>, scope: &Scope, id: Id) -> Result<Room, Failure> {
     Ok(row::room(&found, scope.clone())?)
 }
 
+/// A room in the columns `$1` to `$10` of [`insert`] and [`replace`].
+struct Columns<'a> {
+    account_id: &'a str,
+    region: &'a str,
+    id: &'a str,
+    name: &'a str,
+    message_rate_max: i64,
+    message_length_max: i64,
+    handler_uri: Option<&'a str>,
+    handler_fallback: Option<&'static str>,
+    logging_configurations: String,
+    tags: String,
+}
+
+impl<'a> Columns<'a> {
+    fn of(room: &'a Room) -> Self {
+        let handler = room.review_handler.as_ref();
+        Self {
+            account_id: &room.scope.account_id,
+            region: &room.scope.region,
+            id: room.id.as_str(),
+            name: &room.name,
+            message_rate_max: room.message_rate_max.into(),
+            message_length_max: room.message_length_max.into(),
+            handler_uri: handler.map(|handler| handler.uri.as_str()),
+            handler_fallback: handler.map(|handler| fallback_text(handler.fallback)),
+            logging_configurations: id_list_text(&room.logging_configurations),
+            tags: tags_text(&room.tags),
+        }
+    }
+
+    fn parameters(&self) -> [Parameter<'_>; 10] {
+        [
+            &self.account_id,
+            &self.region,
+            &self.id,
+            &self.name,
+            &self.message_rate_max,
+            &self.message_length_max,
+            &self.handler_uri,
+            &self.handler_fallback,
+            &self.logging_configurations,
+            &self.tags,
+        ]
+    }
+}
+
 /// Answers the order key, which is also the time of creation.
-async fn insert(transaction: &Transaction<'_>, room: &Room) -> Result<i64, Failure> {
+async fn insert(transaction: &Transaction<'_>, room: &Room) -> Result<OrderKey, Failure> {
     let statement = concat!(
         "INSERT INTO room (account_id, region, id, name, message_rate_max, message_length_max, handler_uri,
                            handler_fallback, logging_configurations, tags, create_time, order_key)
@@ -176,44 +212,19 @@ async fn insert(transaction: &Transaction<'_>, room: &Room) -> Result<i64, Failu
          RETURNING order_key"
     );
     let statement = transaction.prepare_cached(statement).await?;
-    let handler = room.review_handler.as_ref();
-    let parameters: [Parameter<'_>; 10] = [
-        &&*room.scope.account_id,
-        &&*room.scope.region,
-        &room.id.as_str(),
-        &room.name,
-        &i64::from(room.message_rate_max),
-        &i64::from(room.message_length_max),
-        &handler.map(|handler| &handler.uri),
-        &handler.map(|handler| fallback_text(handler.fallback)),
-        &id_list_text(&room.logging_configurations),
-        &tags_text(&room.tags),
-    ];
-    Ok(transaction.query_one(&statement, &parameters).await?.try_get(0)?)
+    Ok(transaction.query_one(&statement, &Columns::of(room).parameters()).await?.try_get(0)?)
 }
 
-/// Everything that UpdateRoom may change. Answers the new order key.
-async fn replace(transaction: &Transaction<'_>, room: &Room) -> Result<i64, Failure> {
+/// Puts a room in the place of what it was until now. Answers the new order key.
+async fn replace(transaction: &Transaction<'_>, room: &Room) -> Result<OrderKey, Failure> {
     let statement = concat!(
         "UPDATE room
          SET name = $4, message_rate_max = $5, message_length_max = $6, handler_uri = $7, handler_fallback = $8,
-             logging_configurations = $9, order_key = ",
+             logging_configurations = $9, tags = $10, order_key = ",
         next_room_order_key!(),
         " WHERE account_id = $1 AND region = $2 AND id = $3
          RETURNING order_key"
     );
     let statement = transaction.prepare_cached(statement).await?;
-    let handler = room.review_handler.as_ref();
-    let parameters: [Parameter<'_>; 9] = [
-        &&*room.scope.account_id,
-        &&*room.scope.region,
-        &room.id.as_str(),
-        &room.name,
-        &i64::from(room.message_rate_max),
-        &i64::from(room.message_length_max),
-        &handler.map(|handler| &handler.uri),
-        &handler.map(|handler| fallback_text(handler.fallback)),
-        &id_list_text(&room.logging_configurations),
-    ];
-    Ok(transaction.query_one(&statement, &parameters).await?.try_get(0)?)
+    Ok(transaction.query_one(&statement, &Columns::of(room).parameters()).await?.try_get(0)?)
 }

@@ -9,7 +9,9 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use protocol::arn::{Arn, ResourceKind};
+use protocol::limit::postgres::WRITE_CONNECTIONS_MAX;
 use protocol::limit::store::REDEMPTION_BUCKET_SECONDS;
 use tokio::sync::Barrier;
 use tokio::task::JoinSet;
@@ -19,6 +21,7 @@ use super::super::tests::{home, is_unavailable, new_logging_configuration, new_r
 use super::super::{
     KeyPurpose, NewRoom, News, Redemption, Room, RoomChange, RoomFilter, RoomNews, Store, StoreError, Watch,
 };
+use super::connections::Connections;
 use super::{news, redemption};
 
 const SERVERS: usize = 3;
@@ -208,7 +211,7 @@ async fn old_redemptions_are_dropped_and_their_tokens_stay_refused() {
     let span = REDEMPTION_BUCKET_SECONDS * 1_000_000;
     for (later, left) in [(0, 1), (MINUTE + span, 1), (MINUTE + 2 * span, 0)] {
         set_clock(&schema, start + later).await;
-        postgres.connections.run(redemption::sweep).await.unwrap();
+        postgres.watch_connection.run(redemption::sweep).await.unwrap();
         assert_eq!(schema.execute("SELECT * FROM redemption").await, left, "{later}");
         assert_eq!(redeem(&store, 1, used.expires).await, Ok(false));
     }
@@ -246,6 +249,30 @@ async fn what_one_server_does_to_rooms_is_news_to_all() {
 }
 
 #[tokio::test]
+async fn a_server_that_could_not_look_before_news_was_dropped_is_told() {
+    let schema = fresh().await;
+    let store = schema.open().await;
+    let room = store.create_room(&home(), new_room("a")).await.unwrap();
+    let start = 1_700_000_000_000_000;
+    set_clock(&schema, start).await;
+    let mut watch = store.watch();
+    let room = store.update_room(&home(), room.id, RoomChange::default()).await.unwrap();
+    // The second look goes back a little, so by then the first one is over.
+    assert_eq!(next_news(&mut watch).await, News::Rooms(vec![RoomNews::Changed(Box::new(room.clone()))]));
+    for (minutes, has_gap) in [(59, false), (59 + 62, true)] {
+        schema.execute("DELETE FROM room_change").await;
+        set_clock(&schema, start + minutes * MINUTE).await;
+        if has_gap {
+            assert_eq!(next_news(&mut watch).await, News::Gap);
+        }
+        // And then it goes on as ever.
+        let change = RoomChange { name: Some(format!("after {minutes} minutes")), ..RoomChange::default() };
+        let changed = store.update_room(&home(), room.id, change).await.unwrap();
+        assert_eq!(next_news(&mut watch).await, News::Rooms(vec![RoomNews::Changed(Box::new(changed))]));
+    }
+}
+
+#[tokio::test]
 async fn old_news_is_dropped() {
     let schema = fresh().await;
     let store = schema.open().await;
@@ -256,7 +283,7 @@ async fn old_news_is_dropped() {
     store.update_room(&home(), room.id, RoomChange::default()).await.unwrap();
     for (minutes, left) in [(59, 1), (62, 0)] {
         set_clock(&schema, start + minutes * MINUTE).await;
-        postgres.connections.run(news::sweep).await.unwrap();
+        postgres.watch_connection.run(news::sweep).await.unwrap();
         assert_eq!(schema.execute("SELECT * FROM room_change").await, left, "after {minutes} minutes");
     }
 }
@@ -268,7 +295,7 @@ async fn a_connection_does_what_a_store_needs() {
     let store = schema.open().await;
     let Store::Postgres(postgres) = &store else { panic!("another engine") };
     let show = async |name: &'static str| {
-        let shown = postgres.connections.run(move |client| async move {
+        let shown = postgres.write_connections.run(move |client| async move {
             Ok(client.query_one("SELECT current_setting($1)", &[&name]).await?.try_get::<_, String>(0)?)
         });
         shown.await.unwrap()
@@ -278,6 +305,34 @@ async fn a_connection_does_what_a_store_needs() {
     {
         assert_eq!(show(name).await, expected, "{name}");
     }
+}
+
+#[tokio::test]
+async fn reads_and_chat_tokens_do_not_queue_behind_writes() {
+    let store = fresh().await.open().await;
+    let Store::Postgres(postgres) = &store else { panic!("another engine") };
+    let room = store.create_room(&home(), new_room("a")).await.unwrap();
+    let (all_held, release) =
+        (Barrier::new(WRITE_CONNECTIONS_MAX + 1), Barrier::new(WRITE_CONNECTIONS_MAX + 1));
+    let hold_all = join_all((0..WRITE_CONNECTIONS_MAX).map(|_| {
+        postgres.write_connections.run_long(|client| async {
+            all_held.wait().await;
+            release.wait().await;
+            drop(client);
+            Ok(())
+        })
+    }));
+    let read = async {
+        all_held.wait().await;
+        let found = store.get_room(&home(), room.id).await;
+        let listed = walk(&store, &home(), &RoomFilter::default(), 5).await;
+        let redeemed = redeem(&store, 1, now() + MINUTE).await;
+        release.wait().await;
+        (found, listed, redeemed)
+    };
+    let (held, outcomes) = tokio::join!(hold_all, read);
+    assert!(held.iter().all(Result::is_ok), "no write could have been made meanwhile");
+    assert_eq!(outcomes, (Ok(room.clone()), vec![room.summary()], Ok(true)));
 }
 
 /// In tables that the database has not counted: what it believes of them then has led it to read whole lists.
@@ -300,7 +355,18 @@ async fn every_statement_is_a_point_or_a_range_of_an_index() {
     assert!(store.delete_logging_configuration(&home(), logs.id).await.is_err());
     store.delete_room(&home(), room.id).await.unwrap();
     redeem(&store, 1, now() + MINUTE).await.unwrap();
-    let plans = postgres.connections.run(|client| async move {
+    let mut all = plans(&postgres.read_connections).await;
+    all.extend(plans(&postgres.write_connections).await);
+    assert!(all.len() >= 14, "each pool has needed one connection: {}", all.len());
+    for (statement, plan) in all {
+        let is_whole = ["Seq Scan on", "Bitmap", "Sort", "Hash", "Merge", "  Filter:", "Join Filter:"];
+        assert!(!is_whole.iter().any(|node| plan.contains(node)), "{statement}\n{plan}");
+    }
+}
+
+/// What a connection has prepared, and how the database would go about it.
+async fn plans(connections: &Connections) -> Vec<(String, String)> {
+    let plans = connections.run(|client| async move {
         client.batch_execute("SET plan_cache_mode = force_generic_plan").await?;
         let statements = "SELECT name, statement, cardinality(parameter_types) FROM pg_prepared_statements
                           WHERE statement ~ '\\m(room|posting|redemption|room_change)\\M'
@@ -317,12 +383,7 @@ async fn every_statement_is_a_point_or_a_range_of_an_index() {
         }
         Ok(plans)
     });
-    let plans = plans.await.unwrap();
-    assert!(plans.len() >= 14, "all are of one connection: {}", plans.len());
-    for (statement, plan) in plans {
-        let is_whole = ["Seq Scan on", "Bitmap", "Sort", "Hash", "Merge", "  Filter:", "Join Filter:"];
-        assert!(!is_whole.iter().any(|node| plan.contains(node)), "{statement}\n{plan}");
-    }
+    plans.await.unwrap()
 }
 
 /// Rooms that were acknowledged, found on every server.

@@ -26,7 +26,7 @@ async fn a_connection_is_encrypted_to_a_server_that_is_certain_and_to_no_other()
     let store = open("localhost", "cert.pem").await.unwrap();
     store.create_room(&home(), new_room("a")).await.unwrap();
     let Store::Postgres(postgres) = &store else { panic!("another engine") };
-    let encrypted = postgres.connections.run(|client| async move {
+    let encrypted = postgres.read_connections.run(|client| async move {
         let statement = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()";
         Ok(client.query_one(statement, &[]).await?.try_get::<_, bool>(0)?)
     });
