@@ -117,7 +117,7 @@ pub struct Hub {
     audiences: Slab<Audience>,
     audience_by_room: HashMap<RoomKey, usize>,
     sessions: Slab<Session>,
-    /// What the sessions keep of their chat tokens.
+    /// The senders of the sessions, as their messages show them.
     texts: Texts,
     generation: u32,
     /// Rooms whose pass is not due yet.

@@ -29,8 +29,8 @@ pub struct Text {
     length: u32,
 }
 
-/// See the module. The memory of the largest crowd so far is kept, as that of its sessions is. There is no `Debug`: what
-/// applications say about people is not to be shown.
+/// See the module. The memory of the largest crowd so far is kept, as that of its sessions is, and what was removed stays in
+/// it until something else is written there. There is no `Debug`: what applications say about people is not to be shown.
 pub struct Texts {
     cells: Vec<Cell>,
     /// The first of the free cells.

@@ -256,7 +256,7 @@ pub mod transfer {
     pub const TOKENS_PER_BATCH: usize = 10_000;
     /// Batches that wait on each half of the way; then whoever reads waits for whoever writes.
     pub const BATCHES_WAITING_MAX: usize = 2;
-    /// Page cache of an embedded store that is being filled, in KiB. Rooms come in no order that its lists know, so
+    /// Page cache of an embedded store that is being made, in KiB; it matters for one that is filled. Rooms come in no order that its lists know, so
     /// every page that does not fit is read again and again.
     pub const CACHE_KIB: i64 = 256 * 1_024;
 }

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::constraint::{self, FallbackResult};
 use super::field::{Failed, Members};
 use super::{StringMap, read_body};
-use crate::arn::{Arn, ArnStem, Scope};
+use crate::arn::{Arn, ArnStem, ResourceKind, Scope};
 use crate::error::ApiError;
 use crate::id::Id;
 use crate::limit::member::PAGE_SIZE_MAX;
@@ -217,7 +217,8 @@ impl RoomSummary<'_> {
     /// Writes the members, without the braces around them.
     fn write_members(&self, arns: &ArnStem, body: &mut Vec<u8>) {
         let (arns, id) = (arns.as_str(), self.id.as_str());
-        write_all(body, [r#""arn":""#, arns, "room/", id, r#"","id":""#, id, r#"","name":"#]);
+        let room = ResourceKind::Room.as_str();
+        write_all(body, [r#""arn":""#, arns, room, "/", id, r#"","id":""#, id, r#"","name":"#]);
         write_text(body, self.name);
         let (create_time, update_time) = (self.create_time.to_millis(), self.update_time.to_millis());
         write_all(
@@ -231,10 +232,10 @@ impl RoomSummary<'_> {
             write_all(body, [r#","fallbackResult":""#, fallback_result.as_str(), r#""}"#]);
         }
         if let Some((first, rest)) = self.logging_configurations.split_first() {
-            let kind = "logging-configuration/";
-            write_all(body, [r#","loggingConfigurationIdentifiers":[""#, arns, kind, first.as_str()]);
+            let kind = ResourceKind::LoggingConfiguration.as_str();
+            write_all(body, [r#","loggingConfigurationIdentifiers":[""#, arns, kind, "/", first.as_str()]);
             for id in rest {
-                write_all(body, [r#"",""#, arns, kind, id.as_str()]);
+                write_all(body, [r#"",""#, arns, kind, "/", id.as_str()]);
             }
             write_all(body, [r#""]"#]);
         }

@@ -11,7 +11,8 @@ use crate::config::DatabaseUrl;
 use crate::store::{Contents, Location, Store};
 
 /// Copies the store at `from` to `to`, where there must be none, shows how far it is on the standard error, and checks the
-/// new one. What is not named is the `other` place. True when all of it is there and well.
+/// new one. What is not named is the `other` place. True when all of it is there and well (of used tokens, that all went
+/// there).
 ///
 /// # Errors
 /// When there is no store to copy, no place for it, or either fails; never is there half a new store then. When the new one
@@ -51,7 +52,7 @@ async fn look_at(target: &Store, copied: &Contents, output: &mut impl Write) -> 
     let checked = target.check().await?;
     print(&checked, output)?;
     let found = target.contents().await?;
-    // Used tokens may have expired and been forgotten since.
+    // Used tokens were counted on their way: some may have expired since, and are forgotten.
     let is_all =
         Contents { used_tokens: copied.used_tokens, ..found } == *copied && checked.rooms == copied.rooms;
     if !is_all {
@@ -104,7 +105,9 @@ fn parse_place(text: &str) -> Result<Location, PlaceError> {
             Ok(url) => Ok(Location::Postgres(Box::new(url))),
             Err(reason) => Err(PlaceError::Database(reason)),
         },
-        url if url.contains("://") => Err(PlaceError::Unknown),
+        // One that was mistyped may have a password in it, which must become neither a message nor a folder's name.
+        url if url.contains("://") || url.contains('@') => Err(PlaceError::Unknown),
+        url if url.starts_with("postgres:") || url.starts_with("postgresql:") => Err(PlaceError::Unknown),
         folder => Ok(Location::Folder(PathBuf::from(folder))),
     }
 }
@@ -129,9 +132,14 @@ mod tests {
     fn what_is_neither_is_refused_without_quoting_it() {
         assert_eq!(parse_place(""), Err(PlaceError::Empty));
         assert_eq!(parse_place("memory:"), Err(PlaceError::Memory));
-        for url in
-            ["mysql://chat:hunter2@db", "postgres://chat:hunter2@db?sslmode=require", "postgres://:hunter2"]
-        {
+        for url in [
+            "mysql://chat:hunter2@db",
+            "postgres://chat:hunter2@db?sslmode=require",
+            "postgres://:hunter2",
+            "postgres:/chat:hunter2@db",
+            "postgres:hunter2",
+            "chat:hunter2@db",
+        ] {
             let refusal = parse_place(url).map_err(|error| error.to_string());
             assert!(refusal.as_ref().is_err_and(|text| !text.contains("hunter2")), "{url}: {refusal:?}");
         }

@@ -57,7 +57,8 @@ impl<W: Write> Progress<W> {
         let per_second = u128::from(done) * 1_000 / elapsed.as_millis().max(1);
         let figures = format!("{done} of {all} rooms, {per_second} per second");
         drop(if self.is_terminal {
-            write!(self.output, "\r[{}] {figures} ", bar(done, all)).and_then(|()| self.output.flush())
+            // Whatever was longer before is cleared.
+            write!(self.output, "\r[{}] {figures}\x1b[K", bar(done, all)).and_then(|()| self.output.flush())
         } else {
             writeln!(self.output, "{figures}")
         });

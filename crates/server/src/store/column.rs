@@ -2,6 +2,7 @@
 
 use protocol::id::Id;
 use protocol::limit::store::TAGS_CARRIED_BYTES_MAX;
+use serde::de::IgnoredAny;
 
 use super::{Destination, Fallback, KeyPurpose, Tags};
 
@@ -34,10 +35,11 @@ pub(super) fn parse_tags(text: &str) -> Result<Tags, serde_json::Error> {
     }
 }
 
-/// The same text for those who pass it on as it is; `None` when it is no object at all. A page of ListRooms does not read
-/// what it only shows: a check of the store does.
+/// The same text for those who pass it on as it is; `None` when it is no JSON object, which would make the whole answer
+/// unreadable. Most rooms have no tags.
 pub(super) fn tags_as_they_are(text: &str) -> Option<&str> {
-    (text.starts_with('{') && text.ends_with('}')).then_some(text)
+    let is_object = text == "{}" || text.starts_with('{') && serde_json::from_str::<IgnoredAny>(text).is_ok();
+    is_object.then_some(text)
 }
 
 /// The tags as a posting carries them; `None` when they are too long to be kept up to 16 times.
@@ -92,4 +94,19 @@ pub(super) fn key_purpose_text(purpose: KeyPurpose) -> &'static str {
 /// How many rows a page of `limit` reads: one more than it shows, since only then is it known whether there is a next.
 pub(super) fn rows_of_page(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::tags_as_they_are;
+
+    #[test]
+    fn what_would_make_an_answer_unreadable_is_not_passed_on() {
+        for tags in ["{}", r#"{"stage":"test"}"#, r#"{"a":"\"}","b":""}"#] {
+            assert_eq!(tags_as_they_are(tags), Some(tags));
+        }
+        for text in ["", "no JSON", "{bad}", r#"{"a":"b"}}"#, r#"{"a":"b"},{}"#, "[]", "\"a\""] {
+            assert_eq!(tags_as_they_are(text), None, "{text}");
+        }
+    }
 }

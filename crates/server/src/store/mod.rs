@@ -8,7 +8,7 @@
 //!
 //! It knows nothing of HTTP or JSON on the wire: these are the store's own rows.
 //!
-//! This file and `record` are the contract: the operations and what they keep and take. What holds for every engine is
+//! This file, `record` and `page` are the contract: the operations and what they keep, take and show. What holds for every engine is
 //! in `facet` (which lists a room is in), `change` (what a change does), `discrepancy` (what a check may find) and
 //! `transfer` (how a store gets to another place); `column` is how values look in a column, `random` makes ids and keys.
 //! `embedded` is SQLite, and `redemption` keeps used chat tokens beside it; `postgres` is PostgreSQL. The engines differ
@@ -20,6 +20,7 @@ mod discrepancy;
 mod embedded;
 mod facet;
 mod hold;
+mod page;
 #[cfg(debug_assertions)]
 mod plant;
 mod postgres;
@@ -45,11 +46,12 @@ use self::change::TagChange;
 pub use self::discrepancy::{Checked, Discrepancy};
 use self::embedded::Embedded;
 pub use self::hold::held;
+pub use self::page::{Page, RoomSink};
 use self::postgres::Postgres;
 pub use self::record::{
     Destination, Fallback, KeyPurpose, LoggingConfiguration, LoggingConfigurationChange,
-    NewLoggingConfiguration, NewRoom, OrderKey, Page, Redemption, ReviewHandlerChange, ReviewHandlerSetting,
-    Room, RoomChange, RoomFilter, RoomNews, RoomSink, RoomSummary, StoredKey, Taggable, Tags,
+    NewLoggingConfiguration, NewRoom, OrderKey, Redemption, ReviewHandlerChange, ReviewHandlerSetting, Room,
+    RoomChange, RoomFilter, RoomNews, RoomSummary, StoredKey, Taggable, Tags,
 };
 use self::transfer::Batch;
 pub use self::transfer::Contents;

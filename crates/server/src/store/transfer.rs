@@ -4,7 +4,7 @@
 //! - The new store is there when all is in it, and on disk; until then there is none, whatever goes wrong. A place that
 //!   has one is refused.
 //! - The old one is read as it is at one moment, and not changed.
-//! - However much it keeps, a few batches of it are in memory.
+//! - However much it keeps, a few batches of it are in memory (and the used chat tokens of a folder, as in its server).
 //!
 //! Who reads sends batches through a bounded queue and ends with [`Batch::End`]; [`copy`] counts what passes, and lets the
 //! end pass only when as much has come as the reader had announced; who writes makes the store be there only at the end.

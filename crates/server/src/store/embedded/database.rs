@@ -301,7 +301,8 @@ fn add_trailers(folder: &Path, path: &Path) -> Result<(), OpenError> {
 }
 
 /// Has `make` fill an empty file of another name, syncs it once and gives it the name `path`: so there is a whole file
-/// or none, or the one that was there before. What an earlier try left behind when it was killed is written over.
+/// or none, or the one that was there before. What an earlier try left behind when it was killed is written over. An error
+/// of the very last step, which brings the name to the disk, leaves the new file there.
 fn make_whole(
     folder: &Path,
     path: &Path,
@@ -338,10 +339,14 @@ pub(super) struct ClaimedFolder {
 impl ClaimedFolder {
     /// Makes the folder when it is missing, readable by its owner only, and claims it.
     pub(super) fn claim(path: &Path) -> Result<Self, StoreError> {
-        if !path.is_dir() {
+        let is_missing = |folder: &&Path| !folder.as_os_str().is_empty() && !folder.is_dir();
+        let missing: Vec<&Path> = path.ancestors().take_while(is_missing).collect();
+        if !missing.is_empty() {
             let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
             made.map_err(|error| cannot("create", path, &error))?;
-            if let Some(parent) = path.canonicalize().ok().as_deref().and_then(Path::parent) {
+        }
+        for folder in missing {
+            if let Some(parent) = folder.canonicalize().ok().as_deref().and_then(Path::parent) {
                 sync_folder(parent).map_err(|error| cannot("sync", parent, &error))?;
             }
         }

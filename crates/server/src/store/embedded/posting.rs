@@ -8,7 +8,7 @@ use protocol::id::Id;
 use rusqlite::{Connection, OptionalExtension, Result, Row, params};
 
 use super::super::facet::Facet;
-use super::super::record::RoomPage;
+use super::super::page::RoomPage;
 use super::super::{OrderKey, Page, Room, RoomFilter, RoomSink, RoomSummary, StoreError};
 use super::logging_configurations;
 use super::scopes::ScopeNumber;

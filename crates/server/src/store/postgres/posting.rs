@@ -15,7 +15,7 @@ use tokio_postgres::Row;
 
 use super::super::column::{carried, fallback_text, id_list_text, rows_of_page, tags_text};
 use super::super::facet::Facet;
-use super::super::record::RoomPage;
+use super::super::page::RoomPage;
 use super::super::{OrderKey, Page, Room, RoomFilter, RoomSink};
 use super::connections::Parameter;
 use super::failure::{Failure, Unreadable};
