@@ -8,29 +8,20 @@ use protocol::arn::Scope;
 use protocol::id::Id;
 use protocol::limit::postgres::ROOMS_PER_READ_MAX;
 use protocol::limit::store::DISCREPANCIES_MAX;
-use tokio_postgres::IsolationLevel;
 
 use super::super::discrepancy::Shown;
 use super::super::facet::Facet;
 use super::super::{Checked, Discrepancy, Room};
+use super::connections::begin_snapshot;
 use super::failure::Failure;
 use super::rooms::RoomPlace;
 use super::{logging_configurations, posting, rooms, row};
 
 /// Looks at everything.
 pub(super) async fn check(mut client: Client) -> Result<Checked, Failure> {
-    let transaction = client
-        .build_transaction()
-        .isolation_level(IsolationLevel::RepeatableRead)
-        .read_only(true)
-        .start()
-        .await?;
-    // All of a table is no range of an index, and takes its time.
-    transaction
-        .batch_execute(
-            "SET LOCAL statement_timeout = 0; SET LOCAL enable_seqscan = on; SET LOCAL enable_sort = on",
-        )
-        .await?;
+    let transaction = begin_snapshot(&mut client).await?;
+    // All of a table is no range of an index.
+    transaction.batch_execute("SET LOCAL enable_seqscan = on; SET LOCAL enable_sort = on").await?;
     let mut checked = Checked::default();
     check_rooms(&transaction, &mut checked).await?;
     check_postings(&transaction, &mut checked).await?;

@@ -222,3 +222,19 @@ pub(super) async fn commit(transaction: Transaction<'_>) -> Result<(), Failure> 
         failure => failure,
     })
 }
+
+/// What a transaction is told that takes its time, and may have to wait for something else than the database.
+pub(super) const AT_LEISURE: &str =
+    "SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0";
+
+/// Begins to read one state of the database, however long it takes.
+pub(super) async fn begin_snapshot(client: &mut Client) -> Result<Transaction<'_>, Failure> {
+    let transaction = client
+        .build_transaction()
+        .isolation_level(IsolationLevel::RepeatableRead)
+        .read_only(true)
+        .start()
+        .await?;
+    transaction.batch_execute(AT_LEISURE).await?;
+    Ok(transaction)
+}

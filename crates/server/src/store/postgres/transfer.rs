@@ -7,29 +7,25 @@ use deadpool_postgres::{Client, Transaction};
 use futures_util::future::try_join_all;
 use protocol::limit::transfer::{RESOURCES_PER_BATCH, TOKENS_PER_BATCH};
 use tokio::sync::mpsc::{Receiver, Sender};
-use tokio_postgres::IsolationLevel;
 
 use super::super::column::{destination_texts, fallback_text, id_list_text, tags_text};
 use super::super::random::random_number;
 use super::super::redemption::BucketEnd;
 use super::super::transfer::{Batch, Contents, KEY_PURPOSES, cut_off, unwanted};
 use super::super::{LoggingConfiguration, Room};
-use super::connections::{Parameter, begin, commit};
+use super::connections::{AT_LEISURE, Parameter, begin, begin_snapshot, commit};
 use super::failure::{Failure, Unreadable};
 use super::rooms::RoomPlace;
 use super::{keys, logging_configurations, posting, rooms, row, schema};
 
-/// What a transaction is told that takes its time, and may wait for the other store.
-const AT_LEISURE: &str = "SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0";
-
 /// How much is in the tables.
 pub(super) async fn count(mut client: Client) -> Result<Contents, Failure> {
-    count_all(&snapshot(&mut client).await?).await
+    count_all(&begin_snapshot(&mut client).await?).await
 }
 
 /// Sends all that is in the tables, as it is at one moment.
 pub(super) async fn export(mut client: Client, batches: Sender<Batch>) -> Result<(), Failure> {
-    let transaction = snapshot(&mut client).await?;
+    let transaction = begin_snapshot(&mut client).await?;
     let send = async |batch| batches.send(batch).await.map_err(unwanted);
     send(Batch::Contents(count_all(&transaction).await?)).await?;
     let mut after = None;
@@ -86,17 +82,6 @@ pub(super) async fn import(mut client: Client, mut batches: Receiver<Batch>) -> 
         }
     }
     Err(cut_off().into())
-}
-
-async fn snapshot(client: &mut Client) -> Result<Transaction<'_>, Failure> {
-    let transaction = client
-        .build_transaction()
-        .isolation_level(IsolationLevel::RepeatableRead)
-        .read_only(true)
-        .start()
-        .await?;
-    transaction.batch_execute(AT_LEISURE).await?;
-    Ok(transaction)
 }
 
 async fn count_all(transaction: &Transaction<'_>) -> Result<Contents, Failure> {
