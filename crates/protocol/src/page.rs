@@ -21,6 +21,8 @@ const VERSION: u8 = 1;
 const KEY_ID_BYTES: usize = 4;
 const POSITION_BYTES: usize = 8;
 const HEAD_BYTES: usize = 1 + KEY_ID_BYTES;
+/// What a token is bound to seldom takes more.
+const BINDING_BYTES_USUAL: usize = 256;
 /// How many random bytes a token takes.
 pub const NONCE_BYTES: usize = 24;
 
@@ -95,7 +97,8 @@ impl PagedList<'_> {
     /// What a token is bound to, without ambiguity: each part has its length in front.
     fn binding(&self, head: &[u8]) -> Vec<u8> {
         let Scope { account_id, region } = self.scope;
-        let mut binding = b"grandstand nextToken".to_vec();
+        let mut binding = Vec::with_capacity(BINDING_BYTES_USUAL);
+        binding.extend_from_slice(b"grandstand nextToken");
         binding.extend_from_slice(head);
         let parts = [Some(self.operation.name()), Some(&**account_id), Some(&**region)];
         for part in parts.iter().chain(self.filters) {

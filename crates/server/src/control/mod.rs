@@ -16,6 +16,7 @@ mod carry;
 mod logging_configuration;
 mod message;
 mod quota;
+mod random;
 mod receive;
 mod room;
 mod tag;
@@ -54,6 +55,7 @@ use tokio_util::task::TaskTracker;
 use self::auth::RawRequest;
 use self::carry::{CarriedThrough, Panicked};
 use self::quota::AdmittedRequest;
+use self::random::random;
 use self::receive::Refusal;
 use crate::bus::Bus;
 use crate::clock;
@@ -309,20 +311,14 @@ fn store_error(error: StoreError, scope: &Scope) -> ApiError {
     }
 }
 
-/// Random bytes from the operating system.
-fn random<const N: usize>() -> Result<[u8; N], ApiError> {
-    let mut bytes = [0; N];
-    getrandom::fill(&mut bytes).map_err(|error| ApiError::internal(format!("no random bytes: {error}")))?;
-    Ok(bytes)
-}
-
 /// A fresh id in the form of a UUID of version 4. Without random bytes it is all zeros: the request is answered all
 /// the same.
 fn request_id() -> String {
     let random = u128::from_be_bytes(random().unwrap_or_default());
-    let digits = format!("{:032x}", random & !(0xf << 76) & !(0x3 << 62) | (0x4 << 76) | (0x2 << 62));
-    let (head, rest) = digits.split_at(8);
-    format!("{head}-{}-{}-{}-{}", &rest[..4], &rest[4..8], &rest[8..12], &rest[12..])
+    let digits = random & !(0xf << 76) & !(0x3 << 62) | (0x4 << 76) | (0x2 << 62);
+    let group = |bits_after: u32, length: u32| (digits >> bits_after) & ((1 << (4 * length)) - 1);
+    let [a, b, c, d, e] = [group(96, 8), group(80, 4), group(64, 4), group(48, 4), group(0, 12)];
+    format!("{a:08x}-{b:04x}-{c:04x}-{d:04x}-{e:012x}")
 }
 
 fn respond_error(refusal: &Refusal, operation: &'static str, request_id: &str) -> Answer {

@@ -4,7 +4,7 @@
 //! connection, and there is no setting for it. What tells such an answer from ours is that it has no content type: an
 //! error of ours always says something.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -19,9 +19,7 @@ pub enum Unreadable {
     HeadTooLarge,
 }
 
-/// A socket through which everything passes but hyper's refusals.
-///
-/// Vectored writes are not offered, so hyper hands over in one piece what it has to write, refusals included.
+/// A socket through which everything passes but hyper's refusals. A head is handed over in one piece, a refusal too.
 pub(super) struct Outlet<S> {
     pub(super) socket: S,
     /// What hyper has refused, and why; then nothing follows, and this side of the connection is left open.
@@ -61,6 +59,28 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Outlet<S> {
         }
     }
 
+    fn is_write_vectored(&self) -> bool {
+        self.socket.is_write_vectored()
+    }
+
+    /// An answer goes out as it lies in memory, head and body, without being copied into one piece.
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        pieces: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match pieces {
+            [.., last] if find_refusal(last).is_none() => {
+                Pin::new(&mut self.socket).poll_write_vectored(context, pieces)
+            }
+            // What comes before a refusal goes out first, a piece at a time.
+            _ => {
+                let first = pieces.iter().find(|piece| !piece.is_empty());
+                self.poll_write(context, first.map_or(&[], |piece| piece))
+            }
+        }
+    }
+
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.socket).poll_flush(context)
     }
@@ -91,7 +111,48 @@ fn find_refusal(bytes: &[u8]) -> Option<(usize, Unreadable)> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Unreadable, find_refusal};
+    use std::future::poll_fn;
+    use std::io::IoSlice;
+    use std::pin::Pin;
+
+    use tokio::io::AsyncWrite;
+
+    use super::{Outlet, Unreadable, find_refusal};
+
+    /// What reaches the socket of all pieces, which are handed over until nothing is left of them.
+    async fn written(pieces: &[&str]) -> (String, Option<Unreadable>) {
+        let mut outlet = Outlet::new(Vec::new());
+        let whole: usize = pieces.iter().map(|piece| piece.len()).sum();
+        let mut taken = 0;
+        while taken < whole {
+            let mut skipped = taken;
+            let rest: Vec<IoSlice<'_>> = pieces
+                .iter()
+                .map(|piece| {
+                    let before = skipped.min(piece.len());
+                    skipped -= before;
+                    IoSlice::new(&piece.as_bytes()[before..])
+                })
+                .collect();
+            let write = poll_fn(|context| Pin::new(&mut outlet).poll_write_vectored(context, &rest)).await;
+            let count = write.unwrap_or(0);
+            assert!(count > 0, "{taken} of {whole}");
+            taken += count;
+        }
+        (String::from_utf8(outlet.socket).unwrap_or_default(), outlet.refused)
+    }
+
+    #[tokio::test]
+    async fn answers_in_pieces_pass_and_a_refusal_after_them_does_not() {
+        let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n";
+        let bare = "HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+        let answer = (format!("{head}{{}}"), None);
+        let refused = (answer.0.clone(), Some(Unreadable::Malformed));
+        assert_eq!(written(&[head, "{}"]).await, answer);
+        assert_eq!(written(&["", head, "", "{}", ""]).await, answer);
+        assert_eq!(written(&[head, "{}", bare]).await, refused);
+        assert_eq!(written(&[bare]).await, (String::new(), Some(Unreadable::Malformed)));
+    }
 
     #[track_caller]
     fn check(written: &str, expected: Option<(usize, Unreadable)>) {

@@ -12,7 +12,7 @@ use super::super::entry::{Entry, entry_text};
 use super::super::facet::Facet;
 use super::super::page::RoomPage;
 use super::super::{OrderKey, Page, Room, RoomFilter, RoomSink, RoomSummary, StoreError};
-use super::scopes::ScopeNumber;
+use super::scopes::{self, ScopeNumber};
 use super::values::rows_of_page;
 use super::{logging_configurations, rooms};
 
@@ -20,7 +20,7 @@ use super::{logging_configurations, rooms};
 macro_rules! select_summaries {
     ($rest:literal) => {
         concat!(
-            "SELECT order_key, entry, scope
+            "SELECT order_key, entry
              FROM posting
              WHERE by_name = ?1 AND by_handler = ?2 AND by_logging = ?3 ",
             $rest
@@ -110,7 +110,8 @@ pub(super) fn list<S: RoomSink>(
     let mut page = RoomPage::new(sink, limit);
     let mut rows = statement.query(wanted)?;
     while let Some(row) = rows.next()? {
-        page.take(summary_of_row(connection, row)?);
+        let scope = || scopes::find(connection, scope);
+        page.take(summary_of_row(connection, scope, row)?);
     }
     // A logging configuration that a room has exists, so only an empty page leaves the question open.
     if let (true, Some(id)) = (page.is_empty(), filter.logging_configuration) {
@@ -130,12 +131,17 @@ pub(super) fn find(
         .prepare_cached(select_summaries!("AND order_key = ?4 AND scope = ?5"))?
         .query_row(
             params![facet.name, facet.handler_uri, facet.logging_configuration, order_key, scope],
-            |row| summary_of_row(connection, row).map(RoomSummary::into_owned),
+            |row| summary_of_row(connection, || Ok(Some(scope)), row).map(RoomSummary::into_owned),
         )
         .optional()
 }
 
-fn summary_of_row<'row>(connection: &Connection, row: &'row Row<'_>) -> Result<RoomSummary<'row>> {
+/// `scope` is asked for only when the posting does not carry all.
+fn summary_of_row<'row>(
+    connection: &Connection,
+    scope: impl FnOnce() -> Result<Option<ScopeNumber>>,
+    row: &'row Row<'_>,
+) -> Result<RoomSummary<'row>> {
     let entry = Entry::parse(row.get_ref(1)?.as_str()?).ok_or(FromSqlError::InvalidType)?;
-    entry.into_summary(row.get(0)?, |id| rooms::details(connection, row.get(2)?, id))
+    entry.into_summary(row.get(0)?, |id| rooms::details(connection, scope()?, id))
 }

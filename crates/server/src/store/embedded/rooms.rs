@@ -89,7 +89,11 @@ pub(super) fn tags(connection: &Connection, scope: &Scope, id: Id) -> Result<Tag
 }
 
 /// A room's details, for a posting that does not carry them. A posting is that of a room, so they are there.
-pub(super) fn details(connection: &Connection, scope: ScopeNumber, id: Id) -> Result<RoomDetails<'static>> {
+pub(super) fn details(
+    connection: &Connection,
+    scope: Option<ScopeNumber>,
+    id: Id,
+) -> Result<RoomDetails<'static>> {
     connection
         .prepare_cached(
             "SELECT name, handler_uri, handler_fallback, tags FROM room WHERE scope = ?1 AND id = ?2",
