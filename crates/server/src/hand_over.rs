@@ -22,7 +22,7 @@
 use std::ffi::OsString;
 use std::fmt::{self, Write};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::process::{Child, Command, ExitStatus};
 use std::time::Duration;
@@ -212,9 +212,6 @@ impl Predecessor {
     /// Those of the system.
     pub fn new(line: StdUnixStream) -> io::Result<Self> {
         line.set_nonblocking(true)?;
-        // Left to the kernel to close: the other process is not to hear that this one ends before it has ended, with
-        // all said that there is to say.
-        let _ = line.try_clone()?.into_raw_fd();
         Ok(Self { line: UnixStream::from_std(line)? })
     }
 

@@ -17,7 +17,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -108,9 +108,8 @@ pub fn take() -> Result<Inheritance, InheritanceError> {
         sockets.push(socket.map_err(|error| InheritanceError::Unusable(number, name, error))?);
     }
     let line = description.line.map(|number| {
-        adopt(number)
-            .map(UnixStream::from)
-            .map_err(|error| InheritanceError::Unusable(number, LINE.into(), error))
+        let line = adopt(number).and_then(stay_on_the_line);
+        line.map_err(|error| InheritanceError::Unusable(number, LINE.into(), error))
     });
     Ok(Inheritance { sockets, is_held: description.is_held, line: line.transpose()? })
 }
@@ -172,6 +171,13 @@ fn adopt(number: RawFd) -> io::Result<OwnedFd> {
     let owned = unsafe { OwnedFd::from_raw_fd(number) };
     SockRef::from(&owned).set_cloexec(true)?;
     Ok(owned)
+}
+
+/// The other process is not to hear that this one ends before it has ended, with all said that there is to say: so only
+/// the kernel closes the last of this end.
+fn stay_on_the_line(descriptor: OwnedFd) -> io::Result<UnixStream> {
+    let _ = descriptor.try_clone()?.into_raw_fd();
+    Ok(UnixStream::from(descriptor))
 }
 
 fn listening(descriptor: OwnedFd, name: Box<str>) -> io::Result<InheritedSocket> {

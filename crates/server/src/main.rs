@@ -188,10 +188,10 @@ async fn serve_until_told(node: &mut Node, stop: &mut StopSignals, hand_over: &m
 /// Starts a node, in the place of the process before if there is one.
 async fn start(config: &Config, mut inheritance: Inheritance) -> Result<Node, StartError> {
     let Some(line) = inheritance.line.take() else {
-        return Node::start(config, inheritance).await;
+        return Node::start(config, inheritance, None).await;
     };
     let mut predecessor = Predecessor::new(line).map_err(StartError::System)?;
-    let node = Node::take_over(config, inheritance, &mut predecessor).await?;
+    let node = Node::start(config, inheritance, Some(&mut predecessor)).await?;
     predecessor.replace().await;
     Ok(node)
 }

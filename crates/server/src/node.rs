@@ -1,14 +1,15 @@
 //! A node: all parts of the server, built in order, started, and drained in reverse.
 //!
 //! Sockets are bound first, so that a port that is taken is told at once, and all ports tell whoever asks that the
-//! server is starting. Requests and handshakes that come meanwhile wait until everything behind them works.
+//! server is starting. Requests and handshakes that come meanwhile wait until everything behind them works. Sockets that
+//! somebody else has open, too, are not accepted from before that.
 //!
 //! [`Node::drain`] answers what is under way, closes the chat connections and then the store. Meanwhile all ports still
 //! tell whoever asks that the server is draining, and let nobody else in: the control plane answers 503, and the edge
 //! holds handshakes until the process ends. Where somebody else keeps the sockets open, nothing is accepted instead:
 //! whoever comes waits for the next process.
 //!
-//! [`Node::hand_over`] and [`Node::take_over`] are the two sides of a restart that loses nobody; see
+//! [`Node::hand_over`] and a [`Node::start`] with a predecessor are the two sides of a restart that loses nobody; see
 //! [`crate::hand_over`]. Between the two nobody accepts: whoever connects waits in the kernel's queue.
 
 mod ports;
@@ -129,51 +130,30 @@ impl fmt::Display for StartError {
 impl std::error::Error for StartError {}
 
 impl Node {
-    /// Builds and starts everything. When it returns, the server is ready.
+    /// Builds and starts everything; `predecessor` is the process to take over from, if there is one. When it returns,
+    /// the server is ready.
     ///
     /// # Errors
     /// See [`StartError`]; nothing is left running.
-    pub async fn start(config: &Config, inheritance: Inheritance) -> Result<Self, StartError> {
-        let building = Building::build(config, inheritance)?;
-        let term = building.begin_term();
-        match Opened::open(config).await {
-            Ok(opened) => Ok(building.enter(term, opened)),
-            Err(error) => {
-                building.edge.drain().await;
-                term.stop.end.cancel();
-                Err(error)
-            }
-        }
-    }
-
-    /// Builds everything beside the process that it is to replace, and starts once that has given way. When it
-    /// returns, the server is ready.
-    ///
-    /// # Errors
-    /// See [`StartError`]; nothing has been accepted then, and nothing is left running.
-    pub async fn take_over(
+    pub async fn start(
         config: &Config,
         inheritance: Inheritance,
-        predecessor: &mut Predecessor,
+        predecessor: Option<&mut Predecessor>,
     ) -> Result<Self, StartError> {
         let building = Building::build(config, inheritance)?;
-        let opened = async {
-            if Location::from(config).is_shared() {
-                let opened = Opened::open(config).await?;
-                predecessor.wait_for_way().await;
-                Ok(opened)
-            } else {
-                predecessor.wait_for_way().await;
-                Opened::open(config).await
-            }
-        };
-        match opened.await {
+        // Whoever is accepted is lost when the start fails after all. Where others could serve them, they wait.
+        let serves_alone = predecessor.is_none() && !building.ports.are_held;
+        let early_term = serves_alone.then(|| building.begin_term());
+        match Opened::open_in_turn(config, predecessor).await {
             Ok(opened) => {
-                let term = building.begin_term();
+                let term = early_term.unwrap_or_else(|| building.begin_term());
                 Ok(building.enter(term, opened))
             }
             Err(error) => {
                 building.edge.drain().await;
+                if let Some(term) = early_term {
+                    term.stop.end.cancel();
+                }
                 Err(error)
             }
         }
@@ -371,6 +351,21 @@ struct Opened {
 }
 
 impl Opened {
+    /// Opens the store as soon as the process before lets go of it, if there is one; at once, if both may have it.
+    async fn open_in_turn(
+        config: &Config,
+        predecessor: Option<&mut Predecessor>,
+    ) -> Result<Self, StartError> {
+        let Some(predecessor) = predecessor else { return Self::open(config).await };
+        if Location::from(config).is_shared() {
+            let opened = Self::open(config).await?;
+            predecessor.wait_for_way().await;
+            return Ok(opened);
+        }
+        predecessor.wait_for_way().await;
+        Self::open(config).await
+    }
+
     async fn open(config: &Config) -> Result<Self, StartError> {
         let location = Location::from(config);
         let unusable = |error| StartError::Store(location.clone(), error);
