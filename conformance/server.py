@@ -60,12 +60,16 @@ class Server:
     """One server process and its data folder; may be started again after it stopped or was killed."""
 
     def __init__(
-        self, data_dir, *, environment=None, arguments=(), wrapper=(), with_root=True, binary=BINARY, sockets=None
-    ):
-        """`sockets` are listening sockets by name, which the server inherits as from systemd."""
+        self, data_dir, *, environment=None, arguments=(), wrapper=(), with_root=True, binary=BINARY, sockets=None,
+        passed=(),
+    ):  # fmt: skip
+        """`sockets` are listening sockets by name, which the server inherits as from systemd; `passed` are further
+        descriptors that it inherits.
+        """
         self.data_dir = Path(data_dir)
         self.binary = binary
         self.sockets = sockets or {}
+        self.passed = passed
         self.environment = environment or {}
         if with_root:
             self.environment = ROOT_ENVIRONMENT | self.environment
@@ -93,7 +97,7 @@ class Server:
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
                 with_sockets(command, self.sockets), stdout=subprocess.PIPE, stderr=log, stdin=subprocess.DEVNULL,
-                env=inherited | self.environment, pass_fds=[held.fileno() for held in self.sockets.values()],
+                env=inherited | self.environment, pass_fds=[held.fileno() for held in self.sockets.values()] + list(self.passed),
             )  # fmt: skip
         self.lines = Lines(self.process.stdout)
 
@@ -123,8 +127,12 @@ class Server:
     def hand_over(self):
         """SIGUSR2: another process takes over. Returns when it is ready, and the one before has ended in order."""
         adopt_orphans()
+        self.process.send_signal(signal.SIGUSR2)
+        return self.wait_until_replaced()
+
+    def wait_until_replaced(self):
+        """Waits until another process has taken over, and the one before has ended in order."""
         before = self.process
-        before.send_signal(signal.SIGUSR2)
         self.wait_until_ready()
         assert before.wait(STOP_SECONDS_MAX) == 0, self.log_tail()
         numbers = re.findall(r"another process has taken over process=(\d+)", self.log_path.read_text())

@@ -5,6 +5,7 @@ sender has seen come back is missing anywhere.
 """
 
 import contextlib
+import fcntl
 import http.client
 import itertools
 import json
@@ -13,7 +14,6 @@ import re
 import shutil
 import signal
 import socket
-import stat
 import subprocess
 import sys
 import threading
@@ -160,19 +160,29 @@ def test_tokens_and_pages_of_the_old_process_are_good_in_the_new_one(fresh_serve
         ChatSocket(fresh_server.edge, used)
 
 
-def test_a_request_under_way_is_answered_by_the_old_process(fresh_server):
-    connection, rest = begin_request(fresh_server)
+def test_a_request_under_way_is_answered_by_the_old_process(tmp_path):
+    server = Server(tmp_path / "data", environment={"GRANDSTAND_RESTART_REQUESTS_TIMEOUT_MS": "60000"}).start()
+    connection, rest = begin_request(server)
     with connection:
-        fresh_server.process.send_signal(signal.SIGUSR2)
-        fresh_server.wait_for_log("nothing is accepted any more")
+        server.process.send_signal(signal.SIGUSR2)
+        server.wait_for_log("nothing is accepted any more")
         # The new process waits for it, and so does whoever connects.
-        with send_on_new_connection(fresh_server.admin, b"GET /health/ready HTTP/1.1\r\nHost: x\r\n\r\n") as waiting:
+        with send_on_new_connection(server.admin, b"GET /health/ready HTTP/1.1\r\nHost: x\r\n\r\n") as waiting:
             connection.sendall(rest)
             assert connection.recv(65536).startswith(b"HTTP/1.1 200 OK\r\n")
             assert waiting.recv(4096).startswith(b"HTTP/1.1 200 OK\r\n")
-    assert fresh_server.process.wait(10) == 0
-    (pid,) = re.findall(r"taken over process=(\d+)", fresh_server.log_path.read_text())
-    os.kill(int(pid), signal.SIGTERM)
+    server.wait_until_replaced()
+    server.stop()
+
+
+def test_a_request_that_takes_too_long_holds_nobody_up(tmp_path):
+    server = Server(tmp_path / "data", environment={"GRANDSTAND_RESTART_REQUESTS_TIMEOUT_MS": "0"}).start()
+    connection, _ = begin_request(server)
+    with connection:
+        server.hand_over()
+    assert clients.ivschat(server).list_rooms()["rooms"] == []
+    assert "some requests or handshakes are not finished" in server.log_path.read_text()
+    server.stop()
 
 
 def test_a_new_binary_and_new_settings_are_taken_up(tmp_path, own_binary):
@@ -225,8 +235,9 @@ FAILURES = {
 @pytest.mark.parametrize("name", FAILURES)
 def test_when_the_new_process_fails_the_old_one_goes_on(tmp_path, own_binary, name):
     break_it, reason = FAILURES[name]
+    is_late = "not ready within" in reason
     settings = tmp_path / "data.toml"
-    settings.write_text("[restart]\nready_timeout_s = 1\n")
+    settings.write_text(f"[restart]\nready_timeout_s = {1 if is_late else SECONDS_MAX}\n")
     server = Server(tmp_path / "data", binary=own_binary, arguments=["--config", str(settings)]).start()
     chat = clients.ivschat(server)
     room = chat.create_room()["arn"]
@@ -245,15 +256,36 @@ def test_when_the_new_process_fails_the_old_one_goes_on(tmp_path, own_binary, na
         with ChatSocket(server.edge, tokens[1]) as late:
             late.expect_silence_until(b"in")
         assert server.is_running() and get(server.admin, "/health/ready")[0] == 200
-        # What was wrong is put right: now it works.
-        replace_file(own_binary, good)
-        settings.write_text("")
-        server.hand_over()
-        with pytest.raises(Dropped):
-            member.receive_frame()
+        if not is_late:
+            # What was wrong is put right: now it works.
+            replace_file(own_binary, good)
+            settings.write_text("")
+            server.hand_over()
+            with pytest.raises(Dropped):
+                member.receive_frame()
     chat = clients.ivschat(server)
     for arn in rooms:
         assert chat.get_room(identifier=arn)["arn"] == arn
+    server.stop()
+
+
+def test_a_store_that_cannot_be_opened_again_at_once_is_waited_for(tmp_path, own_binary):
+    server = Server(tmp_path / "data", binary=own_binary).start()
+    room = clients.ivschat(server).create_room()["arn"]
+    replace_file(own_binary, IMPOSTOR.format(python=sys.executable, steps=["p", "wait"]))
+    with (server.data_dir / "lock").open() as lock:
+        # It has the folder as soon as the server lets go of it.
+        taking = threading.Thread(target=fcntl.flock, args=(lock, fcntl.LOCK_EX))
+        taking.start()
+        server.process.send_signal(signal.SIGUSR2)
+        server.wait_for_log("the store cannot be opened again yet")
+        taking.join()
+        body = json.dumps({"identifier": room}).encode()
+        request = request_head(server.api, "/GetRoom", body) + body
+        asked = send_on_new_connection(server.api, request)
+    with asked:
+        assert asked.recv(65536).startswith(b"HTTP/1.1 200 OK\r\n")
+    server.wait_for_log("no other process has taken over; this one goes on")
     server.stop()
 
 
@@ -267,18 +299,28 @@ def test_a_stop_while_a_new_process_gets_ready_stops_both(tmp_path, own_binary):
     assert server.lines.next(SECONDS_MAX) is None
 
 
-def test_when_the_old_process_is_killed_meanwhile_the_new_one_takes_its_place(fresh_server):
-    connection, _ = begin_request(fresh_server)
-    with connection:
-        fresh_server.process.send_signal(signal.SIGUSR2)
-        # It waits for the rest of that request, and the new process waits for it.
-        fresh_server.wait_for_log("nothing is accepted any more")
-        fresh_server.kill9()
-        fresh_server.wait_until_ready()
-    assert "has ended without a word; taking its place" in fresh_server.log_path.read_text()
-    assert clients.ivschat(fresh_server).list_rooms()["rooms"] == []
-    os.kill(int((fresh_server.data_dir / "lock").read_text()), signal.SIGTERM)
-    assert fresh_server.lines.next(SECONDS_MAX) is None
+def test_when_the_old_process_is_gone_without_a_word_the_new_one_takes_its_place(tmp_path):
+    sockets = held_sockets()
+    line, other_end = socket.socketpair()
+    words = [f"{name}={held.fileno()}" for name, held in sockets.items()] + [f"line={other_end.fileno()}"]
+    passed = [held.fileno() for held in sockets.values()] + [other_end.fileno()]
+    server = Server(tmp_path / "data", environment={"GRANDSTAND_INHERITED": " ".join(words)}, passed=passed)
+    with line:
+        server.launch()
+        other_end.close()
+        line.settimeout(SECONDS_MAX)
+        assert line.recv(1) == b"p", "it is prepared, and waits"
+        request = b"GET /health/ready HTTP/1.1\r\nHost: x\r\n\r\n"
+        waiting = socket.create_connection(sockets["admin"].getsockname(), timeout=SECONDS_MAX)
+        waiting.sendall(request)
+    server.wait_until_ready()
+    assert "has ended without a word; taking its place" in server.log_path.read_text()
+    with waiting:
+        assert waiting.recv(4096).startswith(b"HTTP/1.1 200 OK\r\n")
+    assert address(server.api) == sockets["api"].getsockname()
+    server.stop()
+    for held in sockets.values():
+        held.close()
 
 
 def test_a_store_in_memory_is_not_handed_over(tmp_path):

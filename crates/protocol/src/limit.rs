@@ -179,9 +179,6 @@ pub mod hand_over {
     /// How long a new connection that has been accepted already may take to say what it wants, in milliseconds; beyond
     /// it an API connection is closed, and a handshake is left unanswered. Clients speak as soon as they are connected.
     pub const FIRST_WORD_MS_MAX: u64 = 1_000;
-    /// How long the next process waits, and whoever connects meanwhile, for API requests and handshakes under way, in
-    /// milliseconds; what is not answered by then gets 503, or is left unanswered.
-    pub const REQUESTS_MS_MAX: u64 = 2_000;
     /// How long a server waits before it tries again to open the store that it had closed for a next process, in
     /// milliseconds.
     pub const REOPEN_PAUSE_MS: u64 = 500;

@@ -219,6 +219,9 @@ settings! {
         /// once more to open the store, in seconds. Beyond it the running server ends that process, says so in its log
         /// and goes on.
         ready_timeout_s: u64 = Whole { from: 1, to: 3_600, unit: "seconds" }, "30";
+        /// How long that process, and with it whoever connects, waits for API requests and handshakes that are under
+        /// way in the running server, in milliseconds. What takes longer is answered with 503, or not at all.
+        requests_timeout_ms: u64 = Whole { from: 0, to: 60_000, unit: "milliseconds" }, "2000";
     }
 }
 

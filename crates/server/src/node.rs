@@ -23,7 +23,7 @@ use std::time::Duration;
 use hub::message::{SHARDS_MAX, ShardIndex};
 use protocol::limit::control::{CONNECTIONS_MAX, CONNECTIONS_PERCENT_OF_DESCRIPTORS};
 use protocol::limit::edge::HANDSHAKES_PERCENT_OF_DESCRIPTORS;
-use protocol::limit::hand_over::{FIRST_WORD_MS_MAX, REOPEN_PAUSE_MS, REQUESTS_MS_MAX};
+use protocol::limit::hand_over::{FIRST_WORD_MS_MAX, REOPEN_PAUSE_MS};
 use protocol::limit::{self, Profile};
 use rustls::ServerConfig;
 use tokio::sync::SetOnce;
@@ -63,6 +63,8 @@ pub struct Node {
     building: Building,
     term: Term,
     store: Store,
+    /// What was under way has had its time.
+    has_given_way: bool,
 }
 
 /// What a node has from its start to its end.
@@ -146,7 +148,11 @@ impl Node {
         let early_term = serves_alone.then(|| building.begin_term());
         match Opened::open_in_turn(config, predecessor).await {
             Ok(opened) => {
-                let term = early_term.unwrap_or_else(|| building.begin_term());
+                let term = early_term.unwrap_or_else(|| {
+                    // Nobody is to hear from this process that it is not ready.
+                    building.readiness.enter(Phase::Ready);
+                    building.begin_term()
+                });
                 Ok(building.enter(term, opened))
             }
             Err(error) => {
@@ -205,7 +211,7 @@ impl Node {
         stop.drain.cancel();
         stop.under_way.close();
         // A client that does not read its answer must not keep the rest from being closed in order.
-        if timeout(REQUESTS_DRAIN_TIME_MAX, stop.under_way.wait()).await.is_err() {
+        if !self.has_given_way && timeout(REQUESTS_DRAIN_TIME_MAX, stop.under_way.wait()).await.is_err() {
             tracing::warn!("some requests are not finished; going on without them");
         }
         self.building.edge.drain().await;
@@ -221,12 +227,13 @@ impl Node {
         stop.drain.cancel();
         stop.under_way.close();
         handshakes.close();
-        let requests = timeout(Duration::from_millis(REQUESTS_MS_MAX), stop.under_way.wait());
+        let time_max = Duration::from_millis(self.building.config.restart.requests_timeout_ms);
+        let requests = timeout(time_max, stop.under_way.wait());
         let welcomes = async {
             let first_words = timeout(Duration::from_millis(FIRST_WORD_MS_MAX), handshakes.wait());
             // Whoever has said nothing yet comes again when this process ends.
             let _ = first_words.await;
-            timeout(Duration::from_millis(REQUESTS_MS_MAX), self.building.admission.empty()).await
+            timeout(time_max, self.building.admission.empty()).await
         };
         let (requests, welcomes) = tokio::join!(requests, welcomes);
         if requests.is_err() || welcomes.is_err() {
@@ -235,23 +242,28 @@ impl Node {
         if !self.store.is_shared() {
             self.store.close().await;
         }
+        self.has_given_way = true;
     }
 
     /// After [`Node::give_way`] to nobody: opens the store again, as often as it takes, and accepts.
     async fn go_on(&mut self) {
         self.store.close().await;
+        let mut is_told = false;
         let opened = loop {
             match Opened::open(&self.building.config).await {
                 Ok(opened) => break opened,
-                Err(error) => {
-                    tracing::error!(%error, "the store cannot be opened again; whoever connects waits");
-                    tokio::time::sleep(Duration::from_millis(REOPEN_PAUSE_MS)).await;
+                Err(error) if !is_told => {
+                    tracing::error!(%error, "the store cannot be opened again yet; whoever connects waits");
+                    is_told = true;
                 }
+                Err(_) => {}
             }
+            tokio::time::sleep(Duration::from_millis(REOPEN_PAUSE_MS)).await;
         };
         self.store = opened.store.clone();
         self.term = self.building.begin_term();
         self.building.furnish(&self.term, opened);
+        self.has_given_way = false;
     }
 }
 
@@ -312,7 +324,7 @@ impl Building {
             let http = if self.tls.is_some() { "https" } else { "http" };
             eprintln!("{}", credentials::welcome(&made, &format!("{http}://{}", self.ports.api.address)));
         }
-        Node { building: self, term, store }
+        Node { building: self, term, store, has_given_way: false }
     }
 
     /// Gives a term what it waits for.
