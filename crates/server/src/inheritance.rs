@@ -21,6 +21,7 @@ use std::os::fd::{BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use protocol::limit::edge::LISTEN_BACKLOG;
 use protocol::limit::hand_over::{DESCRIPTION_BYTES_MAX, SOCKETS_MAX};
 use socket2::SockRef;
 
@@ -184,9 +185,9 @@ fn listening(descriptor: OwnedFd, name: Box<str>) -> io::Result<InheritedSocket>
     let socket = SockRef::from(&descriptor);
     let address = socket.local_addr()?.as_socket();
     let address = address.ok_or_else(|| io::Error::other("it is no socket of TCP over IPv4 or IPv6"))?;
-    if socket.r#type()? != socket2::Type::STREAM || !socket.is_listener()? {
-        return Err(io::Error::other("it does not listen"));
-    }
+    // Whoever has made it may have a smaller queue in mind than a crowd of chat clients needs. What cannot listen, such
+    // as a connection, says so here.
+    socket.listen(LISTEN_BACKLOG)?;
     socket.set_nonblocking(true)?;
     Ok(InheritedSocket { name, address, listener: TcpListener::from(descriptor) })
 }
@@ -194,7 +195,7 @@ fn listening(descriptor: OwnedFd, name: Box<str>) -> io::Result<InheritedSocket>
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
-    use std::net::{TcpListener, UdpSocket};
+    use std::net::{TcpListener, TcpStream, UdpSocket};
     use std::os::fd::OwnedFd;
     use std::os::unix::net::UnixStream;
 
@@ -248,5 +249,8 @@ mod tests {
         assert!(listening(OwnedFd::from(bound), "api".into()).is_err());
         let (line, _) = UnixStream::pair().unwrap();
         assert!(listening(OwnedFd::from(line), "api".into()).is_err());
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let connection = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        assert!(listening(OwnedFd::from(connection), "api".into()).is_err());
     }
 }

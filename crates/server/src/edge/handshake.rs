@@ -83,7 +83,10 @@ impl Door {
         // Whoever comes while the server starts, or makes way for another process, is held until it is known who serves.
         let admission = self.admission.use_it().await;
         let client = client_address(peer, &upgrade.forwarded_for, &self.trusted_proxies);
-        match admission.admit(&upgrade).await {
+        let admitted = admission.admit(&upgrade).await;
+        // Not kept for those who take their time to hear that they are refused.
+        drop(admission);
+        match admitted {
             Ok((join, place)) => {
                 tracing::debug!(%client, room = %join.room.id, "a client is let in");
                 let (transport, early) = wire.into_transport()?;

@@ -9,7 +9,7 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use protocol::limit::edge::LISTEN_BACKLOG;
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
 
 use crate::config::Config;
@@ -94,7 +94,7 @@ fn open_port(
         .position(|socket| &*socket.name == name)
         .or_else(|| inherited.iter().position(|socket| socket.address == wanted));
     let listener = match position {
-        Some(position) => adopt(inherited.swap_remove(position)),
+        Some(position) => Ok(inherited.swap_remove(position).listener),
         None => bind(wanted),
     };
     let listener = listener.and_then(TcpListener::from_std).map_err(failed)?;
@@ -103,12 +103,6 @@ fn open_port(
         tracing::warn!(%address, %wanted, "listening where the inherited socket does, not where `{setting}` says");
     }
     Ok(ListeningPort { name, listener: Arc::new(listener), address })
-}
-
-fn adopt(socket: InheritedSocket) -> std::io::Result<StdTcpListener> {
-    // Whoever has made it may have a smaller queue in mind than a crowd of chat clients needs.
-    SockRef::from(&socket.listener).listen(LISTEN_BACKLOG)?;
-    Ok(socket.listener)
 }
 
 fn bind(address: SocketAddr) -> std::io::Result<StdTcpListener> {
