@@ -122,7 +122,7 @@ impl ArnStem {
     #[must_use]
     pub fn new(scope: &Scope) -> Self {
         let Scope { account_id, region } = scope;
-        Self(format!("{PREFIX}{region}:{account_id}:").into())
+        Self([PREFIX, region, ":", account_id, ":"].concat().into())
     }
 
     /// `arn:aws:ivschat:REGION:ACCOUNT:`.

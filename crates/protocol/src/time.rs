@@ -63,25 +63,19 @@ impl Timestamp {
     /// The same without a `String`: a page of ListRooms has a hundred of them.
     #[must_use]
     pub fn to_millis(self) -> MillisText {
-        let mut text = *b"0000-00-00T00:00:00.000Z";
         let (year, month, day) = civil_from_days(self.as_seconds() / 86_400);
         let (hour, minute, second) = time_of_day(self.as_seconds());
         let millis = self.0 / 1_000_000 % 1_000;
-        let numbers = [
-            (year, 0..4),
-            (month, 5..7),
-            (day, 8..10),
-            (hour, 11..13),
-            (minute, 14..16),
-            (second, 17..19),
-            (millis, 20..23),
-        ];
-        for (mut number, place) in numbers {
-            for digit in text[place].iter_mut().rev() {
-                *digit = b'0' + (number % 10) as u8;
-                number /= 10;
-            }
-        }
+        let mut text = *b"0000-00-00T00:00:00.000Z";
+        text[0..2].copy_from_slice(two_digits(year / 100));
+        text[2..4].copy_from_slice(two_digits(year));
+        text[5..7].copy_from_slice(two_digits(month));
+        text[8..10].copy_from_slice(two_digits(day));
+        text[11..13].copy_from_slice(two_digits(hour));
+        text[14..16].copy_from_slice(two_digits(minute));
+        text[17..19].copy_from_slice(two_digits(second));
+        text[20..22].copy_from_slice(two_digits(millis / 10));
+        text[22] = two_digits(millis)[1];
         MillisText(text)
     }
 
@@ -146,12 +140,32 @@ impl MillisText {
         // Only ASCII gets in, so this never takes the empty default.
         std::str::from_utf8(&self.0).unwrap_or_default()
     }
+
+    /// The text's bytes.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 24] {
+        &self.0
+    }
 }
 
 impl fmt::Debug for MillisText {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(self.as_str())
     }
+}
+
+/// The last two digits of a number.
+fn two_digits(number: u64) -> &'static [u8; 2] {
+    const PAIRS: [[u8; 2]; 100] = {
+        let mut pairs = [[b'0'; 2]; 100];
+        let mut number = 0_u8;
+        while number < 100 {
+            pairs[number as usize] = [b'0' + number / 10, b'0' + number % 10];
+            number += 1;
+        }
+        pairs
+    };
+    &PAIRS[(number % 100) as usize]
 }
 
 fn time_of_day(seconds: u64) -> (u64, u64, u64) {

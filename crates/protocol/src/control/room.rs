@@ -1,5 +1,7 @@
 //! CreateRoom, GetRoom, ListRooms, UpdateRoom, DeleteRoom.
 
+use std::borrow::Cow;
+
 use serde_json::Value;
 
 use super::constraint::{self, FallbackResult};
@@ -7,12 +9,14 @@ use super::field::{Failed, Members};
 use super::{StringMap, read_body};
 use crate::arn::{Arn, ArnStem, ResourceKind, Scope};
 use crate::error::ApiError;
-use crate::id::Id;
+use crate::id::{Id, IdList};
 use crate::limit::member::PAGE_SIZE_MAX;
 use crate::time::Timestamp;
 
 /// A room in an answer seldom takes more, in bytes.
 const ROOM_BYTES_USUAL: usize = 500;
+/// What [`RoomDetails`] begin with.
+const NAME_MEMBER: &str = r#""name":"#;
 
 /// CreateRoom. What is `None` gets its default.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -190,56 +194,120 @@ impl ListRoomsRequest {
 pub struct RoomSummary<'a> {
     /// Id.
     pub id: Id,
-    /// May be empty.
-    pub name: &'a str,
     /// When it was created.
     pub create_time: Timestamp,
     /// When it was created or last updated.
     pub update_time: Timestamp,
     /// Absent when there is none.
-    pub review_handler: Option<ReviewHandlerSummary<'a>>,
-    /// Absent when there is none.
-    pub logging_configurations: &'a [Id],
-    /// Always there: a JSON object of texts, written as it is.
-    pub tags: &'a str,
+    pub logging_configurations: &'a IdList<'a>,
+    /// All else.
+    pub details: &'a RoomDetails<'a>,
 }
 
-/// A message review handler in an answer.
-#[derive(Clone, Copy, Debug)]
-pub struct ReviewHandlerSummary<'a> {
-    /// ARN of the handler.
-    pub uri: &'a str,
-    /// The verdict when the handler gives none.
-    pub fallback_result: FallbackResult,
+/// What a room's owner has said about it: its name, its message review handler and its tags, as the JSON members that they
+/// are in answers.
+///
+/// The store keeps them in this form beside each place that a room has in its lists, since making them anew for each page
+/// of ListRooms would cost as much as reading them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RoomDetails<'a>(Cow<'a, str>);
+
+impl<'a> RoomDetails<'a> {
+    /// Writes them. A handler is its ARN and the verdict when it gives none; `tags` are a JSON object of texts, which is
+    /// written as it is.
+    #[must_use]
+    pub fn new(
+        name: &str,
+        review_handler: Option<(&str, FallbackResult)>,
+        tags: &str,
+    ) -> RoomDetails<'static> {
+        let mut members = String::from(NAME_MEMBER);
+        push_text(&mut members, name);
+        if let Some((uri, fallback_result)) = review_handler {
+            members.push_str(r#","messageReviewHandler":{"uri":"#);
+            push_text(&mut members, uri);
+            members.extend([r#","fallbackResult":""#, fallback_result.as_str(), r#""}"#]);
+        }
+        members.extend([r#","tags":"#, tags]);
+        RoomDetails(members.into())
+    }
+
+    /// Takes what [`Self::as_str`] gave. `None` for a text that does not begin and end like it: whether all between is as
+    /// it was, is to be known by whoever kept it.
+    #[must_use]
+    pub fn from_kept(text: &'a str) -> Option<Self> {
+        (text.starts_with(NAME_MEMBER) && text.ends_with('}')).then_some(Self(Cow::Borrowed(text)))
+    }
+
+    /// The members, to be kept.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The same with a text of its own.
+    #[must_use]
+    pub fn into_owned(self) -> RoomDetails<'static> {
+        RoomDetails(Cow::Owned(self.0.into_owned()))
+    }
 }
 
 impl RoomSummary<'_> {
     /// Writes the members, without the braces around them.
-    fn write_members(&self, arns: &ArnStem, body: &mut Vec<u8>) {
-        let (arns, id) = (arns.as_str(), self.id.as_str());
-        let room = ResourceKind::Room.as_str();
-        write_all(body, [r#""arn":""#, arns, room, "/", id, r#"","id":""#, id, r#"","name":"#]);
-        write_text(body, self.name);
-        let (create_time, update_time) = (self.create_time.to_millis(), self.update_time.to_millis());
-        write_all(
-            body,
-            [r#","createTime":""#, create_time.as_str(), r#"","updateTime":""#, update_time.as_str()],
-        );
-        body.push(b'"');
-        if let Some(ReviewHandlerSummary { uri, fallback_result }) = self.review_handler {
-            write_all(body, [r#","messageReviewHandler":{"uri":"#]);
-            write_text(body, uri);
-            write_all(body, [r#","fallbackResult":""#, fallback_result.as_str(), r#""}"#]);
+    fn write_members(&self, stems: &Stems, body: &mut Vec<u8>) {
+        body.extend_from_slice(&stems.room);
+        body.extend_from_slice(&self.first_members());
+        let mut stem = &stems.first_logging_configuration;
+        for id in self.logging_configurations.iter() {
+            body.extend_from_slice(stem);
+            body.extend_from_slice(id.as_bytes());
+            stem = &stems.next_logging_configuration;
         }
-        if let Some((first, rest)) = self.logging_configurations.split_first() {
-            let kind = ResourceKind::LoggingConfiguration.as_str();
-            write_all(body, [r#","loggingConfigurationIdentifiers":[""#, arns, kind, "/", first.as_str()]);
-            for id in rest {
-                write_all(body, [r#"",""#, arns, kind, "/", id.as_str()]);
-            }
-            write_all(body, [r#""]"#]);
+        if !self.logging_configurations.is_empty() {
+            body.extend_from_slice(br#""],"#);
         }
-        write_all(body, [r#","tags":"#, self.tags]);
+        body.extend_from_slice(self.details.as_str().as_bytes());
+    }
+
+    /// The end of the ARN, and the members that are always as long: filled into a form, since a page has fifty of them.
+    fn first_members(&self) -> [u8; FIRST_MEMBERS.len()] {
+        let mut members = *FIRST_MEMBERS;
+        members[0..12].copy_from_slice(self.id.as_bytes());
+        members[20..32].copy_from_slice(self.id.as_bytes());
+        members[48..72].copy_from_slice(self.create_time.to_millis().as_bytes());
+        members[88..112].copy_from_slice(self.update_time.to_millis().as_bytes());
+        members
+    }
+}
+
+/// See [`RoomSummary::first_members`], which knows the places of what is filled in.
+const FIRST_MEMBERS: &[u8; 114] =
+    br#"............","id":"............","createTime":"........................","updateTime":"........................","#;
+
+/// What comes before the ids in an answer, made once for all its rooms.
+#[derive(Clone, Debug)]
+struct Stems {
+    /// Before that of the room.
+    room: Box<[u8]>,
+    /// Before that of the first of its logging configurations.
+    first_logging_configuration: Box<[u8]>,
+    /// Before those of the others.
+    next_logging_configuration: Box<[u8]>,
+}
+
+impl Stems {
+    fn new(scope: &Scope) -> Self {
+        let arns = ArnStem::new(scope);
+        let stem = |before: &str, kind: ResourceKind| {
+            let parts = [before, arns.as_str(), kind.as_str(), "/"];
+            parts.concat().into_bytes().into_boxed_slice()
+        };
+        let kind = ResourceKind::LoggingConfiguration;
+        Self {
+            room: stem(r#""arn":""#, ResourceKind::Room),
+            first_logging_configuration: stem(r#""loggingConfigurationIdentifiers":[""#, kind),
+            next_logging_configuration: stem(r#"",""#, kind),
+        }
     }
 }
 
@@ -260,12 +328,10 @@ impl RoomResponse<'_> {
     pub fn encode(&self, scope: &Scope) -> Vec<u8> {
         let mut body = Vec::with_capacity(ROOM_BYTES_USUAL);
         body.push(b'{');
-        self.summary.write_members(&ArnStem::new(scope), &mut body);
-        let (rate, length) =
-            (self.maximum_message_rate_per_second.to_string(), self.maximum_message_length.to_string());
-        let members =
-            [r#","maximumMessageRatePerSecond":"#, &rate, r#","maximumMessageLength":"#, &length, "}"];
-        write_all(&mut body, members);
+        self.summary.write_members(&Stems::new(scope), &mut body);
+        let Self { maximum_message_rate_per_second: rate, maximum_message_length: length, .. } = self;
+        let members = format!(r#","maximumMessageRatePerSecond":{rate},"maximumMessageLength":{length}}}"#);
+        body.extend_from_slice(members.as_bytes());
         body
     }
 }
@@ -273,7 +339,7 @@ impl RoomResponse<'_> {
 /// The answer to ListRooms while it is written: room by room, latest update first, and then the end.
 #[derive(Clone, Debug)]
 pub struct ListRoomsResponse {
-    arns: ArnStem,
+    stems: Stems,
     body: Vec<u8>,
     rooms: usize,
 }
@@ -283,14 +349,14 @@ impl ListRoomsResponse {
     #[must_use]
     pub fn new(scope: &Scope, rooms_max: usize) -> Self {
         let mut body = Vec::with_capacity(rooms_max.min(PAGE_SIZE_MAX) * ROOM_BYTES_USUAL);
-        write_all(&mut body, [r#"{"rooms":["#]);
-        Self { arns: ArnStem::new(scope), body, rooms: 0 }
+        body.extend_from_slice(br#"{"rooms":["#);
+        Self { stems: Stems::new(scope), body, rooms: 0 }
     }
 
     /// Writes the next room.
     pub fn push(&mut self, room: &RoomSummary<'_>) {
         self.body.extend_from_slice(if self.rooms > 0 { b",{" } else { b"{" });
-        room.write_members(&self.arns, &mut self.body);
+        room.write_members(&self.stems, &mut self.body);
         self.body.push(b'}');
         self.rooms += 1;
     }
@@ -306,29 +372,21 @@ impl ListRoomsResponse {
     pub fn finish(mut self, next_token: Option<&str>) -> Vec<u8> {
         self.body.push(b']');
         if let Some(token) = next_token {
-            write_all(&mut self.body, [r#","nextToken":"#]);
-            write_text(&mut self.body, token);
+            let mut member = String::from(r#","nextToken":"#);
+            push_text(&mut member, token);
+            self.body.extend_from_slice(member.as_bytes());
         }
         self.body.push(b'}');
         self.body
     }
 }
 
-fn write_all<const N: usize>(body: &mut Vec<u8>, parts: [&str; N]) {
-    for part in parts {
-        body.extend_from_slice(part.as_bytes());
-    }
-}
-
 /// Writes a JSON string.
-fn write_text(body: &mut Vec<u8>, text: &str) {
-    // Written without a way out of the loop, so that the compiler looks at many bytes at a time.
-    let needs_escape =
-        text.bytes().fold(false, |found, byte| found | (byte < b' ') | (byte == b'"') | (byte == b'\\'));
-    if needs_escape {
-        body.extend_from_slice(Value::from(text).to_string().as_bytes());
+fn push_text(text: &mut String, value: &str) {
+    if value.bytes().any(|byte| byte < b' ' || byte == b'"' || byte == b'\\') {
+        text.push_str(&Value::from(value).to_string());
     } else {
-        write_all(body, ["\"", text, "\""]);
+        text.extend(["\"", value, "\""]);
     }
 }
 
@@ -337,26 +395,27 @@ mod tests {
     use proptest::prelude::{any, proptest};
     use serde_json::{Value, from_slice, json};
 
-    use super::{ListRoomsResponse, ReviewHandlerSummary, RoomResponse, RoomSummary};
+    use super::{ListRoomsResponse, RoomDetails, RoomResponse, RoomSummary};
     use crate::arn::Scope;
     use crate::control::constraint::FallbackResult;
-    use crate::id::Id;
+    use crate::id::{Id, IdList};
     use crate::time::Timestamp;
 
     fn scope() -> Scope {
         Scope { account_id: "123456789012".into(), region: "eu-west-1".into() }
     }
 
-    fn room<'a>(name: &'a str, uri: Option<&'a str>, ids: &'a [Id], tags: &'a str) -> RoomSummary<'a> {
+    fn details(name: &str, uri: Option<&str>, tags: &str) -> RoomDetails<'static> {
+        RoomDetails::new(name, uri.map(|uri| (uri, FallbackResult::Deny)), tags)
+    }
+
+    fn room<'a>(logging_configurations: &'a IdList<'_>, details: &'a RoomDetails<'_>) -> RoomSummary<'a> {
         RoomSummary {
             id: Id::from_random(0),
-            name,
             create_time: Timestamp::from_seconds(1),
             update_time: Timestamp::from_seconds(2),
-            review_handler: uri
-                .map(|uri| ReviewHandlerSummary { uri, fallback_result: FallbackResult::Deny }),
-            logging_configurations: ids,
-            tags,
+            logging_configurations,
+            details,
         }
     }
 
@@ -366,9 +425,10 @@ mod tests {
 
     #[test]
     fn a_room_has_all_its_members() {
-        let ids = [Id::from_random(1), Id::from_random(2)];
+        let ids = IdList::of(&[Id::from_random(1), Id::from_random(2)]);
+        let details = details("lobby", Some("arn:f"), r#"{"stage":"test"}"#);
         let response = RoomResponse {
-            summary: room("lobby", Some("arn:f"), &ids, r#"{"stage":"test"}"#),
+            summary: room(&ids, &details),
             maximum_message_rate_per_second: 10,
             maximum_message_length: 500,
         };
@@ -394,8 +454,9 @@ mod tests {
     fn what_is_not_there_is_absent() {
         let mut response = ListRoomsResponse::new(&scope(), 2);
         assert_eq!(read(&response.clone().finish(None)), json!({"rooms": []}));
-        response.push(&room("", None, &[], "{}"));
-        response.push(&room("b", None, &[], "{}"));
+        let none = IdList::default();
+        response.push(&room(&none, &details("", None, "{}")));
+        response.push(&room(&none, &details("b", None, "{}")));
         let rooms = |name| {
             json!({
                 "arn": "arn:aws:ivschat:eu-west-1:123456789012:room/AAAAAAAAAAAA",
@@ -411,14 +472,27 @@ mod tests {
         assert_eq!(read(&response.finish(Some("t"))), expected);
     }
 
+    #[test]
+    fn what_cannot_have_been_kept_is_not_taken() {
+        let kept = details("lobby", None, "{}");
+        assert_eq!(RoomDetails::from_kept(kept.as_str()).as_ref(), Some(&kept));
+        for text in ["", "no JSON", r#"{"name":"lobby","tags":{}}"#, r#""name":"lobby","tags":{"#] {
+            assert_eq!(RoomDetails::from_kept(text), None, "{text}");
+        }
+    }
+
     proptest! {
         #[test]
-        fn any_text_is_written_so_that_it_can_be_read_back(name in any::<String>(), uri in "[\"\\\\\u{0}-\u{7f}é]{1,9}") {
+        fn any_text_is_written_so_that_it_can_be_read_back(
+            name in any::<String>(),
+            uri in "[\"\\\\\u{0}-\u{7f}é]{1,9}",
+        ) {
             let mut response = ListRoomsResponse::new(&scope(), 1);
-            response.push(&room(&name, Some(&uri), &[], "{}"));
-            let rooms = &read(&response.finish(None))["rooms"];
-            assert_eq!(rooms[0]["name"], name);
-            assert_eq!(rooms[0]["messageReviewHandler"]["uri"], uri);
+            let details = details(&name, Some(&uri), "{}");
+            response.push(&room(&IdList::default(), &details));
+            let room = &read(&response.finish(None))["rooms"][0];
+            assert_eq!(room["name"], name);
+            assert_eq!(room["messageReviewHandler"]["uri"], uri);
         }
     }
 }

@@ -3,8 +3,6 @@
 //! The parts are named as in the AWS documentation ("Create a signed AWS API request"): canonical URI, canonical query
 //! string, canonical headers, signed headers, hashed payload.
 
-use std::fmt::Write;
-
 use sha2::{Digest, Sha256};
 
 use super::{Dialect, RequestView};
@@ -175,12 +173,9 @@ pub fn sha256_hex(bytes: &[u8]) -> String {
 
 /// Bytes in lower-case hexadecimal.
 pub(super) fn hex(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(bytes.len() * 2);
-    for byte in bytes {
-        // Writing to a string cannot fail.
-        let _ = write!(text, "{byte:02x}");
-    }
-    text
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digit = |value: u8| char::from(DIGITS[usize::from(value)]);
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 0xf)]).collect()
 }
 
 #[cfg(test)]

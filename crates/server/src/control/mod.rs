@@ -12,6 +12,7 @@
 //! - The log has no secret, no user id and no attribute; only what is the server's own fault is logged as an error.
 
 pub mod auth;
+mod carry;
 mod logging_configuration;
 mod message;
 mod quota;
@@ -51,6 +52,7 @@ use tokio::sync::SetOnce;
 use tokio_util::task::TaskTracker;
 
 use self::auth::RawRequest;
+use self::carry::{CarriedThrough, Panicked};
 use self::quota::AdmittedRequest;
 use self::receive::Refusal;
 use crate::bus::Bus;
@@ -179,15 +181,13 @@ async fn receive(readiness: &Readiness, arrived: Arrived) -> Result<RawRequest, 
 /// What became of a request, and which operation it was once that is known.
 type Processed = (Option<Operation>, Result<Success, ApiError>);
 
-/// Runs `work` in a task of its own: it ends even when the client goes away, and if it panics, that is its answer.
+/// Has `work` done to its end, even when the client goes away. If it panics, that is its answer.
 async fn carry_through(
     requests: &TaskTracker,
     work: impl Future<Output = Processed> + Send + 'static,
 ) -> Processed {
-    requests
-        .spawn(work)
-        .await
-        .unwrap_or_else(|panic| (None, Err(ApiError::internal(format!("a request ended early: {panic}")))))
+    let processed = CarriedThrough::new(requests, work).await;
+    processed.unwrap_or_else(|Panicked| (None, Err(ApiError::internal("a request panicked"))))
 }
 
 /// From a raw request to its outcome.

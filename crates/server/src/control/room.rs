@@ -3,8 +3,8 @@
 use protocol::arn::{Arn, ResourceKind, Scope};
 use protocol::control::constraint::FallbackResult;
 use protocol::control::room::{
-    CreateRoomRequest, ListRoomsRequest, ListRoomsResponse, MessageReviewHandler, ReviewHandlerSummary,
-    RoomIdentifierRequest, RoomResponse, RoomSummary, UpdateRoomRequest,
+    CreateRoomRequest, ListRoomsRequest, ListRoomsResponse, MessageReviewHandler, RoomIdentifierRequest,
+    RoomResponse, RoomSummary, UpdateRoomRequest,
 };
 use protocol::error::ApiError;
 use protocol::id::Id;
@@ -150,13 +150,6 @@ fn fallback(result: FallbackResult) -> Fallback {
     }
 }
 
-fn fallback_result(fallback: Fallback) -> FallbackResult {
-    match fallback {
-        Fallback::Allow => FallbackResult::Allow,
-        Fallback::Deny => FallbackResult::Deny,
-    }
-}
-
 /// The answer to CreateRoom, GetRoom and UpdateRoom.
 pub(super) fn encode_room(room: &store::Room) -> Vec<u8> {
     let shown = room.summary();
@@ -171,14 +164,9 @@ pub(super) fn encode_room(room: &store::Room) -> Vec<u8> {
 fn summary<'a>(room: &'a store::RoomSummary<'_>) -> RoomSummary<'a> {
     RoomSummary {
         id: room.id,
-        name: &room.name,
         create_time: Timestamp::from_micros(room.create_time),
         update_time: Timestamp::from_micros(room.order_key),
-        review_handler: room.review_handler.as_ref().map(|handler| ReviewHandlerSummary {
-            uri: &handler.uri,
-            fallback_result: fallback_result(handler.fallback),
-        }),
         logging_configurations: &room.logging_configurations,
-        tags: &room.tags,
+        details: &room.details,
     }
 }

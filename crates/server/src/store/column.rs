@@ -1,6 +1,6 @@
 //! How values look in a column: the same readable text in every engine.
 
-use protocol::id::Id;
+use protocol::id::{Id, IdList};
 use protocol::limit::store::TAGS_CARRIED_BYTES_MAX;
 use serde::de::IgnoredAny;
 
@@ -8,15 +8,12 @@ use super::{Destination, Fallback, KeyPurpose, Tags};
 
 /// Several ids, separated by commas.
 pub(super) fn id_list_text(ids: &[Id]) -> String {
-    ids.iter().map(Id::as_str).collect::<Vec<_>>().join(",")
+    IdList::of(ids).as_str().to_owned()
 }
 
 /// Reads [`id_list_text`].
-pub(super) fn parse_id_list(text: &[u8]) -> Option<Vec<Id>> {
-    if text.is_empty() {
-        return Some(Vec::new());
-    }
-    text.split(|&byte| byte == b',').map(Id::from_bytes).collect()
+pub(super) fn parse_id_list(text: &str) -> Option<Vec<Id>> {
+    IdList::parse(text)?.iter().map(Id::parse).collect()
 }
 
 /// Tags: one JSON object.
@@ -29,7 +26,7 @@ pub(super) fn tags_text(tags: &Tags) -> String {
 /// Reads [`tags_text`].
 pub(super) fn parse_tags(text: &str) -> Result<Tags, serde_json::Error> {
     match text {
-        // Most rooms have no tags: a page of 50 need not start a JSON parser for them.
+        // Most rooms have none.
         "{}" => Ok(Tags::new()),
         text => serde_json::from_str(text),
     }

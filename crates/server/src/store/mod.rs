@@ -18,6 +18,7 @@ mod change;
 mod column;
 mod discrepancy;
 mod embedded;
+mod entry;
 mod facet;
 mod hold;
 mod page;

@@ -1,11 +1,13 @@
-//! What the store keeps and takes: its own rows, which know nothing of the wire.
+//! What the store keeps and takes: its own rows, which know nothing of the wire, but for what lists carry ready to be
+//! written ([`RoomSummary::details`]).
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
 use protocol::arn::{Arn, Scope};
-use protocol::id::Id;
+use protocol::control::constraint::FallbackResult;
+use protocol::control::room::RoomDetails;
+use protocol::id::{Id, IdList};
 use protocol::time::UnixMicros;
 
 use super::column::tags_text;
@@ -45,9 +47,9 @@ pub type Tags = BTreeMap<String, String>;
 
 /// A room's message review handler.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ReviewHandlerSetting<Uri = String> {
+pub struct ReviewHandlerSetting {
     /// ARN of the handler; never empty.
-    pub uri: Uri,
+    pub uri: String,
     /// The verdict when the handler gives none.
     pub fallback: Fallback,
 }
@@ -60,6 +62,15 @@ pub enum Fallback {
     Allow,
     /// The message is refused.
     Deny,
+}
+
+impl From<Fallback> for FallbackResult {
+    fn from(fallback: Fallback) -> Self {
+        match fallback {
+            Fallback::Allow => Self::Allow,
+            Fallback::Deny => Self::Deny,
+        }
+    }
 }
 
 /// A room to be created; limits and patterns have been checked.
@@ -129,54 +140,49 @@ pub struct RoomSummary<'a> {
     /// As in [`Room`].
     pub id: Id,
     /// As in [`Room`].
-    pub name: Cow<'a, str>,
-    /// As in [`Room`].
     pub create_time: UnixMicros,
     /// As in [`Room`].
     pub order_key: OrderKey,
     /// As in [`Room`].
-    pub review_handler: Option<ReviewHandlerSetting<Cow<'a, str>>>,
-    /// As in [`Room`].
-    pub logging_configurations: Vec<Id>,
-    /// Those of [`Room`], as one JSON object in which they are sorted by key.
-    pub tags: Cow<'a, str>,
+    pub logging_configurations: IdList<'a>,
+    /// Name, review handler and tags of [`Room`], as answers have them.
+    pub details: RoomDetails<'a>,
 }
 
 impl Room {
     /// What ListRooms shows of the room.
     #[must_use]
-    pub fn summary(&self) -> RoomSummary<'_> {
-        let handler = self.review_handler.as_ref();
+    pub fn summary(&self) -> RoomSummary<'static> {
         RoomSummary {
             id: self.id,
-            name: Cow::Borrowed(&self.name),
             create_time: self.create_time,
             order_key: self.order_key,
-            review_handler: handler.map(|ReviewHandlerSetting { uri, fallback }| ReviewHandlerSetting {
-                uri: Cow::Borrowed(uri.as_str()),
-                fallback: *fallback,
-            }),
-            logging_configurations: self.logging_configurations.clone(),
-            tags: Cow::Owned(tags_text(&self.tags)),
+            logging_configurations: IdList::of(&self.logging_configurations),
+            details: details(&self.name, self.review_handler.as_ref(), &tags_text(&self.tags)),
         }
     }
+}
+
+/// The details of a room, whose `tags` are one JSON object in which they are sorted by key.
+pub(super) fn details(
+    name: &str,
+    review_handler: Option<&ReviewHandlerSetting>,
+    tags: &str,
+) -> RoomDetails<'static> {
+    let handler = review_handler.map(|handler| (handler.uri.as_str(), handler.fallback.into()));
+    RoomDetails::new(name, handler, tags)
 }
 
 impl RoomSummary<'_> {
     /// The same, to be kept.
     #[must_use]
     pub fn into_owned(self) -> RoomSummary<'static> {
-        let owned = |text: Cow<'_, str>| Cow::Owned(text.into_owned());
         RoomSummary {
             id: self.id,
-            name: owned(self.name),
             create_time: self.create_time,
             order_key: self.order_key,
-            review_handler: self.review_handler.map(|ReviewHandlerSetting { uri, fallback }| {
-                ReviewHandlerSetting { uri: owned(uri), fallback }
-            }),
-            logging_configurations: self.logging_configurations,
-            tags: owned(self.tags),
+            logging_configurations: self.logging_configurations.into_owned(),
+            details: self.details.into_owned(),
         }
     }
 }

@@ -104,14 +104,15 @@ fn check_room(connection: &Connection, scope: ScopeNumber, room: &Room, checked:
 /// Each posting is that of a room which belongs where it is listed.
 fn check_postings(connection: &Connection, checked: &mut Checked) -> Result<()> {
     let mut statement = connection.prepare(
-        "SELECT posting.room, by_name, by_handler, by_logging,
+        "SELECT listed.room, by_name, by_handler, by_logging,
                 room.id IS NULL
-                OR room.order_key <> posting.order_key
+                OR room.order_key <> listed.order_key
                 OR by_name NOT IN ('', room.name)
                 OR by_handler NOT IN ('', coalesce(room.handler_uri, ''))
                 OR by_logging <> ''
                    AND instr(',' || room.logging_configurations || ',', ',' || by_logging || ',') = 0
-         FROM posting LEFT JOIN room ON room.scope = posting.scope AND room.id = posting.room",
+         FROM (SELECT *, substr(entry, 1, 12) AS room FROM posting) AS listed
+              LEFT JOIN room ON room.scope = listed.scope AND room.id = listed.room",
     )?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {

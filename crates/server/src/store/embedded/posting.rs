@@ -5,24 +5,22 @@
 
 use protocol::arn::Scope;
 use protocol::id::Id;
-use rusqlite::{Connection, OptionalExtension, Result, Row, params};
+use rusqlite::types::FromSqlError;
+use rusqlite::{CachedStatement, Connection, OptionalExtension, Result, Row, params};
 
+use super::super::entry::{Entry, entry_text};
 use super::super::facet::Facet;
 use super::super::page::RoomPage;
 use super::super::{OrderKey, Page, Room, RoomFilter, RoomSink, RoomSummary, StoreError};
-use super::logging_configurations;
 use super::scopes::ScopeNumber;
-use super::values::{
-    IdList, IdText, carried, handler, id_list_text, rows_of_page, tags_as_they_are, tags_text,
-};
+use super::values::rows_of_page;
+use super::{logging_configurations, rooms};
 
 /// What a list shows of its rooms, as [`summary_of_row`] reads it, of those that the rest of the statement chooses.
 macro_rules! select_summaries {
     ($rest:literal) => {
         concat!(
-            "SELECT room, name, create_time, order_key, handler_uri, handler_fallback, logging_configurations,
-                    coalesce(tags, (SELECT room.tags FROM room
-                                    WHERE room.scope = posting.scope AND room.id = posting.room))
+            "SELECT order_key, entry, scope
              FROM posting
              WHERE by_name = ?1 AND by_handler = ?2 AND by_logging = ?3 ",
             $rest
@@ -33,30 +31,10 @@ macro_rules! select_summaries {
 /// Lists a room wherever it belongs.
 pub(super) fn insert(connection: &Connection, scope: ScopeNumber, room: &Room) -> Result<()> {
     let mut statement = connection.prepare_cached(
-        "INSERT INTO posting (scope, by_name, by_handler, by_logging, order_key, room, name, create_time,
-                              handler_uri, handler_fallback, logging_configurations, tags)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+        "INSERT INTO posting (scope, by_name, by_handler, by_logging, order_key, entry)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
     )?;
-    let logging_configurations = id_list_text(&room.logging_configurations);
-    let tags = tags_text(&room.tags);
-    let handler = room.review_handler.as_ref();
-    for facet in Facet::all_of_room(room) {
-        statement.execute(params![
-            scope,
-            facet.name,
-            facet.handler_uri,
-            facet.logging_configuration,
-            room.order_key,
-            room.id.as_str(),
-            room.name,
-            room.create_time,
-            handler.map(|handler| &handler.uri),
-            handler.map(|handler| handler.fallback),
-            logging_configurations,
-            carried(&tags),
-        ])?;
-    }
-    Ok(())
+    execute_for_each_facet(&mut statement, scope, room, &entry_text(room))
 }
 
 /// Takes a room, as it was until now, out of every list.
@@ -77,22 +55,24 @@ pub(super) fn delete_all(connection: &Connection) -> Result<()> {
     Ok(())
 }
 
-/// Shows a room's new tags wherever it is listed, without moving it.
-pub(super) fn update_tags(connection: &Connection, scope: ScopeNumber, room: &Room) -> Result<()> {
+/// Shows a room as it is now wherever it is listed, without moving it.
+pub(super) fn update(connection: &Connection, scope: ScopeNumber, room: &Room) -> Result<()> {
     let mut statement = connection.prepare_cached(
-        "UPDATE posting SET tags = ?6
+        "UPDATE posting SET entry = ?6
          WHERE scope = ?1 AND by_name = ?2 AND by_handler = ?3 AND by_logging = ?4 AND order_key = ?5",
     )?;
-    let tags = tags_text(&room.tags);
+    execute_for_each_facet(&mut statement, scope, room, &entry_text(room))
+}
+
+fn execute_for_each_facet(
+    statement: &mut CachedStatement<'_>,
+    scope: ScopeNumber,
+    room: &Room,
+    entry: &str,
+) -> Result<()> {
     for Facet { name, handler_uri, logging_configuration } in Facet::all_of_room(room) {
-        statement.execute(params![
-            scope,
-            name,
-            handler_uri,
-            logging_configuration,
-            room.order_key,
-            carried(&tags)
-        ])?;
+        let order_key = room.order_key;
+        statement.execute(params![scope, name, handler_uri, logging_configuration, order_key, entry])?;
     }
     Ok(())
 }
@@ -130,7 +110,7 @@ pub(super) fn list<S: RoomSink>(
     let mut page = RoomPage::new(sink, limit);
     let mut rows = statement.query(wanted)?;
     while let Some(row) = rows.next()? {
-        page.take(summary_of_row(row)?);
+        page.take(summary_of_row(connection, row)?);
     }
     // A logging configuration that a room has exists, so only an empty page leaves the question open.
     if let (true, Some(id)) = (page.is_empty(), filter.logging_configuration) {
@@ -150,19 +130,12 @@ pub(super) fn find(
         .prepare_cached(select_summaries!("AND order_key = ?4 AND scope = ?5"))?
         .query_row(
             params![facet.name, facet.handler_uri, facet.logging_configuration, order_key, scope],
-            |row| summary_of_row(row).map(RoomSummary::into_owned),
+            |row| summary_of_row(connection, row).map(RoomSummary::into_owned),
         )
         .optional()
 }
 
-fn summary_of_row<'row>(row: &'row Row<'_>) -> Result<RoomSummary<'row>> {
-    Ok(RoomSummary {
-        id: row.get::<_, IdText>(0)?.0,
-        name: row.get_ref(1)?.as_str()?.into(),
-        create_time: row.get(2)?,
-        order_key: row.get(3)?,
-        review_handler: handler(row, 4)?,
-        logging_configurations: row.get::<_, IdList>(6)?.0,
-        tags: tags_as_they_are(row, 7)?.into(),
-    })
+fn summary_of_row<'row>(connection: &Connection, row: &'row Row<'_>) -> Result<RoomSummary<'row>> {
+    let entry = Entry::parse(row.get_ref(1)?.as_str()?).ok_or(FromSqlError::InvalidType)?;
+    entry.into_summary(row.get(0)?, |id| rooms::details(connection, row.get(2)?, id))
 }

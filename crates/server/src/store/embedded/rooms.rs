@@ -1,13 +1,15 @@
 //! Rooms: the rows themselves, and the writes that keep postings in step with them.
 
 use protocol::arn::Scope;
+use protocol::control::room::RoomDetails;
 use protocol::id::Id;
+use rusqlite::types::FromSqlError;
 use rusqlite::{Connection, OptionalExtension, Result, Row, params};
 
 use super::super::change::TagChange;
-use super::super::{NewRoom, Room, RoomChange, StoreError, Tags};
+use super::super::{NewRoom, Room, RoomChange, StoreError, Tags, record};
 use super::scopes::{self, ScopeNumber};
-use super::values::{IdList, IdText, TagsJson, handler, id_list_text, tags_text};
+use super::values::{IdListText, IdText, TagsJson, handler, id_list_text, tags_as_they_are, tags_text};
 use super::writer::Group;
 use super::{is_id_free, logging_configurations, posting, random_id};
 
@@ -65,7 +67,7 @@ pub(super) fn change_tags(
         .connection
         .prepare_cached("UPDATE room SET tags = ?3 WHERE scope = ?1 AND id = ?2")?
         .execute(params![number, id.as_str(), tags_text(&room.tags)])?;
-    posting::update_tags(group.connection, number, &room)?;
+    posting::update(group.connection, number, &room)?;
     Ok(())
 }
 
@@ -84,6 +86,20 @@ pub(super) fn get(connection: &Connection, scope: &Scope, id: Id) -> Result<Room
 /// The tags of a room.
 pub(super) fn tags(connection: &Connection, scope: &Scope, id: Id) -> Result<Tags, StoreError> {
     get(connection, scope, id).map(|room| room.tags)
+}
+
+/// A room's details, for a posting that does not carry them. A posting is that of a room, so they are there.
+pub(super) fn details(connection: &Connection, scope: ScopeNumber, id: Id) -> Result<RoomDetails<'static>> {
+    connection
+        .prepare_cached(
+            "SELECT name, handler_uri, handler_fallback, tags FROM room WHERE scope = ?1 AND id = ?2",
+        )?
+        .query_row(params![scope, id.as_str()], |row| {
+            let name = row.get_ref(0)?.as_str()?;
+            Ok(record::details(name, handler(row, 1)?.as_ref(), tags_as_they_are(row, 3)?))
+        })
+        .optional()?
+        .ok_or_else(|| FromSqlError::InvalidType.into())
 }
 
 /// Shows every room of every scope to `visit`; a row that cannot be read as a room comes as the error.
@@ -127,7 +143,7 @@ pub(super) fn of_row(row: &Row<'_>, scope: &Scope) -> Result<Room> {
         message_rate_max: row.get(4)?,
         message_length_max: row.get(5)?,
         review_handler: handler(row, 6)?,
-        logging_configurations: row.get::<_, IdList>(8)?.0,
+        logging_configurations: row.get::<_, IdListText>(8)?.0,
         tags: row.get::<_, TagsJson>(9)?.0,
     })
 }

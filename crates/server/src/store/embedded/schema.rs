@@ -12,7 +12,7 @@ use super::database::OpenError;
 const APPLICATION_ID: i32 = 0x4772_5374;
 
 /// The steps from an empty file to the newest schema; the position of each plus one is the version it leads to.
-const MIGRATIONS: [&str; 1] = [include_str!("migrations/0001.sql")];
+const MIGRATIONS: [&str; 2] = [include_str!("migrations/0001.sql"), include_str!("migrations/0002.sql")];
 
 /// The version that this server writes.
 pub(super) const VERSION: usize = MIGRATIONS.len();

@@ -12,6 +12,7 @@ use tokio::runtime::Builder;
 use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, yield_now};
 
+use super::super::tests::details;
 use super::super::{
     Destination, Location, NewLoggingConfiguration, NewRoom, Page, Room, RoomFilter, RoomSummary, Settings,
     StoreError, Tags, runtime_threads,
@@ -38,7 +39,7 @@ fn is_unavailable<T>(result: &Result<T, StoreError>) -> bool {
 async fn names(store: &Embedded) -> Vec<String> {
     let Page { entries, .. }: Page<Vec<RoomSummary<'_>>> =
         store.list_rooms(&home(), &RoomFilter::default(), None, 1_000, Vec::new()).await.unwrap();
-    entries.into_iter().map(|room| room.name.into_owned()).collect()
+    entries.iter().map(|room| details(room)["name"].as_str().unwrap().to_owned()).collect()
 }
 
 /// The writer, held in the middle of a group: what is submitted meanwhile forms the next one.

@@ -7,7 +7,7 @@ use rusqlite::{Result, Row};
 use super::super::column::{
     self, fallback_text, key_purpose_text, parse_destination, parse_fallback, parse_id_list, parse_tags,
 };
-pub(super) use super::super::column::{carried, destination_texts, id_list_text, rows_of_page, tags_text};
+pub(super) use super::super::column::{destination_texts, id_list_text, rows_of_page, tags_text};
 use super::super::{Destination, Fallback, KeyPurpose, ReviewHandlerSetting, Tags};
 
 /// An id: its 12 characters.
@@ -26,11 +26,11 @@ impl ToSql for IdText {
 }
 
 /// Several ids.
-pub(super) struct IdList(pub(super) Vec<Id>);
+pub(super) struct IdListText(pub(super) Vec<Id>);
 
-impl FromSql for IdList {
+impl FromSql for IdListText {
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
-        parse_id_list(value.as_bytes()?).map(Self).ok_or(FromSqlError::InvalidType)
+        parse_id_list(value.as_str()?).map(Self).ok_or(FromSqlError::InvalidType)
     }
 }
 
@@ -56,14 +56,9 @@ impl FromSql for Fallback {
 }
 
 /// The review handler in two neighbouring columns, `first` being that of the uri.
-pub(super) fn handler<'row, Uri: From<&'row str>>(
-    row: &'row Row<'_>,
-    first: usize,
-) -> Result<Option<ReviewHandlerSetting<Uri>>> {
-    let Some(uri) = row.get_ref(first)?.as_str_or_null()? else {
-        return Ok(None);
-    };
-    Ok(Some(ReviewHandlerSetting { uri: uri.into(), fallback: row.get(first + 1)? }))
+pub(super) fn handler(row: &Row<'_>, first: usize) -> Result<Option<ReviewHandlerSetting>> {
+    let uri: Option<String> = row.get(first)?;
+    uri.map(|uri| Ok(ReviewHandlerSetting { uri, fallback: row.get(first + 1)? })).transpose()
 }
 
 /// Tags, passed on as they are.

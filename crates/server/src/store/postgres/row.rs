@@ -2,12 +2,12 @@
 //! more than are wanted of it.
 
 use protocol::arn::Scope;
-use protocol::id::Id;
+use protocol::id::{Id, IdList};
 use tokio_postgres::Row;
 use tokio_postgres::types::FromSql;
 
 use super::super::column::{parse_destination, parse_fallback, parse_id_list, parse_tags, tags_as_they_are};
-use super::super::{LoggingConfiguration, ReviewHandlerSetting, Room, RoomSummary, Tags};
+use super::super::{LoggingConfiguration, ReviewHandlerSetting, Room, RoomSummary, Tags, record};
 use super::failure::Unreadable;
 
 /// A value of a type that PostgreSQL has too.
@@ -47,12 +47,10 @@ pub(super) fn summary(row: &Row) -> Result<RoomSummary<'_>, Unreadable> {
     let tags = tags_as_they_are(get(row, "tags")?).ok_or_else(|| Unreadable::column("tags"))?;
     Ok(RoomSummary {
         id: id(row, "room")?,
-        name: get::<&str>(row, "name")?.into(),
         create_time: get(row, "create_time")?,
         order_key: get(row, "order_key")?,
-        review_handler: review_handler(row)?,
-        logging_configurations: id_list(row)?,
-        tags: tags.into(),
+        logging_configurations: IdList::of(&id_list(row)?),
+        details: record::details(get(row, "name")?, review_handler(row)?.as_ref(), tags),
     })
 }
 
@@ -81,18 +79,16 @@ fn tags(row: &Row) -> Result<Tags, Unreadable> {
 
 fn id_list(row: &Row) -> Result<Vec<Id>, Unreadable> {
     let column = "logging_configurations";
-    parse_id_list(get::<&str>(row, column)?.as_bytes()).ok_or_else(|| Unreadable::column(column))
+    parse_id_list(get(row, column)?).ok_or_else(|| Unreadable::column(column))
 }
 
-fn review_handler<'row, Uri: From<&'row str>>(
-    row: &'row Row,
-) -> Result<Option<ReviewHandlerSetting<Uri>>, Unreadable> {
-    let Some(uri) = get::<Option<&str>>(row, "handler_uri")? else {
+fn review_handler(row: &Row) -> Result<Option<ReviewHandlerSetting>, Unreadable> {
+    let Some(uri) = get::<Option<String>>(row, "handler_uri")? else {
         return Ok(None);
     };
     let fallback = parse_fallback(get::<&str>(row, "handler_fallback")?.as_bytes());
     Ok(Some(ReviewHandlerSetting {
-        uri: uri.into(),
+        uri,
         fallback: fallback.ok_or_else(|| Unreadable::column("handler_fallback"))?,
     }))
 }

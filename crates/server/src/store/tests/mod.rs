@@ -18,6 +18,7 @@ use std::path::Path;
 
 use protocol::arn::Scope;
 use protocol::id::Id;
+use serde_json::Value;
 use tempfile::TempDir;
 
 use super::random::random_number;
@@ -55,6 +56,11 @@ fn scope(account_id: &str, region: &str) -> Scope {
 
 pub(super) fn home() -> Scope {
     scope("123456789012", "us-west-2")
+}
+
+/// Name, handler and tags that a list shows.
+pub(super) fn details(room: &RoomSummary<'_>) -> Value {
+    serde_json::from_str(&format!("{{{}}}", room.details.as_str())).unwrap()
 }
 
 pub(super) fn new_room(name: &str) -> NewRoom {
