@@ -34,6 +34,7 @@ CLIENT_OF_FILE = {
     "test_floods": "raw WebSocket",
     "test_account_quotas": "raw WebSocket",
     "test_tls": "Python websockets",
+    "test_restart": "raw WebSocket",
     "test_proxies": "raw WebSocket",
     "test_python_websockets": "Python websockets",
 }

@@ -10,6 +10,7 @@ import json
 import os
 import queue
 import re
+import select
 import signal
 import socket
 import subprocess
@@ -17,6 +18,8 @@ import threading
 import time
 from pathlib import Path
 from urllib.parse import urlsplit
+
+from succession import Adopted, adopt_orphans, with_sockets
 
 ROOT = Path(__file__).resolve().parent.parent
 BINARY = Path(os.environ.get("GRANDSTAND_BIN", ROOT / "target" / "debug" / "grandstand"))
@@ -56,14 +59,24 @@ class Lines:
 class Server:
     """One server process and its data folder; may be started again after it stopped or was killed."""
 
-    def __init__(self, data_dir, *, environment=None, arguments=(), wrapper=(), with_root=True):
+    def __init__(
+        self, data_dir, *, environment=None, arguments=(), wrapper=(), with_root=True, binary=BINARY, sockets=None,
+        passed=(),
+    ):  # fmt: skip
+        """`sockets` are listening sockets by name, which the server inherits as from systemd; `passed` are further
+        descriptors that it inherits.
+        """
         self.data_dir = Path(data_dir)
+        self.binary = binary
+        self.sockets = sockets or {}
+        self.passed = passed
         self.environment = environment or {}
         if with_root:
             self.environment = ROOT_ENVIRONMENT | self.environment
         self.arguments = list(arguments)
         self.wrapper = list(wrapper)
         self.process = None
+        self.lines = None
         self.ready = None
         self.first_line = None
         self.log_path = self.data_dir.parent / f"{self.data_dir.name}.log"
@@ -76,22 +89,22 @@ class Server:
     def launch(self):
         """Starts the binary, and does not wait for it."""
         command = [
-            *self.wrapper, str(BINARY), "serve",
+            *self.wrapper, str(self.binary), "serve",
             "--api-addr", "127.0.0.1:0", "--edge-addr", "127.0.0.1:0", "--admin-addr", "127.0.0.1:0",
             "--data-dir", str(self.data_dir), *self.arguments,
         ]  # fmt: skip
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(("GRANDSTAND_", "AWS_"))}
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
-                command, stdout=subprocess.PIPE, stderr=log, stdin=subprocess.DEVNULL, env=inherited | self.environment
-            )
+                with_sockets(command, self.sockets), stdout=subprocess.PIPE, stderr=log, stdin=subprocess.DEVNULL,
+                env=inherited | self.environment, pass_fds=[held.fileno() for held in self.sockets.values()] + list(self.passed),
+            )  # fmt: skip
+        self.lines = Lines(self.process.stdout)
 
     def wait_until_ready(self):
         """Waits for the line that says where the server listens."""
-        lines = Lines(self.process.stdout)
-        deadline = time.monotonic() + READY_SECONDS_MAX
         try:
-            self.first_line = lines.next(deadline - time.monotonic())
+            self.first_line = self.lines.next(READY_SECONDS_MAX)
         except queue.Empty:
             self.kill9()
             raise AssertionError(f"not ready within {READY_SECONDS_MAX} s\n{self.log_tail()}") from None
@@ -110,6 +123,28 @@ class Server:
             self.kill9()
             raise AssertionError(f"still running {STOP_SECONDS_MAX} s after SIGTERM\n{self.log_tail()}") from None
         assert code == 0, f"exit code {code} after SIGTERM\n{self.log_tail()}"
+
+    def hand_over(self):
+        """SIGUSR2: another process takes over. Returns when it is ready, and the one before has ended in order."""
+        adopt_orphans()
+        self.process.send_signal(signal.SIGUSR2)
+        return self.wait_until_replaced()
+
+    def wait_until_replaced(self):
+        """Waits until another process has taken over, and the one before has ended in order."""
+        before = self.process
+        self.wait_until_ready()
+        assert before.wait(STOP_SECONDS_MAX) == 0, self.log_tail()
+        numbers = re.findall(r"another process has taken over process=(\d+)", self.log_path.read_text())
+        self.process = Adopted(int(numbers[-1]))
+        return self
+
+    def wait_for_log(self, text, seconds=READY_SECONDS_MAX):
+        """Waits until the server has logged something."""
+        deadline = time.monotonic() + seconds
+        while text not in self.log_path.read_text(errors="replace"):
+            assert time.monotonic() < deadline, f"not logged within {seconds} s: {text}\n{self.log_tail()}"
+            select.select([], [], [], 0.01)
 
     def kill9(self):
         """SIGKILL, and waits until the process is gone."""

@@ -15,10 +15,10 @@ export function controlClient(server, overrides = {}) {
 
 /**
  * What the tests of one file share: a server of their own, with `settings` as environment variables, and a client of it,
- * which both end with the last test.
+ * which both end with the last test. `how` it is started: see `startServer`.
  */
-export async function startStage(settings = {}) {
-  const server = await startServer(settings);
+export async function startStage(settings = {}, how = {}) {
+  const server = await startServer(settings, how);
   after(() => server.stop());
   const client = controlClient(server);
   after(() => client.destroy());

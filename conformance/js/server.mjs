@@ -5,13 +5,14 @@
 
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 
-import { within } from './waiting.mjs';
+import { Journal, within } from './waiting.mjs';
 
 export const ACCOUNT_ID = '123456789012';
 export const REGION = 'us-west-2';
@@ -24,14 +25,18 @@ const STOP_MS_MAX = 10_000;
 const LOG_LENGTH_MAX = 8_000;
 
 const repositoryRoot = fileURLToPath(new URL('../../', import.meta.url));
-const binary = process.env.GRANDSTAND_BIN ?? join(repositoryRoot, 'target', 'debug', 'grandstand');
+export const builtBinary = process.env.GRANDSTAND_BIN ?? join(repositoryRoot, 'target', 'debug', 'grandstand');
 
-/** Starts a server; `settings` are environment variables on top of the defaults. */
-export async function startServer(settings = {}) {
+/**
+ * Starts a server; `settings` are environment variables on top of the defaults. `supervisor` is a command that starts the
+ * server, and `binary` the server.
+ */
+export async function startServer(settings = {}, { binary = builtBinary, supervisor = [] } = {}) {
   const dataDirectory = await mkdtemp(join(tmpdir(), 'grandstand-js-'));
   const free = '127.0.0.1:0';
   const flags = ['--api-addr', free, '--edge-addr', free, '--admin-addr', free, '--data-dir', dataDirectory];
-  const child = spawn(binary, ['serve', ...flags], {
+  const [program, ...words] = [...supervisor, binary, 'serve', ...flags];
+  const child = spawn(program, words, {
     stdio: ['ignore', 'pipe', 'pipe'],
     env: {
       ...process.env,
@@ -40,50 +45,69 @@ export async function startServer(settings = {}) {
       ...settings,
     },
   });
-  const killWithUs = () => child.kill('SIGKILL');
-  process.once('exit', killWithUs);
+  /** The process that serves now: perhaps one that took over from the child. It says so in its data directory. */
+  const processId = () => Number(readFileSync(join(dataDirectory, 'lock'), 'utf8'));
+  const kill = () => {
+    child.kill('SIGKILL');
+    try {
+      process.kill(processId(), 'SIGKILL');
+    } catch {
+      // It has ended, or never began.
+    }
+  };
+  process.once('exit', kill);
   const exited = once(child, 'exit');
+  /** When the child has ended, and all processes that have taken over. */
+  const closed = once(child, 'close');
 
   let log = '';
   child.stderr.setEncoding('utf8');
   child.stderr.on('data', (text) => {
     log = (log + text).slice(-LOG_LENGTH_MAX);
   });
+  const announcements = listenTo(child);
+  const announcement = announcements.first('ready', () => true, READY_MS_MAX);
+  const ready = await Promise.race([announcement, failure(exited, () => log)]);
 
-  const ready = await within(
-    READY_MS_MAX,
-    'the ready line',
-    Promise.race([readyLine(child), failure(exited, () => log)]),
-  );
+  /** Another process takes over. Returns when it is ready; the one before may still close connections. */
+  async function handOver() {
+    const count = announcements.all('ready').length;
+    process.kill(processId(), 'SIGUSR2');
+    await announcements.atLeast(count + 1, 'ready', READY_MS_MAX);
+  }
+
+  /** SIGKILL for the process that serves; its supervisor starts the next one. Returns when that is ready. */
+  async function kill9() {
+    const count = announcements.all('ready').length;
+    process.kill(processId(), 'SIGKILL');
+    await announcements.atLeast(count + 1, 'ready', READY_MS_MAX);
+  }
 
   async function stop() {
-    child.kill('SIGTERM');
+    if (child.exitCode === null) child.kill('SIGTERM');
+    else process.kill(processId(), 'SIGTERM');
     try {
-      const [code, signal] = await within(STOP_MS_MAX, 'the server to stop after SIGTERM', exited);
+      const [code, signal] = await within(STOP_MS_MAX, 'the server to stop after SIGTERM', closed);
       if (code !== 0) throw new Error(`the server ended with ${code ?? signal} after SIGTERM; its log:\n${log}`);
     } finally {
-      child.kill('SIGKILL');
-      process.removeListener('exit', killWithUs);
+      kill();
+      process.removeListener('exit', kill);
       await rm(dataDirectory, { recursive: true, force: true });
     }
   }
 
-  return { api: ready.api, edge: ready.edge, admin: ready.admin, stop, log: () => log };
+  return { api: ready.api, edge: ready.edge, admin: ready.admin, handOver, kill9, stop, log: () => log };
 }
 
-/** Keeps reading after the line it waits for, so that the server can never block on a full pipe. */
-function readyLine(child) {
-  return new Promise((resolve, reject) => {
-    createInterface({ input: child.stdout }).on('line', (line) => {
-      if (!line.startsWith('{')) return;
-      try {
-        const announcement = JSON.parse(line);
-        if (announcement.event === 'ready') resolve(announcement);
-      } catch (error) {
-        reject(error);
-      }
-    });
+/** What the processes announce on standard output. Reads on for ever, so that none can block on a full pipe. */
+function listenTo(child) {
+  const announcements = new Journal();
+  createInterface({ input: child.stdout }).on('line', (line) => {
+    if (!line.startsWith('{')) return;
+    const announcement = JSON.parse(line);
+    announcements.record(announcement.event, announcement);
   });
+  return announcements;
 }
 
 async function failure(exited, log) {

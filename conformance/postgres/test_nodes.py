@@ -15,6 +15,7 @@ from botocore.exceptions import ClientError
 import clients
 from edge import ChatSocket
 from server import BINARY, ROOT_ENVIRONMENT, get
+from work import Work, api_client, chat_client
 
 sys.path.append(str(Path(__file__).resolve().parent.parent / "raw"))
 from test_token_race import SOCKETS, TOKENS_AT_ONCE, attempt, make_tokens, tally  # noqa: E402
@@ -266,3 +267,17 @@ def test_everything_goes_on_when_the_database_is_back(own_database, own_nodes):
     for response, seconds in load.refused:
         assert response["ResponseMetadata"]["HTTPStatusCode"] >= 500 and seconds < 15, (response, seconds)
     assert set(load.acknowledged) <= {room["arn"] for page in pages_of(chats[0], name="load") for room in page["rooms"]}
+
+
+@pytest.mark.covers("CreateRoom", "CreateChatToken")
+def test_while_another_process_takes_over_from_a_node_nothing_is_refused(nodes):
+    node, rooms = nodes[0], []
+    room = clients.ivschat(node).create_room()["arn"]
+    with Work(api_client(node, rooms), chat_client(node, room)) as work:
+        for _ in range(3):
+            work.go_on()
+            node.hand_over()
+        work.go_on()
+    chat = clients.ivschat(nodes[1])
+    for arn in rooms:
+        assert chat.get_room(identifier=arn)["arn"] == arn

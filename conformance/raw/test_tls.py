@@ -12,6 +12,7 @@ from websockets.sync.client import connect
 
 import clients
 from server import Server, address
+from work import Work
 
 DEADLINE_SECONDS = 10
 
@@ -115,3 +116,21 @@ def test_a_client_that_speaks_no_tls_is_dropped_and_others_are_served(tls_server
         while stranger.recv(4096):
             pass
     assert "rooms" in tls_chat.list_rooms()
+
+
+def test_while_another_process_takes_over_no_tls_connection_is_refused(tls_server, certificate):
+    context = ssl.create_default_context(cafile=certificate[0])
+
+    def asking(url):
+        def ask(_):
+            with urllib.request.urlopen(f"{url}/health/ready", context=context, timeout=DEADLINE_SECONDS) as response:
+                assert response.status == 200
+
+        return ask
+
+    urls = (tls_server.api, tls_server.admin, tls_server.edge.replace("wss:", "https:"))
+    with Work(*map(asking, urls)) as work:
+        for _ in range(3):
+            work.go_on()
+            tls_server.hand_over()
+        work.go_on()

@@ -174,6 +174,20 @@ pub mod admin {
     pub const CONNECTIONS_PERCENT_OF_DESCRIPTORS: u64 = 5;
 }
 
+/// The moment at which one process of the server gives way to the next one, or ends.
+pub mod hand_over {
+    /// How long a new connection that has been accepted already may take to say what it wants, in milliseconds; beyond
+    /// it an API connection is closed, and a handshake is left unanswered. Clients speak as soon as they are connected.
+    pub const FIRST_WORD_MS_MAX: u64 = 1_000;
+    /// How long a server waits before it tries again to open the store that it had closed for a next process, in
+    /// milliseconds.
+    pub const REOPEN_PAUSE_MS: u64 = 500;
+    /// Longest description of inherited sockets, in bytes; a longer one is none of ours.
+    pub const DESCRIPTION_BYTES_MAX: usize = 1_024;
+    /// Most sockets that a process can inherit: one for each port, and one more to tell which is too many.
+    pub const SOCKETS_MAX: usize = 64;
+}
+
 /// Answers that a client gets before it has said everything, on all ports.
 pub mod refusal {
     /// What is then read and thrown away, in bytes; beyond it the connection is closed. Enough for what is under way.

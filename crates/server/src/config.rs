@@ -111,6 +111,7 @@ settings! {
         section chatlog: ChatLogConfig;
         section review: ReviewConfig;
         section tls: TlsConfig;
+        section restart: RestartConfig;
         section log: LogConfig;
     }
 }
@@ -208,6 +209,19 @@ settings! {
         cert_file: Option<PathBuf> = Optional(FilePath), "";
         /// A PEM file with the private key of that certificate.
         key_file: Option<PathBuf> = Optional(FilePath), "";
+    }
+}
+
+settings! {
+    /// A restart in which a new process takes over from the running one.
+    pub struct RestartConfig in "restart." {
+        /// How long the process that a running server starts on SIGUSR2 may take to get ready to take over, and then
+        /// once more to open the store, in seconds. Beyond it the running server ends that process, says so in its log
+        /// and goes on.
+        ready_timeout_s: u64 = Whole { from: 1, to: 3_600, unit: "seconds" }, "30";
+        /// How long that process, and with it whoever connects, waits for API requests and handshakes that are under
+        /// way in the running server, in milliseconds. What takes longer is answered with 503, or not at all.
+        requests_timeout_ms: u64 = Whole { from: 0, to: 60_000, unit: "milliseconds" }, "2000";
     }
 }
 

@@ -7,8 +7,9 @@
 //! - No connection lives much longer than [`CONNECTION_SECONDS_MAX`], so nobody keeps a place for ever.
 //! - A client that is refused before it has said everything gets to see why, and one that closes its side behind its
 //!   requests gets all the answers.
-//! - When the drain begins, idle connections are closed and requests under way are answered; new connections are
-//!   taken until the end, so that whoever watches the server can see it drain.
+//! - When the drain begins, idle connections are closed and requests under way are answered, the first one of a
+//!   connection also when it arrives a moment later; new connections are taken until the end, so that whoever watches the
+//!   server can see it drain.
 
 mod outlet;
 
@@ -31,9 +32,10 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use protocol::limit::control::{
     CONNECTION_SECONDS_MAX, HEAD_BUFFER_BYTES, HEAD_BYTES_MAX, HEADERS_MAX, REQUEST_SECONDS_MAX,
 };
+use protocol::limit::hand_over::FIRST_WORD_MS_MAX;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
@@ -46,6 +48,8 @@ use crate::linger::linger;
 /// How long to wait when the process has no file descriptor left for a new connection.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 const REQUEST_TIME_MAX: Duration = Duration::from_secs(REQUEST_SECONDS_MAX);
+/// A client that has connected right before the drain asks something in a moment.
+const FIRST_WORD_TIME_MAX: Duration = Duration::from_millis(FIRST_WORD_MS_MAX);
 /// With it, an answer is written to whose request could not be read.
 const PLACEHOLDER_REQUEST: &[u8] = b"GET / HTTP/1.1\r\nconnection: close\r\n\r\n";
 
@@ -58,7 +62,7 @@ pub type Answer = Response<Full<Bytes>>;
 /// Where connections come from, and for how long.
 pub struct Port {
     /// Bound already.
-    pub listener: TcpListener,
+    pub listener: Arc<TcpListener>,
     /// `None`: plain HTTP.
     pub tls: Option<TlsAcceptor>,
     /// Open connections; beyond it new ones wait in the kernel's queue until another one ends.
@@ -140,7 +144,7 @@ where
         None => serve_connection(socket, until, handler).await,
         Some(tls) => {
             let socket = tokio::select! {
-                () = until.cancelled() => return Ok(()),
+                () = first_word_after(until) => return Ok(()),
                 socket = timeout(REQUEST_TIME_MAX, tls.accept(socket)) => socket??,
             };
             serve_connection(socket, until, handler).await
@@ -187,7 +191,9 @@ where
     H: Fn(Request<Incoming>) -> F,
     F: Future<Output = Answer>,
 {
+    let first_request = Notify::new();
     let service = service_fn(|request| {
+        first_request.notify_one();
         let answer = handler(request);
         async move { Ok::<_, Infallible>(answer.await) }
     });
@@ -207,8 +213,19 @@ where
         () = until.cancelled() => {}
         () = tokio::time::sleep(Duration::from_secs(CONNECTION_SECONDS_MAX)) => {}
     }
+    tokio::select! {
+        outcome = connection.as_mut() => return outcome.map_err(io::Error::other),
+        () = first_request.notified() => {}
+        () = tokio::time::sleep(FIRST_WORD_TIME_MAX) => {}
+    }
     connection.as_mut().graceful_shutdown();
     timeout(REQUEST_TIME_MAX, connection).await?.map_err(io::Error::other)
+}
+
+/// The time after `until` at which a client is not waited for any more that has not asked anything yet.
+async fn first_word_after(until: &CancellationToken) {
+    until.cancelled().await;
+    tokio::time::sleep(FIRST_WORD_TIME_MAX).await;
 }
 
 /// Writes an answer to a request that could not be read, and ends this side of the connection. Hyper encodes it, as if

@@ -1,15 +1,19 @@
-//! `grandstand`: read the command line and the settings, start a node, say that it is ready, wait for a signal, drain;
-//! or do what another command asks.
+//! `grandstand`: read the command line and the settings, start a node (or take over from the process before), say that it
+//! is ready, wait for a signal, hand over if that is what it means, drain; or do what another command asks.
 
+use std::ffi::OsString;
 use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use server::cli::{self, CommandError, Overrides, Request};
 use server::config::{self, Config, Sources};
-use server::node::Node;
+use server::hand_over::Predecessor;
+use server::inheritance::{self, Inheritance};
+use server::node::{Node, StartError};
 use server::store::{self, Location};
-use tokio::signal::unix::{SignalKind, signal};
+use server::supervisor::{self, Word};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
 
@@ -40,6 +44,11 @@ fn main() -> ExitCode {
 }
 
 fn serve(overrides: Overrides) -> ExitCode {
+    // Before anything is opened: what is inherited is known by its number only.
+    let inheritance = match inheritance::take() {
+        Ok(inheritance) => inheritance,
+        Err(error) => return fail(&error),
+    };
     let config = match begin(overrides) {
         Ok(config) => config,
         Err(failed) => return failed,
@@ -50,7 +59,7 @@ fn serve(overrides: Overrides) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return fail(&error),
     };
-    let outcome = runtime.block_on(run(&config));
+    let outcome = runtime.block_on(run(&config, inheritance));
     // What has not ended by now is given up; it has had its time.
     runtime.shutdown_background();
     outcome
@@ -88,19 +97,39 @@ fn begin(overrides: Overrides) -> Result<Config, ExitCode> {
     Ok(loaded.config)
 }
 
-async fn run(config: &Config) -> ExitCode {
-    let (mut terminate, mut interrupt) =
-        match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
-            (Ok(terminate), Ok(interrupt)) => (terminate, interrupt),
-            (Err(error), _) | (_, Err(error)) => return fail(&error),
-        };
-    let started = tokio::select! {
-        started = Node::start(config) => started,
-        // Nothing has been acknowledged yet.
-        _ = terminate.recv() => return ExitCode::SUCCESS,
-        _ = interrupt.recv() => return ExitCode::SUCCESS,
+/// Either tells the process to stop.
+struct StopSignals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl StopSignals {
+    async fn recv(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+fn signals() -> std::io::Result<(StopSignals, Signal)> {
+    let terminate = signal(SignalKind::terminate())?;
+    let interrupt = signal(SignalKind::interrupt())?;
+    Ok((StopSignals { terminate, interrupt }, signal(SignalKind::user_defined2())?))
+}
+
+async fn run(config: &Config, inheritance: Inheritance) -> ExitCode {
+    let (mut stop, mut hand_over) = match signals() {
+        Ok(signals) => signals,
+        Err(error) => return fail(&error),
     };
-    let node = match started {
+    let replaces_another = inheritance.line.is_some();
+    let started = tokio::select! {
+        started = start(config, inheritance) => started,
+        // Nothing has been acknowledged yet.
+        () = stop.recv() => return ExitCode::SUCCESS,
+    };
+    let mut node = match started {
         Ok(node) => node,
         Err(error) => return fail(&error),
     };
@@ -108,9 +137,11 @@ async fn run(config: &Config) -> ExitCode {
         tracing::warn!(%error, "nobody reads that the server is ready");
     }
     tracing::info!("ready");
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+    if !replaces_another {
+        supervisor::tell(Word::Ready);
+    }
+    if serve_until_told(&mut node, &mut stop, &mut hand_over).await == End::Stopped {
+        supervisor::tell(Word::Stopping);
     }
     tracing::info!("stopping");
     if tokio::time::timeout(DRAIN_TIME_MAX, node.drain()).await.is_err() {
@@ -119,12 +150,58 @@ async fn run(config: &Config) -> ExitCode {
     ExitCode::SUCCESS
 }
 
+/// Why this process is to end.
+#[derive(PartialEq, Eq)]
+enum End {
+    /// It was told to.
+    Stopped,
+    /// Another one serves.
+    Replaced,
+}
+
+async fn serve_until_told(node: &mut Node, stop: &mut StopSignals, hand_over: &mut Signal) -> End {
+    let command_line: Vec<OsString> = std::env::args_os().collect();
+    loop {
+        tokio::select! {
+            () = stop.recv() => return End::Stopped,
+            _ = hand_over.recv() => {}
+        }
+        tracing::info!("another process is to take over");
+        let handed_over = tokio::select! {
+            handed_over = node.hand_over(&command_line) => handed_over,
+            () = stop.recv() => return End::Stopped,
+        };
+        match handed_over {
+            Ok(successor) => {
+                if let Some(process) = successor.process_id() {
+                    supervisor::tell(Word::MainProcess(process));
+                    tracing::info!(process, "another process has taken over");
+                }
+                successor.release();
+                return End::Replaced;
+            }
+            Err(error) => tracing::error!(%error, "no other process has taken over; this one goes on"),
+        }
+    }
+}
+
+/// Starts a node, in the place of the process before if there is one.
+async fn start(config: &Config, mut inheritance: Inheritance) -> Result<Node, StartError> {
+    let Some(line) = inheritance.line.take() else {
+        return Node::start(config, inheritance, None).await;
+    };
+    let mut predecessor = Predecessor::new(line).map_err(StartError::System)?;
+    let node = Node::start(config, inheritance, Some(&mut predecessor)).await?;
+    predecessor.replace().await;
+    Ok(node)
+}
+
 /// Variables that are no text cannot be settings of ours.
 fn variables() -> Vec<(String, String)> {
     let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
         Some((name.into_string().ok()?, value.into_string().ok()?))
     };
-    std::env::vars_os().filter_map(text).collect()
+    std::env::vars_os().filter_map(text).filter(|(name, _)| name != inheritance::VARIABLE).collect()
 }
 
 fn start_log(config: &Config) -> Result<(), ParseError> {

@@ -1,41 +1,54 @@
 //! A node: all parts of the server, built in order, started, and drained in reverse.
 //!
 //! Sockets are bound first, so that a port that is taken is told at once, and all ports tell whoever asks that the
-//! server is starting. Requests and handshakes that come meanwhile wait until everything behind them works.
+//! server is starting. Requests and handshakes that come meanwhile wait until everything behind them works. Sockets that
+//! somebody else has open, too, are not accepted from before that.
 //!
 //! [`Node::drain`] answers what is under way, closes the chat connections and then the store. Meanwhile all ports still
 //! tell whoever asks that the server is draining, and let nobody else in: the control plane answers 503, and the edge
-//! holds handshakes until the process ends.
+//! holds handshakes until the process ends. Where somebody else keeps the sockets open, nothing is accepted instead:
+//! whoever comes waits for the next process.
+//!
+//! [`Node::hand_over`] and a [`Node::start`] with a predecessor are the two sides of a restart that loses nobody; see
+//! [`crate::hand_over`]. Between the two nobody accepts: whoever connects waits in the kernel's queue.
 
+mod ports;
+
+use std::ffi::OsString;
 use std::fmt;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
 use hub::message::{SHARDS_MAX, ShardIndex};
 use protocol::limit::control::{CONNECTIONS_MAX, CONNECTIONS_PERCENT_OF_DESCRIPTORS};
-use protocol::limit::edge::{HANDSHAKES_PERCENT_OF_DESCRIPTORS, LISTEN_BACKLOG};
+use protocol::limit::edge::HANDSHAKES_PERCENT_OF_DESCRIPTORS;
+use protocol::limit::hand_over::{FIRST_WORD_MS_MAX, REOPEN_PAUSE_MS};
 use protocol::limit::{self, Profile};
 use rustls::ServerConfig;
-use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::TcpListener;
 use tokio::sync::SetOnce;
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
+pub use self::ports::ListenError;
+use self::ports::{ListeningPort, Ports};
 use crate::admin::Admin;
 use crate::bus::Bus;
 use crate::config::Config;
 use crate::control::{self, ControlPlane};
 use crate::credentials::{self, CredentialsError, FirstCredentials};
 use crate::edge::{Admission, Edge, EdgeSettings, Shards, Surroundings};
+use crate::hand_over::{HandOverError, Predecessor, Successor};
 use crate::health::{Phase, Readiness};
 use crate::http::{Port, Stop};
+use crate::inheritance::Inheritance;
 use crate::keys::KeyRing;
 use crate::metrics::Metrics;
 use crate::quota::Quotas;
+use crate::slot::Slot;
 use crate::store::{KeyPurpose, Location, News, RoomNews, Store, StoreError, Watch};
 use crate::tls::{self, TlsError};
 
@@ -47,28 +60,45 @@ const REQUESTS_DRAIN_TIME_MAX: Duration = Duration::from_secs(6);
 
 /// A running server.
 pub struct Node {
-    addresses: Addresses,
-    has_tls: bool,
-    readiness: Readiness,
-    edge: Edge,
-    /// Of the control plane and the background work.
-    stop: Stop,
+    building: Building,
+    term: Term,
     store: Store,
+    /// What was under way has had its time.
+    has_given_way: bool,
 }
 
-/// Where a node listens, with real port numbers.
-#[derive(Clone, Copy, Debug)]
-struct Addresses {
-    api: SocketAddr,
-    edge: SocketAddr,
-    admin: SocketAddr,
+/// What a node has from its start to its end.
+struct Building {
+    config: Config,
+    ports: Ports,
+    tls: Option<Arc<ServerConfig>>,
+    /// How many the process may have.
+    descriptors: u64,
+    readiness: Readiness,
+    metrics: Arc<Metrics>,
+    bus: Bus,
+    /// There while the store is open.
+    admission: Slot<Admission>,
+    edge: Edge,
+}
+
+/// A time in which the node accepts: one for most nodes. One that has given way, and was not replaced after all, begins
+/// another.
+struct Term {
+    /// Of the control plane, the edge's door and the background work.
+    stop: Stop,
+    /// They end when nothing is accepted any more.
+    accepting: Vec<JoinHandle<()>>,
+    handshakes: TaskTracker,
+    /// Set once the store is open; until then requests wait.
+    control: Arc<SetOnce<Arc<ControlPlane>>>,
 }
 
 /// Why a node could not start.
 #[derive(Debug)]
 pub enum StartError {
-    /// An address cannot be listened on: setting and reason.
-    Listen(&'static str, SocketAddr, std::io::Error),
+    /// See [`ListenError`].
+    Listen(ListenError),
     /// See [`TlsError`].
     Tls(TlsError),
     /// See [`CredentialsError`].
@@ -82,9 +112,7 @@ pub enum StartError {
 impl fmt::Display for StartError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Listen(setting, address, error) => {
-                write!(formatter, "cannot listen on {address} (`{setting}`): {error}")
-            }
+            Self::Listen(error) => error.fmt(formatter),
             Self::Tls(error) => error.fmt(formatter),
             Self::Credentials(error) => error.fmt(formatter),
             Self::Store(Location::Folder(path), error) => {
@@ -104,19 +132,144 @@ impl fmt::Display for StartError {
 impl std::error::Error for StartError {}
 
 impl Node {
-    /// Builds and starts everything. When it returns, the server is ready.
+    /// Builds and starts everything; `predecessor` is the process to take over from, if there is one. When it returns,
+    /// the server is ready.
     ///
     /// # Errors
     /// See [`StartError`]; nothing is left running.
-    pub async fn start(config: &Config) -> Result<Self, StartError> {
-        let api = listen("api_addr", config.api_addr)?;
-        let edge = listen("edge_addr", config.edge_addr)?;
-        let admin = listen("admin_addr", config.admin_addr)?;
-        let addresses = Addresses {
-            api: address_of("api_addr", config.api_addr, &api)?,
-            edge: address_of("edge_addr", config.edge_addr, &edge)?,
-            admin: address_of("admin_addr", config.admin_addr, &admin)?,
+    pub async fn start(
+        config: &Config,
+        inheritance: Inheritance,
+        predecessor: Option<&mut Predecessor>,
+    ) -> Result<Self, StartError> {
+        let building = Building::build(config, inheritance)?;
+        // Whoever is accepted is lost when the start fails after all. Where others could serve them, they wait.
+        let serves_alone = predecessor.is_none() && !building.ports.are_held;
+        let early_term = serves_alone.then(|| building.begin_term());
+        match Opened::open_in_turn(config, predecessor).await {
+            Ok(opened) => {
+                let term = early_term.unwrap_or_else(|| {
+                    // Nobody is to hear from this process that it is not ready.
+                    building.readiness.enter(Phase::Ready);
+                    building.begin_term()
+                });
+                Ok(building.enter(term, opened))
+            }
+            Err(error) => {
+                building.edge.drain().await;
+                if let Some(term) = early_term {
+                    term.stop.end.cancel();
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// The line that tells other programs that the server is ready, and where.
+    #[must_use]
+    pub fn ready_line(&self) -> String {
+        let Building { tls, ports, .. } = &self.building;
+        let (http, socket) = if tls.is_some() { ("https", "wss") } else { ("http", "ws") };
+        let (api, edge, admin) = (ports.api.address, ports.edge.address, ports.admin.address);
+        // Addresses need no escapes, and the order of the members is part of the promise.
+        format!(
+            "{{\"event\":\"ready\",\"api\":\"{http}://{api}\",\"edge\":\"{socket}://{edge}\",\
+             \"admin\":\"{http}://{admin}\"}}"
+        )
+    }
+
+    /// Starts another process with `command_line`, and gives way to it. When it returns, that one serves, and this node
+    /// is to be drained. May be dropped at any point; then, too, it can only be drained, and the other process ends.
+    ///
+    /// # Errors
+    /// See [`HandOverError`]; this node serves as before, and has done all along or does again.
+    pub async fn hand_over(&mut self, command_line: &[OsString]) -> Result<Successor, HandOverError> {
+        let config = &self.building.config;
+        if Location::from(config) == Location::Memory {
+            return Err(HandOverError::Impossible("a store in memory ends with its process"));
+        }
+        let time_max = Duration::from_secs(config.restart.ready_timeout_s);
+        let mut successor = Successor::start(command_line, &self.building.ports.heritage(), time_max)?;
+        successor.prepared().await?;
+        self.give_way().await;
+        match successor.take_over().await {
+            Ok(()) => Ok(successor),
+            Err(error) => {
+                self.go_on().await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Stops: lets nobody new in, answers what is under way, closes the chat connections, then the store.
+    pub async fn drain(mut self) {
+        self.building.readiness.enter(Phase::Draining);
+        if self.building.ports.are_held {
+            self.term.stop_accepting().await;
+        }
+        let stop = &self.term.stop;
+        stop.drain.cancel();
+        stop.under_way.close();
+        // A client that does not read its answer must not keep the rest from being closed in order.
+        if !self.has_given_way && timeout(REQUESTS_DRAIN_TIME_MAX, stop.under_way.wait()).await.is_err() {
+            tracing::warn!("some requests are not finished; going on without them");
+        }
+        self.building.edge.drain().await;
+        self.store.close().await;
+        stop.end.cancel();
+    }
+
+    /// Accepts nothing, answers what is under way, and closes the store unless several processes may have it open.
+    async fn give_way(&mut self) {
+        self.term.stop_accepting().await;
+        tracing::info!("nothing is accepted any more; whoever connects waits for the next process");
+        let Term { stop, handshakes, .. } = &self.term;
+        stop.drain.cancel();
+        stop.under_way.close();
+        handshakes.close();
+        let time_max = Duration::from_millis(self.building.config.restart.requests_timeout_ms);
+        let requests = timeout(time_max, stop.under_way.wait());
+        let welcomes = async {
+            let first_words = timeout(Duration::from_millis(FIRST_WORD_MS_MAX), handshakes.wait());
+            // Whoever has said nothing yet comes again when this process ends.
+            let _ = first_words.await;
+            timeout(time_max, self.building.admission.empty()).await
         };
+        let (requests, welcomes) = tokio::join!(requests, welcomes);
+        if requests.is_err() || welcomes.is_err() {
+            tracing::warn!("some requests or handshakes are not finished; going on without them");
+        }
+        if !self.store.is_shared() {
+            self.store.close().await;
+        }
+        self.has_given_way = true;
+    }
+
+    /// After [`Node::give_way`] to nobody: opens the store again, as often as it takes, and accepts.
+    async fn go_on(&mut self) {
+        self.store.close().await;
+        let mut is_told = false;
+        let opened = loop {
+            match Opened::open(&self.building.config).await {
+                Ok(opened) => break opened,
+                Err(error) if !is_told => {
+                    tracing::error!(%error, "the store cannot be opened again yet; whoever connects waits");
+                    is_told = true;
+                }
+                Err(_) => {}
+            }
+            tokio::time::sleep(Duration::from_millis(REOPEN_PAUSE_MS)).await;
+        };
+        self.store = opened.store.clone();
+        self.term = self.building.begin_term();
+        self.building.furnish(&self.term, opened);
+        self.has_given_way = false;
+    }
+}
+
+impl Building {
+    fn build(config: &Config, inheritance: Inheritance) -> Result<Self, StartError> {
+        let ports = Ports::open(config, inheritance).map_err(StartError::Listen)?;
         let tls = load_tls(config)?;
         let readiness = Readiness::default();
         // One descriptor per connection: take all that the system lets this process have.
@@ -125,86 +278,79 @@ impl Node {
         let metrics = Arc::new(Metrics::new(usize::from(settings.shards)));
         let shards = Shards::new(settings.shards).map_err(StartError::System)?;
         let bus = shards.bus().clone();
-        let stop = Stop::default();
-        let (control, admission) = (Arc::new(SetOnce::new()), Arc::new(SetOnce::new()));
+        let admission = Slot::default();
         let surroundings = Surroundings {
-            admission: Arc::clone(&admission),
+            admission: admission.clone(),
             readiness: readiness.clone(),
             metrics: Arc::clone(&metrics),
-            end: stop.end.clone(),
         };
-        let edge = shards.start(settings, surroundings, edge).map_err(StartError::System)?;
-        let port = |listener, percent_of_descriptors, stop| Port {
-            listener,
-            tls: tls.clone().map(TlsAcceptor::from),
-            connections_max: share(descriptors, percent_of_descriptors).min(CONNECTIONS_MAX),
-            stop,
-        };
-        let api = port(api, CONNECTIONS_PERCENT_OF_DESCRIPTORS, stop.clone());
-        tokio::spawn(control::serve(api, readiness.clone(), Arc::clone(&control)));
-        let watched = Admin { metrics: Arc::clone(&metrics), readiness: readiness.clone() };
+        let edge = shards.start(settings, surroundings).map_err(StartError::System)?;
+        let config = config.clone();
+        Ok(Self { config, ports, tls, descriptors, readiness, metrics, bus, admission, edge })
+    }
+
+    /// Begins to accept. What needs the store waits for it.
+    fn begin_term(&self) -> Term {
+        let stop = Stop::default();
+        let (control, handshakes) = (Arc::new(SetOnce::new()), TaskTracker::new());
+        let api = self.port(&self.ports.api, CONNECTIONS_PERCENT_OF_DESCRIPTORS, stop.clone());
+        let api = control::serve(api, self.readiness.clone(), Arc::clone(&control));
+        let edge = Arc::clone(&self.ports.edge.listener);
+        let edge = self.edge.accept(edge, stop.end.clone(), handshakes.clone());
+        let watched = Admin { metrics: Arc::clone(&self.metrics), readiness: self.readiness.clone() };
         // Nobody who watches is sent away before the end.
         let admin_stop = Stop { drain: stop.end.clone(), end: stop.end.clone(), ..Stop::default() };
-        tokio::spawn(watched.serve(port(
-            admin,
-            limit::admin::CONNECTIONS_PERCENT_OF_DESCRIPTORS,
-            admin_stop,
-        )));
-        let opened = match Opened::open(config).await {
-            Ok(opened) => opened,
-            Err(error) => {
-                edge.drain().await;
-                stop.end.cancel();
-                return Err(error);
-            }
-        };
+        let admin_percent = limit::admin::CONNECTIONS_PERCENT_OF_DESCRIPTORS;
+        let admin = watched.serve(self.port(&self.ports.admin, admin_percent, admin_stop));
+        let accepting = vec![tokio::spawn(api), tokio::spawn(edge), tokio::spawn(admin)];
+        Term { stop, accepting, handshakes, control }
+    }
+
+    fn port(&self, port: &ListeningPort, percent_of_descriptors: u64, stop: Stop) -> Port {
+        Port {
+            listener: Arc::clone(&port.listener),
+            tls: self.tls.clone().map(TlsAcceptor::from),
+            connections_max: share(self.descriptors, percent_of_descriptors).min(CONNECTIONS_MAX),
+            stop,
+        }
+    }
+
+    /// Makes a node of all this.
+    fn enter(self, term: Term, opened: Opened) -> Node {
+        let (store, made) = (opened.store.clone(), opened.credentials.made.clone());
+        self.furnish(&term, opened);
+        self.readiness.enter(Phase::Ready);
+        if let Some(made) = made {
+            let http = if self.tls.is_some() { "https" } else { "http" };
+            eprintln!("{}", credentials::welcome(&made, &format!("{http}://{}", self.ports.api.address)));
+        }
+        Node { building: self, term, store, has_given_way: false }
+    }
+
+    /// Gives a term what it waits for.
+    fn furnish(&self, term: &Term, opened: Opened) {
+        let Term { stop, control, .. } = term;
         for keys in [&opened.chat_token_keys, &opened.page_token_keys] {
             stop.under_way.spawn(keys.clone().rotate_until(opened.store.clone(), stop.drain.clone()));
         }
-        let watch = opened.store.watch();
-        stop.under_way.spawn(listen_to_store(watch, bus.clone(), readiness.clone(), stop.drain.clone()));
-        let (store, made) = (opened.store.clone(), opened.credentials.made.clone());
-        let quotas = config.limits.quotas().map(|figures| Arc::new(Quotas::new(figures)));
-        // Each is set here and nowhere else.
-        let _ = admission.set(opened.admission(quotas.clone()));
-        let _ = control.set(Arc::new(opened.into_control_plane(bus, quotas, metrics)));
-        readiness.enter(Phase::Ready);
-        let node = Self { addresses, has_tls: tls.is_some(), readiness, edge, stop, store };
-        if let Some(made) = made {
-            eprintln!("{}", credentials::welcome(&made, &node.api_url()));
-        }
-        Ok(node)
+        let (watch, bus, readiness) = (opened.store.watch(), self.bus.clone(), self.readiness.clone());
+        stop.under_way.spawn(listen_to_store(watch, bus.clone(), readiness, stop.drain.clone()));
+        let quotas = self.config.limits.quotas().map(|figures| Arc::new(Quotas::new(figures)));
+        self.admission.fill(opened.admission(quotas.clone()));
+        // A term gets it here, once.
+        let _ = control.set(Arc::new(opened.into_control_plane(bus, quotas, Arc::clone(&self.metrics))));
     }
+}
 
-    /// The line that tells other programs that the server is ready, and where.
-    #[must_use]
-    pub fn ready_line(&self) -> String {
-        let (http, socket) = if self.has_tls { ("https", "wss") } else { ("http", "ws") };
-        let Addresses { api, edge, admin } = self.addresses;
-        // Addresses need no escapes, and the order of the members is part of the promise.
-        format!(
-            "{{\"event\":\"ready\",\"api\":\"{http}://{api}\",\"edge\":\"{socket}://{edge}\",\
-             \"admin\":\"{http}://{admin}\"}}"
-        )
-    }
-
-    /// Stops: lets nobody new in, answers what is under way, closes the chat connections, then the store.
-    pub async fn drain(self) {
-        self.readiness.enter(Phase::Draining);
-        self.stop.drain.cancel();
-        self.stop.under_way.close();
-        // A client that does not read its answer must not keep the rest from being closed in order.
-        if timeout(REQUESTS_DRAIN_TIME_MAX, self.stop.under_way.wait()).await.is_err() {
-            tracing::warn!("some requests are not finished; going on without them");
-        }
-        self.edge.drain().await;
-        self.store.close().await;
+impl Term {
+    /// Returns when nothing is accepted any more; the sockets stay open.
+    async fn stop_accepting(&mut self) {
         self.stop.end.cancel();
-    }
-
-    fn api_url(&self) -> String {
-        let http = if self.has_tls { "https" } else { "http" };
-        format!("{http}://{}", self.addresses.api)
+        for accepting in self.accepting.drain(..) {
+            if accepting.await.is_err() {
+                tracing::error!("a port has stopped accepting in a panic");
+            }
+        }
     }
 }
 
@@ -217,6 +363,21 @@ struct Opened {
 }
 
 impl Opened {
+    /// Opens the store as soon as the process before lets go of it, if there is one; at once, if both may have it.
+    async fn open_in_turn(
+        config: &Config,
+        predecessor: Option<&mut Predecessor>,
+    ) -> Result<Self, StartError> {
+        let Some(predecessor) = predecessor else { return Self::open(config).await };
+        if Location::from(config).is_shared() {
+            let opened = Self::open(config).await?;
+            predecessor.wait_for_way().await;
+            return Ok(opened);
+        }
+        predecessor.wait_for_way().await;
+        Self::open(config).await
+    }
+
     async fn open(config: &Config) -> Result<Self, StartError> {
         let location = Location::from(config);
         let unusable = |error| StartError::Store(location.clone(), error);
@@ -303,25 +464,4 @@ fn shard_count(config: &Config) -> ShardIndex {
 fn load_tls(config: &Config) -> Result<Option<Arc<ServerConfig>>, StartError> {
     let files = config.tls.cert_file.as_deref().zip(config.tls.key_file.as_deref());
     files.map(|(cert_file, key_file)| tls::load(cert_file, key_file).map_err(StartError::Tls)).transpose()
-}
-
-fn listen(setting: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
-    let bind = || -> std::io::Result<TcpListener> {
-        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-        // A restarted server must get its port back while old connections still linger in the kernel.
-        socket.set_reuse_address(true)?;
-        socket.bind(&address.into())?;
-        socket.listen(LISTEN_BACKLOG)?;
-        socket.set_nonblocking(true)?;
-        TcpListener::from_std(socket.into())
-    };
-    bind().map_err(|error| StartError::Listen(setting, address, error))
-}
-
-fn address_of(
-    setting: &'static str,
-    wanted: SocketAddr,
-    listener: &TcpListener,
-) -> Result<SocketAddr, StartError> {
-    listener.local_addr().map_err(|error| StartError::Listen(setting, wanted, error))
 }

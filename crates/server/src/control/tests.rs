@@ -84,7 +84,12 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("an address");
         let stop = Stop::default();
-        let port = Port { listener, tls: None, connections_max: CONNECTIONS_MAX, stop: stop.clone() };
+        let port = Port {
+            listener: Arc::new(listener),
+            tls: None,
+            connections_max: CONNECTIONS_MAX,
+            stop: stop.clone(),
+        };
         let control = Arc::new(SetOnce::new_with(Some(Arc::new(control))));
         let running = tokio::spawn(super::serve(port, readiness.clone(), Arc::clone(&control)));
         let told = Mutex::new(told);

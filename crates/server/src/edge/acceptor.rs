@@ -15,6 +15,7 @@ use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::arrival::ArrivalSender;
 use super::handshake::{Door, Outcome};
@@ -35,33 +36,36 @@ pub(super) struct Acceptor {
 }
 
 impl Acceptor {
-    /// Accepts until `end`; handshakes that are not done by then end with it.
-    pub(super) async fn run(self, listener: TcpListener, end: CancellationToken) {
-        let acceptor = Arc::new(self);
+    /// Accepts until `end`. Handshakes that are not done by then go on; `handshakes` knows of all.
+    pub(super) async fn run(
+        self: Arc<Self>,
+        listener: Arc<TcpListener>,
+        end: CancellationToken,
+        handshakes: TaskTracker,
+    ) {
         loop {
             let accepted = tokio::select! {
                 () = end.cancelled() => break,
                 accepted = listener.accept() => accepted,
             };
             match accepted {
-                Ok((stream, peer)) => acceptor.clone().begin(stream, peer),
+                Ok((stream, peer)) => self.clone().begin(stream, peer, &handshakes),
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a connection; trying again shortly");
                     tokio::time::sleep(ACCEPT_RETRY).await;
                 }
             }
         }
-        acceptor.unfinished.abort_all();
     }
 
-    fn begin(self: Arc<Self>, stream: TcpStream, peer: SocketAddr) {
+    fn begin(self: Arc<Self>, stream: TcpStream, peer: SocketAddr, handshakes: &TaskTracker) {
         let acceptor = Arc::clone(&self);
         self.unfinished.add(|number| {
-            tokio::spawn(async move {
+            let handshake = async move {
                 acceptor.carry_through(stream, peer).await;
                 acceptor.unfinished.remove(number);
-            })
-            .abort_handle()
+            };
+            handshakes.spawn(handshake).abort_handle()
         });
     }
 
@@ -123,12 +127,5 @@ impl Unfinished {
 
     fn remove(&self, number: u64) {
         self.handshakes.lock().unwrap_or_else(PoisonError::into_inner).by_number.remove(&number);
-    }
-
-    fn abort_all(&self) {
-        let handshakes = std::mem::take(&mut *self.handshakes.lock().unwrap_or_else(PoisonError::into_inner));
-        for handshake in handshakes.by_number.into_values() {
-            handshake.abort();
-        }
     }
 }

@@ -16,7 +16,6 @@ use protocol::messaging::encode_sender;
 use protocol::token::{self, Claims, TokenError};
 use rustls::ServerConfig;
 use tokio::net::TcpStream;
-use tokio::sync::SetOnce;
 use tokio::time::timeout;
 
 use super::Admission;
@@ -29,6 +28,7 @@ use crate::clock;
 use crate::config::TrustedProxies;
 use crate::health::{Phase, Readiness};
 use crate::quota::ConnectionPlace;
+use crate::slot::Slot;
 use crate::store::{self, Redemption, Room, StoreError};
 
 /// How the service answers here is not documented.
@@ -41,7 +41,7 @@ const STORE_DAMAGED: &str = "the store cannot read the chat token's room";
 
 /// What all handshakes share.
 pub(super) struct Door {
-    pub(super) admission: Arc<SetOnce<Admission>>,
+    pub(super) admission: Slot<Admission>,
     pub(super) tls: Option<Arc<ServerConfig>>,
     pub(super) trusted_proxies: TrustedProxies,
     pub(super) readiness: Readiness,
@@ -80,10 +80,13 @@ impl Door {
             // after a few failures, so whoever comes next should have time to start.
             return pending().await;
         }
-        // Whoever comes while the server starts is held until it has.
-        let admission = self.admission.wait().await;
+        // Whoever comes while the server starts, or makes way for another process, is held until it is known who serves.
+        let admission = self.admission.use_it().await;
         let client = client_address(peer, &upgrade.forwarded_for, &self.trusted_proxies);
-        match admission.admit(&upgrade).await {
+        let admitted = admission.admit(&upgrade).await;
+        // Not kept for those who take their time to hear that they are refused.
+        drop(admission);
+        match admitted {
             Ok((join, place)) => {
                 tracing::debug!(%client, room = %join.room.id, "a client is let in");
                 let (transport, early) = wire.into_transport()?;

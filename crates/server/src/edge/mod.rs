@@ -5,6 +5,7 @@
 
 mod acceptor;
 mod arrival;
+mod ebb;
 mod handshake;
 mod proxy;
 mod shard;
@@ -15,7 +16,6 @@ mod wire;
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
 use hub::Settings;
@@ -24,11 +24,13 @@ use mio::{Poll, Waker};
 use protocol::limit::edge::ROOM_LOADS_MAX;
 use rustls::ServerConfig;
 use tokio::net::TcpListener;
-use tokio::sync::{SetOnce, mpsc};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use self::acceptor::{Acceptor, Unfinished};
 use self::arrival::{ArrivalReader, arrivals};
+use self::ebb::Ebb;
 use self::handshake::Door;
 use self::shard::{Parts, Shard, WAKE};
 use crate::bus::{Bus, Inbox, InboxReader, inbox, room_settings};
@@ -37,6 +39,7 @@ use crate::health::Readiness;
 use crate::keys::KeyRing;
 use crate::metrics::Metrics;
 use crate::quota::Quotas;
+use crate::slot::Slot;
 use crate::store::{Store, StoreError};
 
 /// How the edge behaves.
@@ -67,14 +70,12 @@ pub struct Admission {
 
 /// What the edge works with.
 pub struct Surroundings {
-    /// Set once the server has opened its store; until then handshakes are held.
-    pub admission: Arc<SetOnce<Admission>>,
+    /// There while the server has its store open; meanwhile handshakes are held.
+    pub admission: Slot<Admission>,
     /// For `/health` on the edge's own port.
     pub readiness: Readiness,
     /// Everything is counted there.
     pub metrics: Arc<Metrics>,
-    /// Nothing is accepted any more.
-    pub end: CancellationToken,
 }
 
 /// The shards, before anybody connects: the bus can already reach them.
@@ -88,7 +89,8 @@ pub struct Shards {
 pub struct Edge {
     threads: Vec<JoinHandle<io::Result<()>>>,
     inboxes: Vec<Inbox>,
-    draining: Arc<AtomicBool>,
+    ebb: Arc<Ebb>,
+    acceptor: Arc<Acceptor>,
 }
 
 impl Shards {
@@ -117,17 +119,12 @@ impl Shards {
         &self.bus
     }
 
-    /// Starts the threads, and lets clients in through `listener`.
+    /// Starts the threads. Nobody is let in yet.
     ///
     /// # Errors
     /// The system gives no more threads, or no random numbers.
-    pub fn start(
-        self,
-        settings: EdgeSettings,
-        surroundings: Surroundings,
-        listener: TcpListener,
-    ) -> io::Result<Edge> {
-        let draining = Arc::new(AtomicBool::new(false));
+    pub fn start(self, settings: EdgeSettings, surroundings: Surroundings) -> io::Result<Edge> {
+        let ebb = Arc::new(Ebb::new(usize::from(settings.shards)));
         let (room_loads, loads) = mpsc::channel(ROOM_LOADS_MAX);
         let mut threads = Vec::new();
         let mut inboxes = Vec::new();
@@ -141,14 +138,14 @@ impl Shards {
                 bus: self.bus.clone(),
                 room_loads: room_loads.clone(),
                 figures: surroundings.metrics.shard(usize::from(index)),
-                draining: Arc::clone(&draining),
+                ebb: Arc::clone(&ebb),
             };
             inboxes.push(self.bus.inbox(index).clone());
             let thread = std::thread::Builder::new().name(format!("shard-{index}"));
             threads.push(thread.spawn(move || run_shard(Shard::new(parts)))?);
         }
-        tokio::spawn(load_rooms(loads, Arc::clone(&surroundings.admission), self.bus.clone()));
-        let acceptor = Acceptor {
+        tokio::spawn(load_rooms(loads, surroundings.admission.clone(), self.bus.clone()));
+        let acceptor = Arc::new(Acceptor {
             door: Door {
                 admission: surroundings.admission,
                 tls: settings.tls,
@@ -159,18 +156,28 @@ impl Shards {
             shards: self.arrivals,
             metrics: surroundings.metrics,
             unfinished: Unfinished::new(settings.handshakes_max),
-        };
-        tokio::spawn(acceptor.run(listener, surroundings.end));
-        Ok(Edge { threads, inboxes, draining })
+        });
+        Ok(Edge { threads, inboxes, ebb, acceptor })
     }
 }
 
 impl Edge {
+    /// Lets clients in through `listener` until `end`; what is returned ends when nothing is accepted any more. Handshakes
+    /// that are under way then go on, and are tracked by `handshakes`.
+    pub fn accept(
+        &self,
+        listener: Arc<TcpListener>,
+        end: CancellationToken,
+        handshakes: TaskTracker,
+    ) -> impl Future<Output = ()> + Send + 'static {
+        Arc::clone(&self.acceptor).run(listener, end, handshakes)
+    }
+
     /// Closes all connections, a few at a time and without Close frames, so that clients come back to whoever serves
-    /// them next. Returns when all shards have ended. Nobody is let in any more, but the port still tells whoever asks
-    /// how the server is.
+    /// them next; what rooms have published by then is written first, and what clients say from then on is not heard.
+    /// Returns when all shards have ended.
     pub async fn drain(self) {
-        self.draining.store(true, Ordering::Release);
+        self.ebb.begin();
         for inbox in &self.inboxes {
             inbox.wake();
         }
@@ -216,11 +223,11 @@ fn hub_settings(settings: &EdgeSettings, shard: ShardIndex) -> io::Result<Settin
 
 /// Reads rooms' settings again for home shards that have just begun to serve them: an update that was accepted
 /// between the handshake and then has reached nobody.
-async fn load_rooms(mut loads: mpsc::Receiver<RoomKey>, admission: Arc<SetOnce<Admission>>, bus: Bus) {
-    let store = &admission.wait().await.store;
+async fn load_rooms(mut loads: mpsc::Receiver<RoomKey>, admission: Slot<Admission>, bus: Bus) {
     while let Some(room) = loads.recv().await {
         let home = bus.home(&room);
-        let message = match store.get_room(&room.scope, room.id).await {
+        let admission = admission.use_it().await;
+        let message = match admission.store.get_room(&room.scope, room.id).await {
             Ok(found) => Message::RoomChanged { settings: room_settings(&found), room },
             Err(StoreError::RoomNotFound(_)) => Message::RoomDeleted { room },
             // The shard asks again.

@@ -9,7 +9,6 @@
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use hub::message::{Effect, Message, Now, Placement, RoomKey, ShardIndex, ShardSet, Written};
@@ -21,6 +20,7 @@ use protocol::messaging::RATE_EXCEEDED;
 use tokio::sync::mpsc;
 
 use super::arrival::{Arrival, ArrivalReader, ArrivalSender};
+use super::ebb::{Ebb, Stage};
 use super::transport::{Received, Scratch, Transport};
 use crate::bus::{Bus, InboxReader};
 use crate::clock;
@@ -54,7 +54,7 @@ pub(super) struct Parts {
     /// Rooms whose settings are to be read again.
     pub(super) room_loads: mpsc::Sender<RoomKey>,
     pub(super) figures: Arc<Figures>,
-    pub(super) draining: Arc<AtomicBool>,
+    pub(super) ebb: Arc<Ebb>,
 }
 
 /// See the module.
@@ -69,7 +69,9 @@ pub(super) struct Shard {
     bus: Bus,
     room_loads: mpsc::Sender<RoomKey>,
     figures: Arc<Figures>,
-    draining: Arc<AtomicBool>,
+    ebb: Arc<Ebb>,
+    /// What clients say is not heard any more.
+    is_deaf: bool,
     /// Sockets that had more to read than one turn takes.
     unread: Vec<u32>,
     scratch: Scratch,
@@ -109,7 +111,8 @@ impl Shard {
             bus: parts.bus,
             room_loads: parts.room_loads,
             figures: parts.figures,
-            draining: parts.draining,
+            ebb: parts.ebb,
+            is_deaf: false,
             unread: Vec::new(),
             scratch: Scratch::new(),
             unsent,
@@ -120,14 +123,11 @@ impl Shard {
     /// Runs until told to drain, then closes all connections, a few at a time, and ends.
     pub(super) fn run(mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(EVENTS_MAX);
-        while !self.draining.load(Ordering::Acquire) {
+        while !self.ebb.has_begun() {
             let timeout = self.sleep_time();
             self.turn(&mut events, timeout)?;
         }
-        let flushed_by = clock::monotonic_nanos() + DRAIN_FLUSH_NANOS_MAX;
-        while self.hub.next_due().is_some() && clock::monotonic_nanos() < flushed_by {
-            self.turn(&mut events, DRAIN_TURN)?;
-        }
+        self.finish_publishing(&mut events)?;
         let mut connections: Vec<u32> = self.hub.connection_indices().collect();
         let batch = connections.len().div_ceil(DRAIN_TURNS).max(1);
         while !connections.is_empty() {
@@ -139,6 +139,35 @@ impl Shard {
         }
         self.figures.publish(&self.hub);
         Ok(())
+    }
+
+    /// Listens to no client any more, and writes to all what rooms have published: what a sender has seen come back
+    /// reaches everybody. Gives up on that after a while.
+    fn finish_publishing(&mut self, events: &mut Events) -> io::Result<()> {
+        self.is_deaf = true;
+        let time_max = clock::monotonic_nanos() + DRAIN_FLUSH_NANOS_MAX;
+        let in_time = || clock::monotonic_nanos() < time_max;
+        for stage in Stage::ALL {
+            self.turn(events, Duration::ZERO)?;
+            while self.has_messages() && in_time() {
+                self.turn(events, DRAIN_TURN)?;
+            }
+            self.ebb.reach(stage);
+            while !self.ebb.is_reached_by_all(stage) && in_time() {
+                self.turn(events, DRAIN_TURN)?;
+            }
+        }
+        while (self.has_messages() || self.hub.next_due().is_some()) && in_time() {
+            self.turn(events, DRAIN_TURN)?;
+        }
+        Ok(())
+    }
+
+    /// Whether messages wait here, from other shards or for them, or new connections.
+    fn has_messages(&self) -> bool {
+        !self.inbox.is_empty()
+            || !self.arrivals.is_empty()
+            || self.unsent.iter().any(|queue| !queue.is_empty())
     }
 
     fn turn(&mut self, events: &mut Events, timeout: Duration) -> io::Result<()> {
@@ -216,6 +245,10 @@ impl Shard {
 
     /// Reads once, and gives the hub what is there, behind what was left of the last time.
     fn read(&mut self, now: Now, connection: u32) {
+        if self.is_deaf {
+            self.pass_over(connection);
+            return;
+        }
         if self.hub.is_paused(connection) {
             return;
         }
@@ -238,9 +271,24 @@ impl Shard {
         }
     }
 
+    /// Reads what nobody hears any more: a socket that is closed with something left to read is reset, and what is still
+    /// on its way to the client may be lost with it.
+    fn pass_over(&mut self, connection: u32) {
+        let Some(socket) = self.sockets.get_mut(connection as usize).and_then(Option::as_mut) else { return };
+        match socket.transport.receive(&mut self.scratch, 0) {
+            Received::Bytes { more, .. } if more || socket.peer_finished => self.unread.push(connection),
+            Received::Bytes { .. } | Received::Nothing => {}
+            Received::End => self.hub.disconnected(connection),
+        }
+    }
+
     /// After a pause: gives the hub what it has not taken before. The socket's turn comes next, whether or not the poll
     /// says so, since that may have been while the connection was paused.
     fn resume(&mut self, now: Now, connection: u32) {
+        if self.is_deaf {
+            self.unread.push(connection);
+            return;
+        }
         let Some(socket) = self.sockets.get_mut(connection as usize).and_then(Option::as_mut) else { return };
         let mut rest = socket.partial.take().unwrap_or_default();
         let taken = self.hub.received(now, connection, &mut rest);

@@ -10,7 +10,8 @@
 //!
 //! A *VFS* is what carries SQLite to the operating system. Ours opens files as the default one does, and then gives
 //! a database file another table of methods: the default's own (locks, shared memory, sync, …), but for reading and
-//! writing. The only file of the server with `unsafe`: SQLite calls its VFS through C functions.
+//! writing. One of two files of the server with `unsafe` (the other is `inheritance.rs`): SQLite calls its VFS through C
+//! functions.
 
 #![allow(
     unsafe_code,

@@ -4,6 +4,10 @@
 pub(super) const MODULE_ORDER: &[&str] = &[
     "clock",
     "config",
+    "inheritance",
+    "hand_over",
+    "supervisor",
+    "slot",
     "health",
     "linger",
     "http",
