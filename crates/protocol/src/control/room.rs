@@ -17,6 +17,8 @@ use crate::time::Timestamp;
 const ROOM_BYTES_USUAL: usize = 500;
 /// What [`RoomDetails`] begin with.
 const NAME_MEMBER: &str = r#""name":"#;
+/// What comes before the tags, with which they end.
+const TAGS_MEMBER: &str = r#","tags":"#;
 
 /// CreateRoom. What is `None` gets its default.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -228,7 +230,8 @@ impl<'a> RoomDetails<'a> {
             push_text(&mut members, uri);
             members.extend([r#","fallbackResult":""#, fallback_result.as_str(), r#""}"#]);
         }
-        members.extend([r#","tags":"#, tags]);
+        members.push_str(TAGS_MEMBER);
+        members.push_str(tags);
         RoomDetails(members.into())
     }
 
@@ -237,6 +240,18 @@ impl<'a> RoomDetails<'a> {
     #[must_use]
     pub fn from_kept(text: &'a str) -> Option<Self> {
         (text.starts_with(NAME_MEMBER) && text.ends_with('}')).then_some(Self(Cow::Borrowed(text)))
+    }
+
+    /// Whether a text is what [`Self::as_str`] gives when there are no `tags`, not even an empty object.
+    #[must_use]
+    pub fn lack_tags(text: &str) -> bool {
+        text.starts_with(NAME_MEMBER) && text.ends_with(TAGS_MEMBER)
+    }
+
+    /// Makes a text that [lacks](Self::lack_tags) its tags whole.
+    #[must_use]
+    pub fn with_tags(text: &str, tags: &str) -> RoomDetails<'static> {
+        RoomDetails(Cow::Owned([text, tags].concat()))
     }
 
     /// The members, to be kept.
@@ -479,6 +494,12 @@ mod tests {
         for text in ["", "no JSON", r#"{"name":"lobby","tags":{}}"#, r#""name":"lobby","tags":{"#] {
             assert_eq!(RoomDetails::from_kept(text), None, "{text}");
         }
+        assert!(!RoomDetails::lack_tags(kept.as_str()));
+        let lacking = details("lobby", None, "");
+        assert!(
+            RoomDetails::lack_tags(lacking.as_str()) && RoomDetails::from_kept(lacking.as_str()).is_none()
+        );
+        assert_eq!(RoomDetails::with_tags(lacking.as_str(), "{}"), kept);
     }
 
     proptest! {

@@ -2,37 +2,33 @@
 //! has little to do before it is an answer.
 //!
 //! Form: id, time of creation (microseconds), logging configurations, and details, with a space between each two; none of
-//! the first three has one. Details are left out when the room's tags are too long to be kept up to 16 times
-//! ([`TAGS_CARRIED_BYTES_MAX`]): they are looked up in the room when it is listed.
+//! the first three has one. Tags that are too long to be kept up to 16 times ([`TAGS_CARRIED_BYTES_MAX`]) are left out at the
+//! end of the details, and looked up in the room when it is listed.
+//!
+//! [`TAGS_CARRIED_BYTES_MAX`]: protocol::limit::store::TAGS_CARRIED_BYTES_MAX
 
 use protocol::control::room::RoomDetails;
 use protocol::id::{Id, IdList};
-use protocol::limit::store::TAGS_CARRIED_BYTES_MAX;
 use protocol::time::UnixMicros;
 
-use super::column::{id_list_text, tags_text};
+use super::column::{carried, id_list_text, tags_text};
 use super::record::{self, OrderKey, Room, RoomSummary};
 
 /// The entry of a room, as it is written.
 pub(super) fn entry_text(room: &Room) -> String {
-    let Room { id, create_time, .. } = room;
+    let Room { id, create_time, name, review_handler, .. } = room;
     let logging_configurations = id_list_text(&room.logging_configurations);
     let tags = tags_text(&room.tags);
-    if tags.len() > TAGS_CARRIED_BYTES_MAX {
-        return format!("{id} {create_time} {logging_configurations} ");
-    }
-    let details = record::details(&room.name, room.review_handler.as_ref(), &tags);
+    let details = record::details(name, review_handler.as_ref(), carried(&tags).unwrap_or_default());
     format!("{id} {create_time} {logging_configurations} {}", details.as_str())
 }
 
 /// An entry as it is read.
 pub(super) struct Entry<'a> {
-    /// The room's.
-    pub(super) id: Id,
+    id: Id,
     create_time: UnixMicros,
     logging_configurations: IdList<'a>,
-    /// `None` when they are in the room only.
-    details: Option<RoomDetails<'a>>,
+    details: &'a str,
 }
 
 impl<'a> Entry<'a> {
@@ -45,22 +41,24 @@ impl<'a> Entry<'a> {
             id: Id::parse(id)?,
             create_time: create_time.parse().ok()?,
             logging_configurations: IdList::parse(logging_configurations)?,
-            details: match details {
-                "" => None,
-                details => Some(RoomDetails::from_kept(details)?),
-            },
+            details,
         })
     }
 
-    /// What the list shows at `order_key`; `look_up` finds the details of a room whose postings do not carry them.
+    /// What the list shows at `order_key`; `tags` finds those of a room whose postings do not carry them, as one JSON object.
+    /// `None` for details that are none.
     pub(super) fn into_summary<E>(
         self,
         order_key: OrderKey,
-        look_up: impl FnOnce(Id) -> Result<RoomDetails<'static>, E>,
-    ) -> Result<RoomSummary<'a>, E> {
+        tags: impl FnOnce(Id) -> Result<String, E>,
+    ) -> Result<Option<RoomSummary<'a>>, E> {
         let Self { id, create_time, logging_configurations, details } = self;
-        let details = details.map_or_else(|| look_up(id), Ok)?;
-        Ok(RoomSummary { id, create_time, order_key, logging_configurations, details })
+        let details = match RoomDetails::from_kept(details) {
+            Some(details) => details,
+            None if RoomDetails::lack_tags(details) => RoomDetails::with_tags(details, &tags(id)?),
+            None => return Ok(None),
+        };
+        Ok(Some(RoomSummary { id, create_time, order_key, logging_configurations, details }))
     }
 }
 
@@ -74,9 +72,10 @@ fn split_at_space(text: &str) -> Option<(&str, &str)> {
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use protocol::arn::Scope;
-    use protocol::control::room::RoomDetails;
     use protocol::id::Id;
 
+    use super::super::column::tags_text;
+    use super::super::record::RoomSummary;
     use super::super::{Fallback, NewRoom, ReviewHandlerSetting, Room, Tags};
     use super::{Entry, entry_text};
 
@@ -92,8 +91,12 @@ mod tests {
         Room { create_time: 5, ..new.into_room(&scope, Id::from_random(0), 7) }
     }
 
-    fn never(id: Id) -> Result<RoomDetails<'static>, Id> {
+    fn never(id: Id) -> Result<String, Id> {
         Err(id)
+    }
+
+    fn read(text: &str) -> Option<RoomSummary<'_>> {
+        Entry::parse(text)?.into_summary(7, never).unwrap()
     }
 
     #[test]
@@ -101,26 +104,26 @@ mod tests {
         for count in 0..=3 {
             let room = room(count, "c  d");
             let text = entry_text(&room);
-            assert_eq!(Entry::parse(&text).unwrap().into_summary(7, never), Ok(room.summary()), "{text}");
+            assert_eq!(read(&text), Some(room.summary()), "{text}");
         }
         let text = r#"AAAAAAAAAAAA 5 BAAAAAAAAAAA "name":"lobby","messageReviewHandler":{"uri":"arn:f","fallbackResult":"DENY"},"tags":{"a b":"c"}"#;
         assert_eq!(entry_text(&room(1, "c")), text, "this is what files have");
     }
 
     #[test]
-    fn details_that_are_not_carried_are_looked_up() {
-        let room = room(2, &"x".repeat(400));
+    fn tags_that_are_not_carried_are_looked_up() {
+        let room = room(0, &"x".repeat(400));
         let text = entry_text(&room);
-        assert_eq!(text, "AAAAAAAAAAAA 5 BAAAAAAAAAAA,CAAAAAAAAAAA ");
+        assert!(text.ends_with(r#""},"tags":"#) && text.starts_with("AAAAAAAAAAAA 5  "), "{text}");
         assert_eq!(Entry::parse(&text).unwrap().into_summary(7, never), Err(room.id));
-        let found = Entry::parse(&text).unwrap().into_summary(7, |_| Ok::<_, ()>(room.summary().details));
-        assert_eq!(found, Ok(room.summary()));
+        let found = Entry::parse(&text).unwrap().into_summary(7, |_| Ok::<_, Id>(tags_text(&room.tags)));
+        assert_eq!(found, Ok(Some(room.summary())));
     }
 
     #[test]
     fn what_is_no_entry_is_refused() {
         let whole = entry_text(&room(1, ""));
-        assert!(Entry::parse(&whole).is_some());
+        assert!(read(&whole).is_some());
         for text in [
             "",
             "   ",
@@ -128,11 +131,12 @@ mod tests {
             "AAAAAAAAAAA 5  ",
             "AAAAAAAAAAAA x  ",
             "AAAAAAAAAAAA 5 B ",
+            "AAAAAAAAAAAA 5  ",
             "AAAAAAAAAAAA 5  no JSON",
             &whole[..whole.len() - 1],
             &whole.replacen(' ', "  ", 1),
         ] {
-            assert!(Entry::parse(text).is_none(), "{text}");
+            assert!(read(text).is_none(), "{text}");
         }
     }
 }

@@ -143,5 +143,6 @@ fn summary_of_row<'row>(
     row: &'row Row<'_>,
 ) -> Result<RoomSummary<'row>> {
     let entry = Entry::parse(row.get_ref(1)?.as_str()?).ok_or(FromSqlError::InvalidType)?;
-    entry.into_summary(row.get(0)?, |id| rooms::details(connection, scope()?, id))
+    let summary = entry.into_summary(row.get(0)?, |id| rooms::tags_json(connection, scope()?, id))?;
+    Ok(summary.ok_or(FromSqlError::InvalidType)?)
 }

@@ -1,13 +1,12 @@
 //! Rooms: the rows themselves, and the writes that keep postings in step with them.
 
 use protocol::arn::Scope;
-use protocol::control::room::RoomDetails;
 use protocol::id::Id;
 use rusqlite::types::FromSqlError;
 use rusqlite::{Connection, OptionalExtension, Result, Row, params};
 
 use super::super::change::TagChange;
-use super::super::{NewRoom, Room, RoomChange, StoreError, Tags, record};
+use super::super::{NewRoom, Room, RoomChange, StoreError, Tags};
 use super::scopes::{self, ScopeNumber};
 use super::values::{IdListText, IdText, TagsJson, handler, id_list_text, tags_as_they_are, tags_text};
 use super::writer::Group;
@@ -88,20 +87,11 @@ pub(super) fn tags(connection: &Connection, scope: &Scope, id: Id) -> Result<Tag
     get(connection, scope, id).map(|room| room.tags)
 }
 
-/// A room's details, for a posting that does not carry them. A posting is that of a room, so they are there.
-pub(super) fn details(
-    connection: &Connection,
-    scope: Option<ScopeNumber>,
-    id: Id,
-) -> Result<RoomDetails<'static>> {
+/// A room's tags as one JSON object, for a posting that does not carry them. A posting is that of a room, so they are there.
+pub(super) fn tags_json(connection: &Connection, scope: Option<ScopeNumber>, id: Id) -> Result<String> {
     connection
-        .prepare_cached(
-            "SELECT name, handler_uri, handler_fallback, tags FROM room WHERE scope = ?1 AND id = ?2",
-        )?
-        .query_row(params![scope, id.as_str()], |row| {
-            let name = row.get_ref(0)?.as_str()?;
-            Ok(record::details(name, handler(row, 1)?.as_ref(), tags_as_they_are(row, 3)?))
-        })
+        .prepare_cached("SELECT tags FROM room WHERE scope = ?1 AND id = ?2")?
+        .query_row(params![scope, id.as_str()], |row| tags_as_they_are(row, 0).map(str::to_owned))
         .optional()?
         .ok_or_else(|| FromSqlError::InvalidType.into())
 }

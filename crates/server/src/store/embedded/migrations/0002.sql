@@ -1,8 +1,8 @@
 -- A posting carries all that a list shows of its room in one text, ready to be written into an answer: to read it from
 -- eight columns and to write it as JSON was most of what a page cost. The text is
 --     ID CREATE_TIME LOGGING_CONFIGURATIONS DETAILS
--- with a space between each two, where details are JSON members: name, handler and tags. They are left out when the tags
--- are too long to be carried up to 16 times.
+-- with a space between each two, where details are JSON members: name, handler and tags. Tags that are too long to be
+-- carried up to 16 times are left out at the end.
 CREATE TABLE new_posting (
     scope      INTEGER NOT NULL,
     by_name    TEXT NOT NULL,
@@ -16,11 +16,11 @@ CREATE TABLE new_posting (
 INSERT INTO new_posting
 SELECT scope, by_name, by_handler, by_logging, order_key,
        room || ' ' || create_time || ' ' || logging_configurations || ' '
-       || coalesce('"name":' || json_quote(name)
-                   || iif(handler_uri IS NULL, '',
-                          ',"messageReviewHandler":{"uri":' || json_quote(handler_uri)
-                          || ',"fallbackResult":' || json_quote(handler_fallback) || '}')
-                   || ',"tags":' || tags, '')
+       || '"name":' || json_quote(name)
+       || iif(handler_uri IS NULL, '',
+              ',"messageReviewHandler":{"uri":' || json_quote(handler_uri)
+              || ',"fallbackResult":' || json_quote(handler_fallback) || '}')
+       || ',"tags":' || coalesce(tags, '')
 FROM posting
 ORDER BY scope, by_name, by_handler, by_logging, order_key;
 
