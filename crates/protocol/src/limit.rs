@@ -277,8 +277,13 @@ pub mod transfer {
 
 /// The store in a PostgreSQL database. Figures of ours.
 pub mod postgres {
-    /// Connections of one server for what writes rooms and the like, and so waits for the database's disk.
-    pub const WRITE_CONNECTIONS_MAX: usize = 16;
+    /// Groups of writes of rooms that one server brings to the database at the same time. Each has a connection.
+    pub const WRITERS_MAX: usize = 4;
+    /// Writes of rooms in one group, which is one transaction.
+    pub const GROUP_WRITES_MAX: usize = 64;
+    /// Connections of one server for what else waits for the database's disk: writes of logging configurations and keys, and
+    /// those of rooms that others are changing at the same time.
+    pub const WRITE_CONNECTIONS_MAX: usize = 8;
     /// Connections of one server for what does not: reads, and the use of chat tokens. There is one more, which asks what
     /// other servers did.
     pub const READ_CONNECTIONS_MAX: usize = 8;

@@ -206,8 +206,7 @@ pub struct Counters {
     pub reads: u64,
     /// Writes that were committed, refused ones (not found, in use, too many tags) included.
     pub writes: u64,
-    /// Commits that held them; each is one fsync. (In PostgreSQL each write has a commit, and the database puts their
-    /// fsyncs together.)
+    /// Commits that held them; each is one fsync. (PostgreSQL may put those of several commits together.)
     pub commits: u64,
     /// Groups of writes that failed as a whole.
     pub failed_groups: u64,

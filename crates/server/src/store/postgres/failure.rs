@@ -16,6 +16,8 @@ pub(super) enum Failure {
     Conflict(String),
     /// The connection is gone, and with it all that was not committed: nothing was changed.
     Lost(String),
+    /// The database does not take what it was given. Nothing was changed.
+    Unacceptable(String),
     /// It cannot be done now.
     Unavailable(String),
 }
@@ -31,9 +33,10 @@ impl From<Failure> for StoreError {
     fn from(failure: Failure) -> Self {
         match failure {
             Failure::Refused(refusal) => refusal,
-            Failure::Conflict(cause) | Failure::Lost(cause) | Failure::Unavailable(cause) => {
-                Self::unavailable(cause)
-            }
+            Failure::Conflict(cause)
+            | Failure::Lost(cause)
+            | Failure::Unacceptable(cause)
+            | Failure::Unavailable(cause) => Self::unavailable(cause),
         }
     }
 }
@@ -52,6 +55,10 @@ impl From<Error> for Failure {
                 | &SqlState::DUPLICATE_TABLE,
             ) => Self::Conflict(cause),
             Some(&SqlState::ADMIN_SHUTDOWN | &SqlState::CRASH_SHUTDOWN) => Self::Lost(cause),
+            // A value of the wrong kind, a constraint, or a trigger that somebody has added.
+            Some(code) if ["22", "23", "P0"].iter().any(|class| code.code().starts_with(class)) => {
+                Self::Unacceptable(cause)
+            }
             None if error.is_closed() || is_of_the_system(&error) => Self::Lost(cause),
             _ => Self::Unavailable(cause),
         }

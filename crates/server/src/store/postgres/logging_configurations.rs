@@ -15,7 +15,9 @@ use super::super::{
 };
 use super::connections::{Parameter, begin, commit};
 use super::failure::{Failure, Unreadable};
+use super::group::Patience;
 use super::order::next_order_key;
+use super::pipeline::{Step, values};
 use super::{posting, row};
 
 /// All columns, by name.
@@ -133,23 +135,33 @@ pub(super) async fn require(client: &Client, scope: &Scope, id: Id) -> Result<()
     }
 }
 
-/// Refuses what does not exist, and keeps the others from being deleted until the transaction has ended. They may
-/// change meanwhile.
-pub(super) async fn hold(transaction: &Transaction<'_>, scope: &Scope, ids: &[Id]) -> Result<(), Failure> {
-    if ids.is_empty() {
-        return Ok(());
+/// Asks for the ids of those that exist, and keeps them from being deleted until the transaction has ended. They may change
+/// meanwhile. Without patience, those that somebody else is changing just now are passed over. (The order that is asked for
+/// within each of them is that of the one index which knows ids; the other one would lead through all of the scope.)
+pub(super) async fn hold<'a>(
+    client: &impl GenericClient,
+    scope: &'a Scope,
+    ids: Vec<&'a str>,
+    patience: Patience,
+) -> Result<Step<'a>, Failure> {
+    macro_rules! hold {
+        ($lock:literal) => {
+            concat!(
+                "SELECT found.id FROM unnest($3::text[]) AS wanted (id), LATERAL (
+                     SELECT id FROM logging_configuration
+                     WHERE account_id = $1 AND region = $2
+                       AND logging_configuration.id >= wanted.id AND logging_configuration.id <= wanted.id
+                     ORDER BY id ",
+                $lock,
+                " OFFSET 0) AS found"
+            )
+        };
     }
-    let statement =
-        "SELECT id FROM logging_configuration WHERE account_id = $1 AND region = $2 AND id = ANY ($3)
-                     FOR KEY SHARE";
-    let statement = transaction.prepare_cached(statement).await?;
-    let texts: Vec<&str> = ids.iter().map(Id::as_str).collect();
-    let rows = transaction.query(&statement, &[&&*scope.account_id, &&*scope.region, &texts]).await?;
-    let held = rows.iter().map(|found| row::id(found, "id")).collect::<Result<Vec<Id>, Unreadable>>()?;
-    match ids.iter().find(|id| !held.contains(id)) {
-        Some(&missing) => Err(StoreError::LoggingConfigurationNotFound(missing).into()),
-        None => Ok(()),
-    }
+    let statement = match patience {
+        Patience::Waits => hold!("FOR KEY SHARE"),
+        Patience::None => hold!("FOR KEY SHARE SKIP LOCKED"),
+    };
+    Step::new(client, statement, values![&*scope.account_id, &*scope.region, ids]).await
 }
 
 /// A page of ListLoggingConfigurations.

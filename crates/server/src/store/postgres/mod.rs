@@ -2,13 +2,15 @@
 //!
 //! The story, in the order of the files: `connections` leads to the database (`tls`, and `gate` while it is away), and has
 //! work tried until it ends in an answer (`failure`); `schema` brings the database up to date (`migrations/`); `posting` is
-//! what makes ListRooms one range read and `rooms` keeps it in step, with order keys of `order`; `news` tells other servers;
-//! `redemption` decides who used a chat token first; `check` verifies it all, `repair` puts right what can be derived, and
+//! what makes ListRooms one range read. Writes of rooms wait for a `writer`, which brings them to the database as a `group` that
+//! changes `rooms` and postings in step, with order keys of `order`, in two exchanges of a `pipeline`; `news` tells other
+//! servers; `redemption` decides who used a chat token first; `check` verifies it all, `repair` puts right what can be derived, and
 //! `transfer` takes it to another engine, or from there. What is not SQL is shared with the embedded engine, and is in the
 //! files above this folder.
 //!
 //! What it promises beside what the store does:
-//! - What is on disk when a write is answered is the commit, on that of the database. (Redemptions: see there.)
+//! - What is on disk when a write is answered is the commit, on that of the database. (Redemptions: see there.) Writes of
+//!   rooms that wait at the same time share one.
 //! - It relies on row locks and unique keys, in short transactions at READ COMMITTED, and on nothing of the session: no
 //!   advisory locks, no LISTEN/NOTIFY.
 //! - While the database is away, requests are refused within moments; nothing needs a restart when it is back.
@@ -20,10 +22,12 @@ mod check;
 mod connections;
 mod failure;
 mod gate;
+mod group;
 mod keys;
 mod logging_configurations;
 mod news;
 mod order;
+mod pipeline;
 mod posting;
 mod redemption;
 mod repair;
@@ -34,6 +38,7 @@ mod schema;
 mod tests;
 mod tls;
 mod transfer;
+mod writer;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -44,6 +49,7 @@ use protocol::arn::{ResourceKind, Scope};
 use protocol::id::Id;
 use protocol::limit::postgres::{
     NEWS_INTERVAL_MS, READ_CONNECTIONS_MAX, SWEEP_INTERVAL_SECONDS, SWEEP_ROWS_MAX, WRITE_CONNECTIONS_MAX,
+    WRITERS_MAX,
 };
 use protocol::time::UnixMicros;
 use tokio::sync::mpsc::{Receiver, Sender};
@@ -52,7 +58,9 @@ use tokio::time::{MissedTickBehavior, interval};
 use self::connections::Connections;
 use self::failure::Failure;
 use self::gate::Gate;
+use self::group::RoomWrite;
 use self::news::Looked;
+use self::writer::Writer;
 use super::change::TagChange;
 use super::transfer::Batch;
 use super::{
@@ -64,13 +72,15 @@ use crate::config::DatabaseUrl;
 
 /// An open store.
 pub struct Postgres {
-    /// For what waits for the disk.
-    write_connections: Connections,
+    /// For what waits for the disk, or for others who write.
+    write_connections: Arc<Connections>,
+    /// For writes of rooms.
+    writer: Arc<Writer>,
     /// For what does not: reads never queue behind writes.
     read_connections: Connections,
     /// Of its own, so that requests that use up all others cannot make the database look away.
     watch_connection: Arc<Connections>,
-    meters: Meters,
+    meters: Arc<Meters>,
 }
 
 /// What [`Counters`] shows, while it is counted.
@@ -78,6 +88,7 @@ pub struct Postgres {
 struct Meters {
     reads: AtomicU64,
     writes: AtomicU64,
+    commits: AtomicU64,
 }
 
 impl Postgres {
@@ -86,11 +97,18 @@ impl Postgres {
         let gate = Arc::<Gate>::default();
         let write_connections = Connections::new(url, WRITE_CONNECTIONS_MAX, Arc::clone(&gate))?;
         schema::migrate(&write_connections).await?;
+        let write_connections = Arc::new(write_connections);
+        let meters = Arc::<Meters>::default();
         Ok(Self {
+            writer: Arc::new(Writer::new(
+                Connections::new(url, WRITERS_MAX, Arc::clone(&gate))?,
+                Arc::clone(&write_connections),
+                Arc::clone(&meters),
+            )),
             write_connections,
             read_connections: Connections::new(url, READ_CONNECTIONS_MAX, Arc::clone(&gate))?,
             watch_connection: Arc::new(Connections::new(url, 1, gate)?),
-            meters: Meters::default(),
+            meters,
         })
     }
 
@@ -115,6 +133,7 @@ impl Postgres {
     }
 
     pub(super) fn close(&self) {
+        self.writer.close();
         self.write_connections.close();
         self.read_connections.close();
         self.watch_connection.close();
@@ -125,8 +144,13 @@ impl Postgres {
     }
 
     pub(super) fn counters(&self) -> Counters {
-        let writes = self.meters.writes.load(Relaxed);
-        Counters { reads: self.meters.reads.load(Relaxed), writes, commits: writes, ..Counters::default() }
+        let Meters { reads, writes, commits } = &*self.meters;
+        Counters {
+            reads: reads.load(Relaxed),
+            writes: writes.load(Relaxed),
+            commits: commits.load(Relaxed),
+            ..Counters::default()
+        }
     }
 
     pub(super) async fn check(&self) -> Result<Checked, StoreError> {
@@ -146,7 +170,7 @@ impl Postgres {
     }
 
     pub(super) async fn create_room(&self, scope: &Scope, room: NewRoom) -> Result<Room, StoreError> {
-        self.write(|client| rooms::create(client, scope, &room)).await
+        self.writer.write(scope, RoomWrite::Create(room)).await
     }
 
     pub(super) async fn get_room(&self, scope: &Scope, id: Id) -> Result<Room, StoreError> {
@@ -159,11 +183,11 @@ impl Postgres {
         id: Id,
         change: RoomChange,
     ) -> Result<Room, StoreError> {
-        self.write(|client| rooms::update(client, scope, id, &change)).await
+        self.writer.write(scope, RoomWrite::Update(id, change)).await
     }
 
     pub(super) async fn delete_room(&self, scope: &Scope, id: Id) -> Result<(), StoreError> {
-        self.write(|client| rooms::delete(client, scope, id)).await
+        self.writer.write(scope, RoomWrite::Delete(id)).await.map(drop)
     }
 
     pub(super) async fn list_rooms<S: RoomSink>(
@@ -244,7 +268,9 @@ impl Postgres {
     pub(super) async fn change_tags(&self, resource: &Taggable, change: TagChange) -> Result<(), StoreError> {
         let (scope, kind, id) = parts(resource)?;
         match kind {
-            ResourceKind::Room => self.write(|client| rooms::change_tags(client, &scope, id, &change)).await,
+            ResourceKind::Room => {
+                self.writer.write(&scope, RoomWrite::ChangeTags(id, change)).await.map(drop)
+            }
             ResourceKind::LoggingConfiguration => {
                 self.write(|client| logging_configurations::change_tags(client, &scope, id, &change)).await
             }
@@ -282,6 +308,7 @@ impl Postgres {
         let outcome = self.write_connections.run(work).await;
         if !matches!(outcome, Err(StoreError::Unavailable(_))) {
             self.meters.writes.fetch_add(1, Relaxed);
+            self.meters.commits.fetch_add(1, Relaxed);
         }
         outcome
     }

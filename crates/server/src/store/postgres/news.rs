@@ -12,7 +12,7 @@
 
 use std::collections::BTreeSet;
 
-use deadpool_postgres::{Client, Transaction};
+use deadpool_postgres::{Client, GenericClient};
 use protocol::arn::Scope;
 use protocol::id::Id;
 use protocol::limit::postgres::{
@@ -20,9 +20,10 @@ use protocol::limit::postgres::{
 };
 use protocol::time::UnixMicros;
 
-use super::super::RoomNews;
+use super::super::{Room, RoomNews};
 use super::connections::Parameter;
 use super::failure::{Failure, Unreadable};
+use super::pipeline::{Step, values};
 use super::row;
 
 const MICROS_PER_SECOND: i64 = 1_000_000;
@@ -39,13 +40,17 @@ pub(super) struct Seen {
     notes: BTreeSet<Note>,
 }
 
-/// Leaves a note that a room has changed, or is gone.
-pub(super) async fn add(transaction: &Transaction<'_>, scope: &Scope, id: Id) -> Result<(), Failure> {
+/// Leaves notes that these rooms have changed, or are gone.
+pub(super) async fn add<'a>(
+    client: &impl GenericClient,
+    scope: &'a Scope,
+    rooms: &[&'a Room],
+) -> Result<Step<'a>, Failure> {
     let statement = "INSERT INTO room_change (change_time, account_id, region, room)
-                     VALUES (order_clock(), $1, $2, $3) ON CONFLICT DO NOTHING";
-    let statement = transaction.prepare_cached(statement).await?;
-    transaction.execute(&statement, &[&&*scope.account_id, &&*scope.region, &id.as_str()]).await?;
-    Ok(())
+                     SELECT order_clock(), $1, $2, room FROM unnest($3::text[]) AS changed (room)
+                     ON CONFLICT DO NOTHING";
+    let ids: Vec<&str> = rooms.iter().map(|room| room.id.as_str()).collect();
+    Step::new(client, statement, values![&*scope.account_id, &*scope.region, ids]).await
 }
 
 /// What a look has found.

@@ -1,16 +1,23 @@
 //! Where order keys come from: `max(now, last + 1)`, `now` being the database's clock and `last` the head of the very
-//! list, read by the statement that writes.
+//! list, read by the transaction that writes when it has all its locks. Several rooms that one transaction writes have
+//! keys one after the other.
 //!
 //! - Writes of a scope that do not overlap in time sort in order, on whatever servers: the later one reads the clock after
 //!   the earlier one was committed, and if that clock has stepped back meanwhile, it finds the earlier one in the list.
 //! - Nobody waits for anybody: there is no row that all writers write. `last` is read from the index, as the first row of a
 //!   page of ListRooms is.
-//! - Two writes that overlap may see the same clock and the same head. The second then finds its key taken (a unique
-//!   index), and is tried again. So an order key alone names a place in a list, as in every engine, and a page ends at one.
+//! - Transactions that overlap may see the same clock and the same head, or clocks so close that their keys overlap. The
+//!   second then finds a key taken (a unique index), and is tried again. So an order key alone names a place in a list, as in every engine, and a page ends at one.
 //!   While the clock is behind the head, all would want the same key: they keep a random distance from it, of at most a
 //!   millisecond.
 //! - A write that is answered late (a slow commit) has the key of its beginning, and comes to light among older entries. A
 //!   walk through the list that has passed that place does not see it, as it would not have if the write had been later.
+
+use deadpool_postgres::GenericClient;
+use protocol::arn::Scope;
+
+use super::failure::Failure;
+use super::pipeline::{Step, values};
 
 /// An SQL expression: the next order key of the scope `$1`, `$2` in a table, of which all rows of a list meet a condition.
 macro_rules! next_order_key {
@@ -27,14 +34,16 @@ macro_rules! next_order_key {
     };
 }
 
-/// An SQL expression: the next order key of a room in the scope `$1`, `$2`.
-macro_rules! next_room_order_key {
-    () => {
-        $crate::store::postgres::order::next_order_key!(
-            "posting",
-            " AND by_name = '' AND by_handler = '' AND by_logging = ''"
-        )
-    };
-}
+pub(super) use next_order_key;
 
-pub(super) use {next_order_key, next_room_order_key};
+/// Asks for the next order key of a room. Who writes several rooms takes as many keys from there on.
+pub(super) async fn next_room_order_key<'a>(
+    client: &impl GenericClient,
+    scope: &'a Scope,
+) -> Result<Step<'a>, Failure> {
+    let statement = concat!(
+        "SELECT ",
+        next_order_key!("posting", " AND by_name = '' AND by_handler = '' AND by_logging = ''")
+    );
+    Step::new(client, statement, values![&*scope.account_id, &*scope.region]).await
+}

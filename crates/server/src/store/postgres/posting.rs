@@ -3,12 +3,12 @@
 //! Invariant: a room has exactly the postings of [`Facet::all_of_room`], all with its order key and its summary, and
 //! they change in the transaction that changes the room.
 //!
-//! Each posting is found by its whole primary key, in a statement of its own or behind an `OFFSET 0`, which the planner
-//! cannot turn into something else: what it believes about a table that it has not counted yet may be wrong by any factor.
-//! The statements for one room are all on their way before the first is answered.
+//! Each posting is found by its whole primary key behind an `OFFSET 0`, which the planner cannot turn into something else:
+//! what it believes about a table that it has not counted yet may be wrong by any factor. A table that is itself changed
+//! cannot be behind it, so that there the place of the row is what is found (`ctid`, PostgreSQL's own); nobody else changes the
+//! postings of a room that is locked.
 
-use deadpool_postgres::{Client, GenericClient, Transaction};
-use futures_util::future::try_join_all;
+use deadpool_postgres::{Client, GenericClient};
 use protocol::arn::Scope;
 use protocol::id::Id;
 use tokio_postgres::Row;
@@ -19,6 +19,7 @@ use super::super::page::RoomPage;
 use super::super::{OrderKey, Page, Room, RoomFilter, RoomSink};
 use super::connections::Parameter;
 use super::failure::{Failure, Unreadable};
+use super::pipeline::{Step, Value, values};
 use super::{logging_configurations, row};
 
 /// All that a list shows, and where. Tags that the posting does not carry are looked up.
@@ -33,85 +34,81 @@ macro_rules! select {
     };
 }
 
-/// Lists a room wherever it belongs.
-pub(super) async fn insert(client: &impl GenericClient, room: &Room) -> Result<(), Failure> {
-    let statement = client
-        .prepare_cached(
-            "INSERT INTO posting (account_id, region, by_name, by_handler, by_logging, order_key, room, name,
-                                  create_time, handler_uri, handler_fallback, logging_configurations, tags)
-             SELECT $1, $2, by_name, by_handler, by_logging, $6::bigint, $7, $8, $9::bigint, $10, $11, $12, $13
-             FROM unnest($3::text[], $4::text[], $5::text[]) AS facet (by_name, by_handler, by_logging)",
-        )
-        .await?;
-    let facets = Facet::all_of_room(room);
-    let handler = room.review_handler.as_ref();
-    let tags = tags_text(&room.tags);
-    let parameters: [Parameter<'_>; 13] = [
-        &&*room.scope.account_id,
-        &&*room.scope.region,
-        &facets.iter().map(|facet| facet.name).collect::<Vec<_>>(),
-        &facets.iter().map(|facet| facet.handler_uri).collect::<Vec<_>>(),
-        &facets.iter().map(|facet| facet.logging_configuration).collect::<Vec<_>>(),
-        &room.order_key,
-        &room.id.as_str(),
-        &room.name,
-        &room.create_time,
-        &handler.map(|handler| &handler.uri),
-        &handler.map(|handler| fallback_text(handler.fallback)),
-        &id_list_text(&room.logging_configurations),
-        &carried(&tags),
-    ];
-    client.execute(&statement, &parameters).await?;
-    Ok(())
+/// A condition: the postings at these places (see [`places`]). Where the rows are is looked up first, behind the `OFFSET 0`,
+/// and they are then fetched from there. Joined with the places, the table might be read as a whole.
+macro_rules! is_wanted {
+    () => {
+        " WHERE ctid = ANY (ARRAY(
+             SELECT found.ctid
+             FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bigint[])
+                  AS wanted (account_id, region, by_name, by_handler, by_logging, order_key),
+                  LATERAL (SELECT posting.ctid FROM posting
+                           WHERE posting.account_id = wanted.account_id AND posting.region = wanted.region
+                             AND posting.by_name = wanted.by_name AND posting.by_handler = wanted.by_handler
+                             AND posting.by_logging = wanted.by_logging AND posting.order_key = wanted.order_key
+                           OFFSET 0) AS found))"
+    };
 }
 
-/// Takes a room, as it was until now, out of every list.
-pub(super) async fn delete(transaction: &Transaction<'_>, room: &Room) -> Result<(), Failure> {
-    let statement = transaction
-        .prepare_cached(
-            "DELETE FROM posting
-             WHERE account_id = $1 AND region = $2 AND by_name = $3 AND by_handler = $4 AND by_logging = $5
-               AND order_key = $6",
-        )
-        .await?;
-    let scope = &room.scope;
-    let facets = Facet::all_of_room(room);
-    try_join_all(facets.iter().map(|Facet { name, handler_uri, logging_configuration }| async {
-        let parameters: [Parameter<'_>; 6] =
-            [&&*scope.account_id, &&*scope.region, name, handler_uri, logging_configuration, &room.order_key];
-        transaction.execute(&statement, &parameters).await
-    }))
-    .await?;
-    Ok(())
+/// Lists rooms wherever they belong.
+pub(super) async fn insert<'a>(client: &impl GenericClient, rooms: &[&'a Room]) -> Result<Step<'a>, Failure> {
+    let statement =
+        "INSERT INTO posting (account_id, region, by_name, by_handler, by_logging, order_key, room, name, create_time,
+                              handler_uri, handler_fallback, logging_configurations, tags)
+         SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::text[],
+                              $8::text[], $9::bigint[], $10::text[], $11::text[], $12::text[], $13::text[])";
+    let listed = facets(rooms);
+    let handlers = || listed.iter().map(|(room, _)| room.review_handler.as_ref());
+    let mut values = places(&listed);
+    values.extend(values![
+        listed.iter().map(|(room, _)| room.id.as_str()).collect::<Vec<_>>(),
+        listed.iter().map(|(room, _)| room.name.as_str()).collect::<Vec<_>>(),
+        listed.iter().map(|(room, _)| room.create_time).collect::<Vec<_>>(),
+        handlers().map(|handler| handler.map(|handler| handler.uri.as_str())).collect::<Vec<_>>(),
+        handlers().map(|handler| handler.map(|handler| fallback_text(handler.fallback))).collect::<Vec<_>>(),
+        listed.iter().map(|(room, _)| id_list_text(&room.logging_configurations)).collect::<Vec<_>>(),
+        listed.iter().map(|(room, _)| carried_tags(room)).collect::<Vec<_>>(),
+    ]);
+    Step::new(client, statement, values).await
+}
+
+/// Takes rooms, as they were until now, out of every list.
+pub(super) async fn delete<'a>(client: &impl GenericClient, rooms: &[&'a Room]) -> Result<Step<'a>, Failure> {
+    Step::new(client, concat!("DELETE FROM posting", is_wanted!()), places(&facets(rooms))).await
 }
 
 /// Shows a room's new tags wherever it is listed, without moving it.
-pub(super) async fn update_tags(transaction: &Transaction<'_>, room: &Room) -> Result<(), Failure> {
-    let statement = transaction
-        .prepare_cached(
-            "UPDATE posting SET tags = $7
-             WHERE account_id = $1 AND region = $2 AND by_name = $3 AND by_handler = $4 AND by_logging = $5
-               AND order_key = $6",
-        )
-        .await?;
-    let scope = &room.scope;
-    let tags = tags_text(&room.tags);
-    let carried = carried(&tags);
-    let facets = Facet::all_of_room(room);
-    try_join_all(facets.iter().map(|Facet { name, handler_uri, logging_configuration }| async {
-        let parameters: [Parameter<'_>; 7] = [
-            &&*scope.account_id,
-            &&*scope.region,
-            name,
-            handler_uri,
-            logging_configuration,
-            &room.order_key,
-            &carried,
-        ];
-        transaction.execute(&statement, &parameters).await
-    }))
-    .await?;
-    Ok(())
+pub(super) async fn update_tags<'a>(
+    client: &impl GenericClient,
+    room: &'a Room,
+) -> Result<Step<'a>, Failure> {
+    let mut values = places(&facets(&[room]));
+    values.push(Box::new(carried_tags(room)));
+    Step::new(client, concat!("UPDATE posting SET tags = $7", is_wanted!()), values).await
+}
+
+/// Everywhere where rooms belong, in the order of the rooms.
+fn facets<'a>(rooms: &[&'a Room]) -> Vec<(&'a Room, Facet<'a>)> {
+    rooms
+        .iter()
+        .flat_map(|&room| Facet::all_of_room(room).into_iter().map(move |facet| (room, facet)))
+        .collect()
+}
+
+/// The primary keys of postings, a column each.
+fn places<'a>(listed: &[(&'a Room, Facet<'a>)]) -> Vec<Value<'a>> {
+    values![
+        listed.iter().map(|(room, _)| &*room.scope.account_id).collect::<Vec<_>>(),
+        listed.iter().map(|(room, _)| &*room.scope.region).collect::<Vec<_>>(),
+        listed.iter().map(|(_, facet)| facet.name).collect::<Vec<_>>(),
+        listed.iter().map(|(_, facet)| facet.handler_uri).collect::<Vec<_>>(),
+        listed.iter().map(|(_, facet)| facet.logging_configuration).collect::<Vec<_>>(),
+        listed.iter().map(|(room, _)| room.order_key).collect::<Vec<_>>(),
+    ]
+}
+
+fn carried_tags(room: &Room) -> Option<String> {
+    carried(&tags_text(&room.tags)).map(str::to_owned)
 }
 
 /// Whether any room of the scope has the logging configuration.

@@ -6,6 +6,7 @@
 use deadpool_postgres::Client;
 use protocol::limit::postgres::ROOMS_PER_READ_MAX;
 
+use super::super::Room;
 use super::connections::{begin, commit};
 use super::failure::Failure;
 use super::rooms::RoomPlace;
@@ -26,10 +27,13 @@ pub(super) async fn repair(mut client: Client) -> Result<(), Failure> {
     loop {
         let found = rooms::next(&transaction, &place, ROOMS_PER_READ_MAX).await?;
         let is_last = found.len() < ROOMS_PER_READ_MAX;
+        let mut rooms = Vec::with_capacity(found.len());
         for (next_place, room) in found {
             place = next_place;
-            posting::insert(&transaction, &room?).await?;
+            rooms.push(room?);
         }
+        let listed: Vec<&Room> = rooms.iter().collect();
+        posting::insert(&transaction, &listed).await?.run(&transaction).await?;
         if is_last {
             return commit(transaction).await;
         }

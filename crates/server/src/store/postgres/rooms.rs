@@ -1,22 +1,17 @@
-//! Rooms: the rows themselves, and the writes that keep postings in step with them.
+//! Rooms: the rows themselves. What is done to them and to their postings together is a [`group`](super::group).
 //!
-//! Who changes a room locks its row first, so changes of one room come one after the other. Who gives a room logging
-//! configurations locks theirs against being deleted. Rooms are locked before logging configurations, always.
+//! As with postings, each row is found by its primary key behind an `OFFSET 0`, whatever the database believes of the table.
 
-use deadpool_postgres::{Client, GenericClient, Transaction};
+use deadpool_postgres::{Client, GenericClient};
 use protocol::arn::Scope;
 use protocol::id::Id;
-use tokio_postgres::Row;
 
-use super::super::change::TagChange;
 use super::super::column::{fallback_text, id_list_text, tags_text};
-use super::super::random::random_id;
-use super::super::{NewRoom, OrderKey, Room, RoomChange, StoreError, Tags};
-use super::connections::{Parameter, begin, commit};
+use super::super::{Room, StoreError, Tags};
 use super::failure::{Failure, Unreadable};
-use super::order::next_room_order_key;
+use super::group::Patience;
+use super::pipeline::{Step, Value, values};
 use super::row;
-use super::{logging_configurations, news, posting};
 
 /// All columns, by name: a prepared statement must not change when a later version adds one.
 macro_rules! select {
@@ -27,69 +22,96 @@ macro_rules! select {
     };
 }
 
-/// Creates a room. All its logging configurations must exist.
-pub(super) async fn create(mut client: Client, scope: &Scope, new: &NewRoom) -> Result<Room, Failure> {
-    let transaction = begin(&mut client).await?;
-    logging_configurations::hold(&transaction, scope, &new.logging_configurations).await?;
-    let mut room = new.clone().into_room(scope, random_id()?, 0);
-    room.order_key = insert(&transaction, &room).await?;
-    room.create_time = room.order_key;
-    posting::insert(&transaction, &room).await?;
-    commit(transaction).await?;
-    Ok(room)
+/// New rows.
+macro_rules! insert {
+    () => {
+        "INSERT INTO room (account_id, region, id, name, create_time, order_key, message_rate_max, message_length_max,
+                           handler_uri, handler_fallback, logging_configurations, tags)
+         SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::bigint[], $7::bigint[],
+                              $8::bigint[], $9::text[], $10::text[], $11::text[], $12::text[])"
+    };
 }
 
-/// Changes a room and moves it to the head of every list that it is in.
-pub(super) async fn update(
-    mut client: Client,
-    scope: &Scope,
-    id: Id,
-    change: &RoomChange,
-) -> Result<Room, Failure> {
-    let transaction = begin(&mut client).await?;
-    let before = lock(&transaction, scope, id).await?;
-    if let Some(ids) = &change.logging_configurations {
-        logging_configurations::hold(&transaction, scope, ids).await?;
+/// Asks for rooms as they are now, and keeps them from being changed by others until the transaction has ended. Locks them
+/// in the order of `ids`. Without patience, those that somebody else is changing just now are passed over.
+pub(super) async fn lock<'a>(
+    client: &impl GenericClient,
+    scope: &'a Scope,
+    ids: Vec<&'a str>,
+    patience: Patience,
+) -> Result<Step<'a>, Failure> {
+    macro_rules! lock {
+        ($lock:literal) => {
+            concat!(
+                "SELECT found.* FROM unnest($3::text[]) AS wanted (id), LATERAL (",
+                select!(),
+                " WHERE account_id = $1 AND region = $2 AND room.id = wanted.id ",
+                $lock,
+                " OFFSET 0) AS found"
+            )
+        };
     }
-    let mut after = before.clone();
-    after.apply(change.clone());
-    // The room's place until now still counts when its next one is chosen.
-    after.order_key = replace(&transaction, &after).await?;
-    posting::delete(&transaction, &before).await?;
-    posting::insert(&transaction, &after).await?;
-    news::add(&transaction, scope, id).await?;
-    commit(transaction).await?;
-    Ok(after)
+    let statement = match patience {
+        Patience::Waits => lock!("FOR UPDATE"),
+        Patience::None => lock!("FOR UPDATE SKIP LOCKED"),
+    };
+    Step::new(client, statement, values![&*scope.account_id, &*scope.region, ids]).await
 }
 
-/// Changes a room's tags; it stays where it is in every list.
-pub(super) async fn change_tags(
-    mut client: Client,
-    scope: &Scope,
-    id: Id,
-    change: &TagChange,
-) -> Result<(), Failure> {
-    let transaction = begin(&mut client).await?;
-    let mut room = lock(&transaction, scope, id).await?;
-    room.tags = change.clone().apply(id, room.tags)?;
-    let statement = "UPDATE room SET tags = $4 WHERE account_id = $1 AND region = $2 AND id = $3";
-    let statement = transaction.prepare_cached(statement).await?;
-    let tags = tags_text(&room.tags);
-    transaction.execute(&statement, &[&&*scope.account_id, &&*scope.region, &id.as_str(), &tags]).await?;
-    posting::update_tags(&transaction, &room).await?;
-    commit(transaction).await
+/// Puts new rooms into the table.
+pub(super) async fn insert<'a>(client: &impl GenericClient, rooms: &[&'a Room]) -> Result<Step<'a>, Failure> {
+    Step::new(client, insert!(), columns(rooms)).await
 }
 
-/// Deletes a room.
-pub(super) async fn delete(mut client: Client, scope: &Scope, id: Id) -> Result<(), Failure> {
-    let transaction = begin(&mut client).await?;
-    let room = lock(&transaction, scope, id).await?;
-    posting::delete(&transaction, &room).await?;
-    let statement = "DELETE FROM room WHERE account_id = $1 AND region = $2 AND id = $3";
-    let statement = transaction.prepare_cached(statement).await?;
-    transaction.execute(&statement, &[&&*scope.account_id, &&*scope.region, &id.as_str()]).await?;
-    news::add(&transaction, scope, id).await?;
-    commit(transaction).await
+/// Puts rooms in the place of what they were until now. (As rows that cannot be inserted, since they are there: joined with
+/// the new values, the table might be read as a whole.)
+pub(super) async fn replace<'a>(
+    client: &impl GenericClient,
+    rooms: &[&'a Room],
+) -> Result<Step<'a>, Failure> {
+    let statement = concat!(
+        insert!(),
+        " ON CONFLICT (account_id, region, id) DO UPDATE
+          SET name = excluded.name, order_key = excluded.order_key, message_rate_max = excluded.message_rate_max,
+              message_length_max = excluded.message_length_max, handler_uri = excluded.handler_uri,
+              handler_fallback = excluded.handler_fallback,
+              logging_configurations = excluded.logging_configurations, tags = excluded.tags"
+    );
+    Step::new(client, statement, columns(rooms)).await
+}
+
+/// Takes rooms out of the table: from where they are found.
+pub(super) async fn delete<'a>(
+    client: &impl GenericClient,
+    scope: &'a Scope,
+    rooms: &[&'a Room],
+) -> Result<Step<'a>, Failure> {
+    let statement = "DELETE FROM room WHERE ctid = ANY (ARRAY(
+                         SELECT found.ctid FROM unnest($3::text[]) AS wanted (id), LATERAL (
+                             SELECT room.ctid FROM room
+                             WHERE room.account_id = $1 AND room.region = $2 AND room.id = wanted.id
+                             OFFSET 0) AS found))";
+    let ids: Vec<&str> = rooms.iter().map(|room| room.id.as_str()).collect();
+    Step::new(client, statement, values![&*scope.account_id, &*scope.region, ids]).await
+}
+
+/// The values of `insert!`.
+fn columns<'a>(rooms: &[&'a Room]) -> Vec<Value<'a>> {
+    let handlers = || rooms.iter().map(|room| room.review_handler.as_ref());
+    values![
+        rooms.iter().map(|room| &*room.scope.account_id).collect::<Vec<_>>(),
+        rooms.iter().map(|room| &*room.scope.region).collect::<Vec<_>>(),
+        rooms.iter().map(|room| room.id.as_str()).collect::<Vec<_>>(),
+        rooms.iter().map(|room| room.name.as_str()).collect::<Vec<_>>(),
+        rooms.iter().map(|room| room.create_time).collect::<Vec<_>>(),
+        rooms.iter().map(|room| room.order_key).collect::<Vec<_>>(),
+        rooms.iter().map(|room| i64::from(room.message_rate_max)).collect::<Vec<_>>(),
+        rooms.iter().map(|room| i64::from(room.message_length_max)).collect::<Vec<_>>(),
+        handlers().map(|handler| handler.map(|handler| handler.uri.as_str())).collect::<Vec<_>>(),
+        handlers().map(|handler| handler.map(|handler| fallback_text(handler.fallback))).collect::<Vec<_>>(),
+        rooms.iter().map(|room| id_list_text(&room.logging_configurations)).collect::<Vec<_>>(),
+        rooms.iter().map(|room| tags_text(&room.tags)).collect::<Vec<_>>(),
+    ]
 }
 
 /// A room as it is now.
@@ -97,7 +119,8 @@ pub(super) async fn get(client: Client, scope: &Scope, id: Id) -> Result<Room, F
     let statement = concat!(select!(), " WHERE account_id = $1 AND region = $2 AND id = $3");
     let statement = client.prepare_cached(statement).await?;
     let found = client.query_opt(&statement, &[&&*scope.account_id, &&*scope.region, &id.as_str()]).await?;
-    of_row(found, scope, id)
+    let found = found.ok_or(StoreError::RoomNotFound(id))?;
+    Ok(row::room(&found, scope.clone())?)
 }
 
 /// The tags of a room.
@@ -138,93 +161,4 @@ pub(super) struct RoomPlace {
     account_id: String,
     region: String,
     id: String,
-}
-
-async fn lock(transaction: &Transaction<'_>, scope: &Scope, id: Id) -> Result<Room, Failure> {
-    let statement = concat!(select!(), " WHERE account_id = $1 AND region = $2 AND id = $3 FOR UPDATE");
-    let statement = transaction.prepare_cached(statement).await?;
-    let found =
-        transaction.query_opt(&statement, &[&&*scope.account_id, &&*scope.region, &id.as_str()]).await?;
-    of_row(found, scope, id)
-}
-
-fn of_row(found: Option<Row>, scope: &Scope, id: Id) -> Result<Room, Failure> {
-    let found = found.ok_or(StoreError::RoomNotFound(id))?;
-    Ok(row::room(&found, scope.clone())?)
-}
-
-/// A room in the columns `$1` to `$10` of [`insert`] and [`replace`].
-struct Columns<'a> {
-    account_id: &'a str,
-    region: &'a str,
-    id: &'a str,
-    name: &'a str,
-    message_rate_max: i64,
-    message_length_max: i64,
-    handler_uri: Option<&'a str>,
-    handler_fallback: Option<&'static str>,
-    logging_configurations: String,
-    tags: String,
-}
-
-impl<'a> Columns<'a> {
-    fn of(room: &'a Room) -> Self {
-        let handler = room.review_handler.as_ref();
-        Self {
-            account_id: &room.scope.account_id,
-            region: &room.scope.region,
-            id: room.id.as_str(),
-            name: &room.name,
-            message_rate_max: room.message_rate_max.into(),
-            message_length_max: room.message_length_max.into(),
-            handler_uri: handler.map(|handler| handler.uri.as_str()),
-            handler_fallback: handler.map(|handler| fallback_text(handler.fallback)),
-            logging_configurations: id_list_text(&room.logging_configurations),
-            tags: tags_text(&room.tags),
-        }
-    }
-
-    fn parameters(&self) -> [Parameter<'_>; 10] {
-        [
-            &self.account_id,
-            &self.region,
-            &self.id,
-            &self.name,
-            &self.message_rate_max,
-            &self.message_length_max,
-            &self.handler_uri,
-            &self.handler_fallback,
-            &self.logging_configurations,
-            &self.tags,
-        ]
-    }
-}
-
-/// Answers the order key, which is also the time of creation.
-async fn insert(transaction: &Transaction<'_>, room: &Room) -> Result<OrderKey, Failure> {
-    let statement = concat!(
-        "INSERT INTO room (account_id, region, id, name, message_rate_max, message_length_max, handler_uri,
-                           handler_fallback, logging_configurations, tags, create_time, order_key)
-         SELECT $1, $2, $3, $4, $5::bigint, $6::bigint, $7, $8, $9, $10, order_key, order_key
-         FROM (SELECT ",
-        next_room_order_key!(),
-        " AS order_key) AS created
-         RETURNING order_key"
-    );
-    let statement = transaction.prepare_cached(statement).await?;
-    Ok(transaction.query_one(&statement, &Columns::of(room).parameters()).await?.try_get(0)?)
-}
-
-/// Puts a room in the place of what it was until now. Answers the new order key.
-async fn replace(transaction: &Transaction<'_>, room: &Room) -> Result<OrderKey, Failure> {
-    let statement = concat!(
-        "UPDATE room
-         SET name = $4, message_rate_max = $5, message_length_max = $6, handler_uri = $7, handler_fallback = $8,
-             logging_configurations = $9, tags = $10, order_key = ",
-        next_room_order_key!(),
-        " WHERE account_id = $1 AND region = $2 AND id = $3
-         RETURNING order_key"
-    );
-    let statement = transaction.prepare_cached(statement).await?;
-    Ok(transaction.query_one(&statement, &Columns::of(room).parameters()).await?.try_get(0)?)
 }

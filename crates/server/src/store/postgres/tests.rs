@@ -4,6 +4,7 @@
 
 mod away;
 mod tls;
+mod writes;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use protocol::arn::{Arn, ResourceKind};
-use protocol::limit::postgres::WRITE_CONNECTIONS_MAX;
+use protocol::limit::postgres::{WRITE_CONNECTIONS_MAX, WRITERS_MAX};
 use protocol::limit::store::REDEMPTION_BUCKET_SECONDS;
 use tokio::sync::Barrier;
 use tokio::task::JoinSet;
@@ -300,9 +301,12 @@ async fn a_connection_does_what_a_store_needs() {
         });
         shown.await.unwrap()
     };
-    for (name, expected) in
-        [("synchronous_commit", "on"), ("enable_seqscan", "off"), ("statement_timeout", "4s")]
-    {
+    for (name, expected) in [
+        ("synchronous_commit", "on"),
+        ("enable_seqscan", "off"),
+        ("plan_cache_mode", "force_generic_plan"),
+        ("statement_timeout", "4s"),
+    ] {
         assert_eq!(show(name).await, expected, "{name}");
     }
 }
@@ -312,10 +316,14 @@ async fn reads_and_chat_tokens_do_not_queue_behind_writes() {
     let store = fresh().await.open().await;
     let Store::Postgres(postgres) = &store else { panic!("another engine") };
     let room = store.create_room(&home(), new_room("a")).await.unwrap();
-    let (all_held, release) =
-        (Barrier::new(WRITE_CONNECTIONS_MAX + 1), Barrier::new(WRITE_CONNECTIONS_MAX + 1));
-    let hold_all = join_all((0..WRITE_CONNECTIONS_MAX).map(|_| {
-        postgres.write_connections.run_long(|client| async {
+    let all = WRITERS_MAX + WRITE_CONNECTIONS_MAX;
+    let (all_held, release) = (Barrier::new(all + 1), Barrier::new(all + 1));
+    let connections = (0..all).map(|number| match number {
+        0..WRITERS_MAX => postgres.writer.group_connections(),
+        _ => &*postgres.write_connections,
+    });
+    let hold_all = join_all(connections.map(|connections| {
+        connections.run_long(|client| async {
             all_held.wait().await;
             release.wait().await;
             drop(client);
@@ -335,7 +343,8 @@ async fn reads_and_chat_tokens_do_not_queue_behind_writes() {
     assert_eq!(outcomes, (Ok(room.clone()), vec![room.summary()], Ok(true)));
 }
 
-/// In tables that the database has not counted: what it believes of them then has led it to read whole lists.
+/// In tables that the database has not counted: what it believes of them then has led it to read whole lists. And in full
+/// ones, counted or not.
 #[tokio::test]
 async fn every_statement_is_a_point_or_a_range_of_an_index() {
     let schema = fresh().await;
@@ -346,7 +355,7 @@ async fn every_statement_is_a_point_or_a_range_of_an_index() {
     let room = store.create_room(&home(), room).await.unwrap();
     store.get_room(&home(), room.id).await.unwrap();
     let change = RoomChange { logging_configurations: Some(vec![logs.id]), ..RoomChange::default() };
-    store.update_room(&home(), room.id, change).await.unwrap();
+    store.update_room(&home(), room.id, change.clone()).await.unwrap();
     let arn = Arn::new(home(), ResourceKind::Room, room.id);
     store.tag(&arn, tags([("a", "b")])).await.unwrap();
     let filter = RoomFilter { name: Some("a".to_owned()), ..RoomFilter::default() };
@@ -354,22 +363,33 @@ async fn every_statement_is_a_point_or_a_range_of_an_index() {
     store.has_at_least(&home(), ResourceKind::Room, 1).await.unwrap();
     assert!(store.delete_logging_configuration(&home(), logs.id).await.is_err());
     store.delete_room(&home(), room.id).await.unwrap();
+    // Refused only after it was waited for.
+    assert!(store.update_room(&home(), room.id, change).await.is_err());
     redeem(&store, 1, now() + MINUTE).await.unwrap();
-    let mut all = plans(&postgres.read_connections).await;
-    all.extend(plans(&postgres.write_connections).await);
-    assert!(all.len() >= 14, "each pool has needed one connection: {}", all.len());
-    for (statement, plan) in all {
-        let is_whole = ["Seq Scan on", "Bitmap", "Sort", "Hash", "Merge", "  Filter:", "Join Filter:"];
-        assert!(!is_whole.iter().any(|node| plan.contains(node)), "{statement}\n{plan}");
+    let fill = "ALTER TABLE room SET (autovacuum_enabled = off); ALTER TABLE posting SET (autovacuum_enabled = off);
+                INSERT INTO room SELECT '123456789012', 'us-west-2', 'room' || number, 'a', number, number, 10, 500, NULL,
+                                        NULL, '', '{}' FROM generate_series(1, 3000) AS number;
+                INSERT INTO posting SELECT account_id, region, by_name, '', '', order_key, id, name, order_key, NULL, NULL,
+                                           '', '{}' FROM room, unnest(ARRAY['', 'a']) AS by_name";
+    for statements in ["", fill, "ANALYZE room; ANALYZE posting"] {
+        schema.execute(statements).await;
+        let mut all = plans(&postgres.read_connections).await;
+        all.extend(plans(postgres.writer.group_connections()).await);
+        all.extend(plans(&postgres.write_connections).await);
+        assert!(all.len() >= 18, "each pool has needed one connection: {}", all.len());
+        for (statement, plan) in all {
+            let is_whole = ["Seq Scan on", "Bitmap", "Sort", "Hash", "Merge", "  Filter:", "Join Filter:"];
+            assert!(!is_whole.iter().any(|node| plan.contains(node)), "{statement}\n{plan}");
+        }
     }
 }
 
 /// What a connection has prepared, and how the database would go about it.
 async fn plans(connections: &Connections) -> Vec<(String, String)> {
     let plans = connections.run(|client| async move {
-        client.batch_execute("SET plan_cache_mode = force_generic_plan").await?;
+        client.batch_execute("DISCARD PLANS").await?;
         let statements = "SELECT name, statement, cardinality(parameter_types) FROM pg_prepared_statements
-                          WHERE statement ~ '\\m(room|posting|redemption|room_change)\\M'
+                          WHERE statement ~ '\\m(room|posting|redemption|room_change)\\M|KEY SHARE'
                             AND cardinality(parameter_types) > 0";
         let mut plans = Vec::new();
         for row in client.query(statements, &[]).await? {

@@ -4,11 +4,10 @@
 //! however it ends, nobody ever sees a part of the store, and when its connection is lost the database itself forgets it.
 
 use deadpool_postgres::{Client, Transaction};
-use futures_util::future::try_join_all;
 use protocol::limit::transfer::{RESOURCES_PER_BATCH, TOKENS_PER_BATCH};
 use tokio::sync::mpsc::{Receiver, Sender};
 
-use super::super::column::{destination_texts, fallback_text, id_list_text, tags_text};
+use super::super::column::{destination_texts, tags_text};
 use super::super::random::random_number;
 use super::super::redemption::BucketEnd;
 use super::super::transfer::{Batch, Contents, KEY_PURPOSES, cut_off, unwanted};
@@ -180,31 +179,9 @@ async fn insert_logging_configurations(
 
 /// Also into every list in which they belong.
 async fn insert_rooms(transaction: &Transaction<'_>, rooms: &[Room]) -> Result<(), Failure> {
-    let statement = "INSERT INTO room (account_id, region, id, name, create_time, order_key, message_rate_max,
-                                       message_length_max, handler_uri, handler_fallback, logging_configurations, tags)
-                     SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::bigint[],
-                                          $7::bigint[], $8::bigint[], $9::text[], $10::text[], $11::text[], $12::text[])";
-    let statement = transaction.prepare_cached(statement).await?;
-    let handlers = || rooms.iter().map(|room| room.review_handler.as_ref());
-    let parameters: [Parameter<'_>; 12] = [
-        &rooms.iter().map(|room| &*room.scope.account_id).collect::<Vec<_>>(),
-        &rooms.iter().map(|room| &*room.scope.region).collect::<Vec<_>>(),
-        &rooms.iter().map(|room| room.id.as_str()).collect::<Vec<_>>(),
-        &rooms.iter().map(|room| &*room.name).collect::<Vec<_>>(),
-        &rooms.iter().map(|room| room.create_time).collect::<Vec<_>>(),
-        &rooms.iter().map(|room| room.order_key).collect::<Vec<_>>(),
-        &rooms.iter().map(|room| i64::from(room.message_rate_max)).collect::<Vec<_>>(),
-        &rooms.iter().map(|room| i64::from(room.message_length_max)).collect::<Vec<_>>(),
-        &handlers().map(|handler| handler.map(|handler| &*handler.uri)).collect::<Vec<_>>(),
-        &handlers().map(|handler| handler.map(|handler| fallback_text(handler.fallback))).collect::<Vec<_>>(),
-        &rooms.iter().map(|room| id_list_text(&room.logging_configurations)).collect::<Vec<_>>(),
-        &rooms.iter().map(|room| tags_text(&room.tags)).collect::<Vec<_>>(),
-    ];
-    transaction.execute(&statement, &parameters).await?;
-    let Some((first, others)) = rooms.split_first() else { return Ok(()) };
-    // This one prepares the statement; those of all others are on their way before the first is answered.
-    posting::insert(transaction, first).await?;
-    try_join_all(others.iter().map(|room| posting::insert(transaction, room))).await?;
+    let rooms: Vec<&Room> = rooms.iter().collect();
+    rooms::insert(transaction, &rooms).await?.run(transaction).await?;
+    posting::insert(transaction, &rooms).await?.run(transaction).await?;
     Ok(())
 }
 

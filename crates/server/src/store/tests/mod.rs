@@ -50,7 +50,7 @@ async fn open(folder: &Path) -> Store {
     Store::open_with(&Location::Folder(folder.to_owned()), Settings::default()).await.unwrap()
 }
 
-fn scope(account_id: &str, region: &str) -> Scope {
+pub(super) fn scope(account_id: &str, region: &str) -> Scope {
     Scope { account_id: account_id.into(), region: region.into() }
 }
 
