@@ -6,10 +6,11 @@
 //! - Reads wait for nobody's write and see every acknowledged one, whichever server took it.
 //! - What cannot be done now is refused within seconds, and the store recovers when the cause goes.
 //!
-//! It knows nothing of HTTP or JSON on the wire: these are the store's own rows.
+//! It knows nothing of HTTP or JSON on the wire: these are the store's own rows, but for the part of a list's rooms that is
+//! kept ready to be written (`entry`).
 //!
 //! This file, `record` and `page` are the contract: the operations and what they keep, take and show. What holds for every engine is
-//! in `facet` (which lists a room is in), `change` (what a change does), `discrepancy` (what a check may find) and
+//! in `facet` (which lists a room is in), `entry` (what it shows there), `change` (what a change does), `discrepancy` (what a check may find) and
 //! `transfer` (how a store gets to another place); `column` is how values look in a column, `random` makes ids and keys.
 //! `embedded` is SQLite, and `redemption` keeps used chat tokens beside it; `postgres` is PostgreSQL. The engines differ
 //! in their SQL, and in who decides what comes first: the one writer of a process, or the database.

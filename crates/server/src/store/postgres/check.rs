@@ -98,11 +98,12 @@ async fn check_references(
 async fn check_postings(transaction: &Transaction<'_>, checked: &mut Checked) -> Result<(), Failure> {
     let row = transaction.query_one("SELECT count(*) FROM posting", &[]).await?;
     checked.postings = u64::try_from(row.try_get::<_, i64>(0)?).unwrap_or(0);
-    let strays = "SELECT posting.room, by_name, by_handler, by_logging
-         FROM posting LEFT JOIN room ON room.account_id = posting.account_id AND room.region = posting.region
-                                    AND room.id = posting.room
+    let strays = "SELECT listed.room, by_name, by_handler, by_logging
+         FROM (SELECT *, substr(entry, 1, 12) AS room FROM posting) AS listed
+              LEFT JOIN room ON room.account_id = listed.account_id AND room.region = listed.region
+                            AND room.id = listed.room
          WHERE room.id IS NULL
-            OR room.order_key <> posting.order_key
+            OR room.order_key <> listed.order_key
             OR by_name NOT IN ('', room.name)
             OR by_handler NOT IN ('', coalesce(room.handler_uri, ''))
             OR by_logging <> ''

@@ -288,7 +288,7 @@ impl<'a> Changes<'a> {
             steps.push(posting::insert(client, &self.listed).await?);
         }
         for room in self.retagged {
-            steps.push(posting::update_tags(client, room).await?);
+            steps.push(posting::update(client, room).await?);
         }
         if !self.noted.is_empty() {
             steps.push(news::add(client, scope, &self.noted).await?);

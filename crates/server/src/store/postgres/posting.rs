@@ -13,7 +13,8 @@ use protocol::arn::Scope;
 use protocol::id::Id;
 use tokio_postgres::Row;
 
-use super::super::column::{carried, fallback_text, id_list_text, rows_of_page, tags_text};
+use super::super::column::rows_of_page;
+use super::super::entry::entry_text;
 use super::super::facet::Facet;
 use super::super::page::RoomPage;
 use super::super::{OrderKey, Page, Room, RoomFilter, RoomSink};
@@ -25,11 +26,12 @@ use super::{logging_configurations, row};
 /// All that a list shows, and where. Tags that the posting does not carry are looked up.
 macro_rules! select {
     () => {
-        "SELECT posting.account_id, posting.region, by_name, by_handler, by_logging, order_key, room, name, create_time,
-                handler_uri, handler_fallback, logging_configurations,
-                coalesce(tags, (SELECT room.tags FROM room
-                                WHERE room.account_id = posting.account_id AND room.region = posting.region
-                                  AND room.id = posting.room)) AS tags
+        "SELECT posting.account_id, posting.region, by_name, by_handler, by_logging, order_key, entry,
+                CASE WHEN right(entry, 1) = ':'
+                     THEN (SELECT room.tags FROM room
+                           WHERE room.account_id = posting.account_id AND room.region = posting.region
+                             AND room.id = substr(posting.entry, 1, 12))
+                END AS tags
          FROM posting"
     };
 }
@@ -53,22 +55,14 @@ macro_rules! is_wanted {
 /// Lists rooms wherever they belong.
 pub(super) async fn insert<'a>(client: &impl GenericClient, rooms: &[&'a Room]) -> Result<Step<'a>, Failure> {
     let statement =
-        "INSERT INTO posting (account_id, region, by_name, by_handler, by_logging, order_key, room, name, create_time,
-                              handler_uri, handler_fallback, logging_configurations, tags)
-         SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::text[],
-                              $8::text[], $9::bigint[], $10::text[], $11::text[], $12::text[], $13::text[])";
+        "INSERT INTO posting (account_id, region, by_name, by_handler, by_logging, order_key, entry)
+         SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::text[])";
     let listed = facets(rooms);
-    let handlers = || listed.iter().map(|(room, _)| room.review_handler.as_ref());
     let mut values = places(&listed);
-    values.extend(values![
-        listed.iter().map(|(room, _)| room.id.as_str()).collect::<Vec<_>>(),
-        listed.iter().map(|(room, _)| room.name.as_str()).collect::<Vec<_>>(),
-        listed.iter().map(|(room, _)| room.create_time).collect::<Vec<_>>(),
-        handlers().map(|handler| handler.map(|handler| handler.uri.as_str())).collect::<Vec<_>>(),
-        handlers().map(|handler| handler.map(|handler| fallback_text(handler.fallback))).collect::<Vec<_>>(),
-        listed.iter().map(|(room, _)| id_list_text(&room.logging_configurations)).collect::<Vec<_>>(),
-        listed.iter().map(|(room, _)| carried_tags(room)).collect::<Vec<_>>(),
-    ]);
+    // Postings of a room follow each other, and all carry the same.
+    let entries = listed.chunk_by(|(room, _), (next, _)| room.id == next.id && room.scope == next.scope);
+    let entries = entries.flat_map(|postings| vec![entry_text(postings[0].0); postings.len()]);
+    values.push(Box::new(entries.collect::<Vec<_>>()));
     Step::new(client, statement, values).await
 }
 
@@ -77,14 +71,11 @@ pub(super) async fn delete<'a>(client: &impl GenericClient, rooms: &[&'a Room]) 
     Step::new(client, concat!("DELETE FROM posting", is_wanted!()), places(&facets(rooms))).await
 }
 
-/// Shows a room's new tags wherever it is listed, without moving it.
-pub(super) async fn update_tags<'a>(
-    client: &impl GenericClient,
-    room: &'a Room,
-) -> Result<Step<'a>, Failure> {
+/// Shows a room as it is now wherever it is listed, without moving it.
+pub(super) async fn update<'a>(client: &impl GenericClient, room: &'a Room) -> Result<Step<'a>, Failure> {
     let mut values = places(&facets(&[room]));
-    values.push(Box::new(carried_tags(room)));
-    Step::new(client, concat!("UPDATE posting SET tags = $7", is_wanted!()), values).await
+    values.push(Box::new(entry_text(room)));
+    Step::new(client, concat!("UPDATE posting SET entry = $7", is_wanted!()), values).await
 }
 
 /// Everywhere where rooms belong, in the order of the rooms.
@@ -105,10 +96,6 @@ fn places<'a>(listed: &[(&'a Room, Facet<'a>)]) -> Vec<Value<'a>> {
         listed.iter().map(|(_, facet)| facet.logging_configuration).collect::<Vec<_>>(),
         listed.iter().map(|(room, _)| room.order_key).collect::<Vec<_>>(),
     ]
-}
-
-fn carried_tags(room: &Room) -> Option<String> {
-    carried(&tags_text(&room.tags)).map(str::to_owned)
 }
 
 /// Whether any room of the scope has the logging configuration.
@@ -228,7 +215,7 @@ pub(super) async fn find_all(
                 usize::try_from(number).map_err(|_| Unreadable::column(column))
             };
             let (room, facet) = (number("room_number")?, number("facet_number")?);
-            let is_there = row::get::<Option<String>>(&found, "room")?.is_some();
+            let is_there = row::get::<Option<&str>>(&found, "entry")?.is_some();
             Ok((room, facet, is_there.then_some(found)))
         })
         .collect()

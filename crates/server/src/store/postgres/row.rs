@@ -2,12 +2,13 @@
 //! more than are wanted of it.
 
 use protocol::arn::Scope;
-use protocol::id::{Id, IdList};
+use protocol::id::Id;
 use tokio_postgres::Row;
 use tokio_postgres::types::FromSql;
 
 use super::super::column::{parse_destination, parse_fallback, parse_id_list, parse_tags, tags_as_they_are};
-use super::super::{LoggingConfiguration, ReviewHandlerSetting, Room, RoomSummary, Tags, record};
+use super::super::entry::Entry;
+use super::super::{LoggingConfiguration, ReviewHandlerSetting, Room, RoomSummary, Tags};
 use super::failure::Unreadable;
 
 /// A value of a type that PostgreSQL has too.
@@ -44,14 +45,10 @@ pub(super) fn room(row: &Row, scope: Scope) -> Result<Room, Unreadable> {
 
 /// A room as a posting shows it.
 pub(super) fn summary(row: &Row) -> Result<RoomSummary<'_>, Unreadable> {
-    let tags = tags_as_they_are(get(row, "tags")?).ok_or_else(|| Unreadable::column("tags"))?;
-    Ok(RoomSummary {
-        id: id(row, "room")?,
-        create_time: get(row, "create_time")?,
-        order_key: get(row, "order_key")?,
-        logging_configurations: IdList::of(&id_list(row)?),
-        details: record::details(get(row, "name")?, review_handler(row)?.as_ref(), tags),
-    })
+    let entry = Entry::parse(get(row, "entry")?).ok_or_else(|| Unreadable::column("entry"))?;
+    let tags = |_| tags_as_they_are(get(row, "tags")?).ok_or_else(|| Unreadable::column("tags"));
+    let summary = entry.into_summary(get(row, "order_key")?, |id| tags(id).map(str::to_owned))?;
+    summary.ok_or_else(|| Unreadable::column("entry"))
 }
 
 /// A logging configuration of its table.

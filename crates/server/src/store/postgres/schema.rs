@@ -11,7 +11,7 @@ use super::connections::{Connections, begin, commit};
 use super::failure::Failure;
 
 /// The steps from an empty database to the newest schema; the position of each plus one is the version it leads to.
-const MIGRATIONS: [&str; 1] = [include_str!("migrations/0001.sql")];
+const MIGRATIONS: [&str; 2] = [include_str!("migrations/0001.sql"), include_str!("migrations/0002.sql")];
 
 /// The table of the version.
 const HISTORY: &str = "

@@ -369,8 +369,8 @@ async fn every_statement_is_a_point_or_a_range_of_an_index() {
     let fill = "ALTER TABLE room SET (autovacuum_enabled = off); ALTER TABLE posting SET (autovacuum_enabled = off);
                 INSERT INTO room SELECT '123456789012', 'us-west-2', 'room' || number, 'a', number, number, 10, 500, NULL,
                                         NULL, '', '{}' FROM generate_series(1, 3000) AS number;
-                INSERT INTO posting SELECT account_id, region, by_name, '', '', order_key, id, name, order_key, NULL, NULL,
-                                           '', '{}' FROM room, unnest(ARRAY['', 'a']) AS by_name";
+                INSERT INTO posting SELECT account_id, region, by_name, '', '', order_key, id || ' 1  \"name\":\"a\",\"tags\":{}'
+                                    FROM room, unnest(ARRAY['', 'a']) AS by_name";
     for statements in ["", fill, "ANALYZE room; ANALYZE posting"] {
         schema.execute(statements).await;
         let mut all = plans(&postgres.read_connections).await;

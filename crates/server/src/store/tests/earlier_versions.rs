@@ -2,9 +2,12 @@
 
 use std::fs;
 
+use protocol::limit::store::TAGS_CARRIED_BYTES_MAX;
 use tempfile::TempDir;
 
-use super::super::{KeyPurpose, Location, RoomFilter, Settings, Store};
+use super::super::{KeyPurpose, Location, NewRoom, RoomFilter, Settings, Store};
+use super::database::fresh;
+use super::files::{assert_has, fill};
 use super::{details, home, new_room, open, walk};
 
 /// A log of a server and its store when it had ended: four rooms and a logging configuration that two of them have.
@@ -64,5 +67,40 @@ async fn a_log_that_an_earlier_version_left_behind_counts() {
         }
         store.create_room(&home(), new_room("next")).await.unwrap();
         assert_eq!(store.check().await.unwrap().discrepancies, []);
+    }
+}
+
+/// The first schema of a database, whose tables are today's but for postings.
+#[tokio::test]
+async fn a_database_of_the_first_version_has_everything() {
+    let schema = fresh().await;
+    let store = schema.open().await;
+    let mut rooms = fill(&store).await;
+    for (name, value) in
+        [("odd", "\"\\\n\u{1f}\u{7f}é".to_owned()), ("long", "x".repeat(256)), ("", String::new())]
+    {
+        let tags = ["a", "b\"\\"].map(|key| (key.to_owned(), value.clone())).into();
+        rooms.insert(0, store.create_room(&home(), NewRoom { tags, ..new_room(name) }).await.unwrap());
+    }
+    store.close().await;
+    let first = include_str!("../postgres/migrations/0001.sql");
+    let begin = first.find("CREATE TABLE posting").unwrap();
+    let table = &first[begin..begin + first[begin..].find(';').unwrap()];
+    let downgrade = format!(
+        "ALTER TABLE posting RENAME TO later;
+         {table};
+         UPDATE grandstand_schema SET version = 1;
+         INSERT INTO posting
+         SELECT later.account_id, later.region, by_name, by_handler, by_logging, later.order_key, room.id, name,
+                create_time, handler_uri, handler_fallback, logging_configurations,
+                CASE WHEN length(tags) <= {TAGS_CARRIED_BYTES_MAX} THEN tags END
+         FROM later JOIN room ON room.account_id = later.account_id AND room.id = substr(later.entry, 1, 12)"
+    );
+    assert!(schema.execute(&downgrade).await > 0);
+    schema.execute("DROP TABLE later").await;
+    for _ in 0..2 {
+        let store = schema.open().await;
+        assert_has(&store, &rooms).await;
+        store.close().await;
     }
 }
