@@ -69,16 +69,12 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Outlet<S> {
         context: &mut Context<'_>,
         pieces: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        match pieces {
-            [.., last] if find_refusal(last).is_none() => {
-                Pin::new(&mut self.socket).poll_write_vectored(context, pieces)
-            }
-            // What comes before a refusal goes out first, a piece at a time.
-            _ => {
-                let first = pieces.iter().find(|piece| !piece.is_empty());
-                self.poll_write(context, first.map_or(&[], |piece| piece))
-            }
+        // A refusal may lie before the body of the answer that it follows: hyper keeps heads together.
+        if pieces.iter().all(|piece| find_refusal(piece).is_none()) {
+            return Pin::new(&mut self.socket).poll_write_vectored(context, pieces);
         }
+        let first = pieces.iter().find(|piece| !piece.is_empty());
+        self.poll_write(context, first.map_or(&[], |piece| piece))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -100,13 +96,13 @@ fn find_refusal(bytes: &[u8]) -> Option<(usize, Unreadable)> {
         return None;
     }
     let start = bytes.windows(7).rposition(|window| window == b"HTTP/1.")?;
-    let head = std::str::from_utf8(&bytes[start..]).ok()?.to_ascii_lowercase();
+    let head = std::str::from_utf8(&bytes[start..]).ok()?;
     let unreadable = match head.get(9..12)? {
         "400" => Unreadable::Malformed,
         "414" | "431" => Unreadable::HeadTooLarge,
         _ => return None,
     };
-    (!head.contains("\r\ncontent-type:")).then_some((start, unreadable))
+    (!head.to_ascii_lowercase().contains("\r\ncontent-type:")).then_some((start, unreadable))
 }
 
 #[cfg(test)]
@@ -151,6 +147,8 @@ mod tests {
         assert_eq!(written(&[head, "{}"]).await, answer);
         assert_eq!(written(&["", head, "", "{}", ""]).await, answer);
         assert_eq!(written(&[head, "{}", bare]).await, refused);
+        assert_eq!(written(&[&format!("{head}{bare}"), "{}"]).await, refused);
+        assert_eq!(written(&[bare, "{}"]).await, ("{}".to_owned(), refused.1));
         assert_eq!(written(&[bare]).await, (String::new(), Some(Unreadable::Malformed)));
     }
 

@@ -43,6 +43,29 @@ async fn a_store_of_an_earlier_version_has_everything() {
     }
 }
 
+/// Texts are written into JSON by SQL then, and by ourselves from then on: in the same way, or the check would find it.
+#[tokio::test]
+async fn every_character_is_brought_along() {
+    let odd: String = (1..=0x7f).map(char::from).chain("é\u{2028}\u{10ffff}".chars()).collect();
+    let folder = TempDir::new().unwrap();
+    fs::write(folder.path().join("grandstand.db"), STORES[0].1).unwrap();
+    let plain = rusqlite::Connection::open(folder.path().join("grandstand.db")).unwrap();
+    for statement in [
+        "UPDATE room SET name = ?1, handler_uri = ?1 WHERE name = 'room-2'",
+        "UPDATE posting SET name = ?1, handler_uri = ?1, by_name = iif(by_name = '', '', ?1),
+                            by_handler = iif(by_handler = '', '', ?1)
+         WHERE name = 'room-2'",
+    ] {
+        assert!(plain.execute(statement, [&odd]).unwrap() > 0);
+    }
+    drop(plain);
+    let store = open(folder.path()).await;
+    assert_eq!(store.check().await.unwrap().discrepancies, []);
+    let rooms = walk(&store, &home(), &RoomFilter::default(), 50).await;
+    assert_eq!(details(&rooms[1])["name"], *odd);
+    assert_eq!(details(&rooms[1])["messageReviewHandler"]["uri"], *odd);
+}
+
 /// What a server was killed over: its log is still there, and newer than the file.
 #[tokio::test]
 async fn a_log_that_an_earlier_version_left_behind_counts() {

@@ -2,6 +2,10 @@
 --     ID CREATE_TIME LOGGING_CONFIGURATIONS DETAILS
 -- with a space between each two, where details are JSON members: name, handler and tags. Tags that are too long to be
 -- carried up to 16 times are left out at the end.
+
+-- Servers of the first version may still be at work; what they write must not fall between the copy and what replaces it.
+LOCK TABLE room, posting IN ACCESS EXCLUSIVE MODE;
+
 CREATE TABLE new_posting (
     account_id text COLLATE "C" NOT NULL,
     region     text COLLATE "C" NOT NULL,
