@@ -99,9 +99,8 @@ async fn a_database_of_the_first_version_has_everything() {
     let schema = fresh().await;
     let store = schema.open().await;
     let mut rooms = fill(&store).await;
-    for (name, value) in
-        [("odd", "\"\\\n\u{1f}\u{7f}é".to_owned()), ("long", "x".repeat(256)), ("", String::new())]
-    {
+    let odd: String = (1..=0x7f).map(char::from).chain("é\u{2028}\u{10ffff}".chars()).collect();
+    for (name, value) in [(&*odd, odd.clone()), ("long", "x".repeat(256)), ("", String::new())] {
         let tags = ["a", "b\"\\"].map(|key| (key.to_owned(), value.clone())).into();
         rooms.insert(0, store.create_room(&home(), NewRoom { tags, ..new_room(name) }).await.unwrap());
     }
