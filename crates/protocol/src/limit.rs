@@ -284,6 +284,8 @@ pub mod postgres {
     /// Connections of one server for what else waits for the database's disk: writes of logging configurations and keys, and
     /// those of rooms that others are changing at the same time.
     pub const WRITE_CONNECTIONS_MAX: usize = 8;
+    /// Of them, those that wait for rooms which others are changing.
+    pub const WRITES_ALONE_MAX: usize = 4;
     /// Connections of one server for what does not: reads, and the use of chat tokens. There is one more, which asks what
     /// other servers did.
     pub const READ_CONNECTIONS_MAX: usize = 8;

@@ -37,6 +37,15 @@ impl Checked {
         }
     }
 
+    /// Takes down that a list has a posting which does not belong there; `room` is whose it is, if that can be read.
+    pub(super) fn add_stray(&mut self, room: Option<Id>, list: Facet<'_>) {
+        let list = list.to_string();
+        self.add(match room {
+            Some(room) => Discrepancy::PostingStray { room, list },
+            None => Discrepancy::DamagedFile(format!("a row of table posting, in {list}: it names no room")),
+        });
+    }
+
     /// Compares what a list shows of a room with what the room is.
     pub(super) fn compare(&mut self, room: &RoomSummary<'_>, facet: Facet<'_>, shown: &Shown<'_>) {
         let list = || facet.to_string();

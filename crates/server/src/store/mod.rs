@@ -207,7 +207,8 @@ pub struct Counters {
     pub reads: u64,
     /// Writes that were committed, refused ones (not found, in use, too many tags) included.
     pub writes: u64,
-    /// Commits that held them; each is one fsync. (PostgreSQL may put those of several commits together.)
+    /// Commits that held them; each is one fsync. (PostgreSQL may put those of several commits together, and needs none for
+    /// groups that change nothing.)
     pub commits: u64,
     /// Groups of writes that failed as a whole.
     pub failed_groups: u64,
@@ -251,7 +252,7 @@ impl Store {
         Ok(Self::Embedded(Arc::new(embedded)))
     }
 
-    /// Finishes what waits, flushes and closes; later calls answer [`StoreError::Unavailable`].
+    /// Finishes what waits (a database's engine refuses it), flushes and closes; later calls answer [`StoreError::Unavailable`].
     pub async fn close(&self) {
         let embedded = match self {
             Self::Embedded(embedded) => Arc::clone(embedded),

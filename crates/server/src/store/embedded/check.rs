@@ -2,7 +2,6 @@
 //!
 //! What cannot be read is a finding like any other, and the rest is looked at all the same.
 
-use protocol::id::Id;
 use protocol::limit::store::DISCREPANCIES_MAX;
 use rusqlite::{Connection, Error, ErrorCode, Result, Transaction, TransactionBehavior, params};
 
@@ -120,12 +119,12 @@ fn check_postings(connection: &Connection, checked: &mut Checked) -> Result<()> 
         if !row.get::<_, bool>(4)? {
             continue;
         }
-        let room: Id = row.get::<_, IdText>(0)?.0;
+        let room = row.get::<_, IdText>(0).ok().map(|IdText(id)| id);
         let (name, handler_uri, logging_configuration): (String, String, String) =
             (row.get(1)?, row.get(2)?, row.get(3)?);
         let facet =
             Facet { name: &name, handler_uri: &handler_uri, logging_configuration: &logging_configuration };
-        checked.add(Discrepancy::PostingStray { room, list: facet.to_string() });
+        checked.add_stray(room, facet);
     }
     Ok(())
 }

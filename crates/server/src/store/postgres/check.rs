@@ -116,7 +116,7 @@ async fn check_postings(transaction: &Transaction<'_>, checked: &mut Checked) ->
             (text("by_name")?, text("by_handler")?, text("by_logging")?);
         let facet =
             Facet { name: &name, handler_uri: &handler_uri, logging_configuration: &logging_configuration };
-        checked.add(Discrepancy::PostingStray { room: row::id(&found, "room")?, list: facet.to_string() });
+        checked.add_stray(row::id(&found, "room").ok(), facet);
     }
     Ok(())
 }

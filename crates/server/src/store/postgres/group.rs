@@ -1,7 +1,7 @@
 //! Writes of rooms, several in one transaction, and the postings kept in step with them.
 //!
 //! The first exchange with the database locks and reads what the writes need; each is then decided upon, and what is refused
-//! has changed nothing; the second exchange changes the rows, those of all writes in the same statements.
+//! has changed nothing; the second exchange changes the rows, those of all writes in the same statements (new tags aside, which have one a room).
 //!
 //! Who changes a room locks its row first, so changes of one room come one after the other. Who gives a room logging
 //! configurations locks theirs against being deleted. Rooms are locked before logging configurations, always, and several

@@ -8,7 +8,9 @@
 //! Notes are kept for [`NEWS_KEPT_SECONDS`]. A server that could not look for longer may have missed some, and is told so: it
 //! reads the rooms that it has open again, all of them.
 //!
-//! Limit: a note whose commit takes longer than the delay is seen by nobody. No try of a request may take so long.
+//! Limit: a note whose commit takes longer than the delay is seen by nobody. No try of a request takes so long; but when the
+//! disk of the database stalls, or a standby that it waits for, a commit may come long after its request was answered with
+//! an error. Other servers then learn of that change with the next one.
 
 use std::collections::BTreeSet;
 
@@ -80,11 +82,13 @@ pub(super) async fn look(client: Client, seen: &Seen) -> Result<Looked, Failure>
     for part in new.chunks(ROOMS_PER_READ_MAX) {
         rooms.extend(read(&client, part).await?);
     }
+    // A clock that has stepped back a little does not make old notes new. One that has stepped back far, that of a standby
+    // which took over, dates notes long before those that were looked at.
+    let has_stepped_back = last_look - now > NEWS_DELAY_SECONDS_MAX * MICROS_PER_SECOND / 2;
     Ok(Looked {
-        // A clock that has stepped back does not make old notes new.
-        seen: Seen { last_look: Some(now.max(last_look)), notes },
+        seen: Seen { last_look: Some(if has_stepped_back { now } else { now.max(last_look) }), notes },
         rooms,
-        has_gap: now - last_look > NEWS_KEPT_SECONDS * MICROS_PER_SECOND,
+        has_gap: has_stepped_back || now - last_look > NEWS_KEPT_SECONDS * MICROS_PER_SECOND,
     })
 }
 

@@ -108,14 +108,15 @@ impl Transaction {
         }
     }
 
-    /// An error is one of sending: then nothing is committed, and the transaction goes on.
+    /// An error is one of sending.
     async fn last_exchange(&self, steps: Vec<Step<'_>>) -> Result<Result<Vec<Vec<Row>>, Failed>, Failure> {
         let client = self.client()?;
         let mut exchange = Exchange::default();
         for step in steps {
             exchange.send(step.run(client)).await?;
         }
-        exchange.send(command(client, "COMMIT")).await?;
+        // Between being sent and being looked at it may have been done.
+        exchange.send(command(client, "COMMIT")).await.map_err(failed_commit)?;
         Ok(exchange.receive().await)
     }
 
@@ -164,7 +165,8 @@ struct Failed {
 }
 
 impl<'a> Exchange<'a> {
-    /// Sends a statement: the driver does that when its future is polled first. So what fails here was not sent.
+    /// Sends a statement: the driver does that when its future is polled first. What fails here was not sent, or its answer was
+    /// there at once.
     async fn send(
         &mut self,
         statement: impl Future<Output = Result<Vec<Row>, Error>> + Send + 'a,

@@ -23,9 +23,9 @@ use futures_util::FutureExt;
 use protocol::arn::Scope;
 use protocol::id::Id;
 use protocol::limit::postgres::{
-    CONNECTION_WAIT_MS_MAX, GROUP_WRITES_MAX, REQUESTS_WAITING_MAX, WRITERS_MAX,
+    CONNECTION_WAIT_MS_MAX, GROUP_WRITES_MAX, REQUESTS_WAITING_MAX, WRITERS_MAX, WRITES_ALONE_MAX,
 };
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 use tokio::time::timeout;
 
 use super::super::worker::lock;
@@ -43,6 +43,8 @@ pub(super) struct Writer {
     group_connections: Connections,
     /// For writes that are done alone, and may have to wait for others who write.
     connections: Arc<Connections>,
+    /// To these: some are always left for those who write something else than rooms.
+    turns_alone: Semaphore,
     meters: Arc<Meters>,
     queue: Mutex<Queue>,
 }
@@ -74,7 +76,8 @@ impl Writer {
         connections: Arc<Connections>,
         meters: Arc<Meters>,
     ) -> Self {
-        Self { group_connections, connections, meters, queue: Mutex::default() }
+        let turns_alone = Semaphore::new(WRITES_ALONE_MAX);
+        Self { group_connections, connections, turns_alone, meters, queue: Mutex::default() }
     }
 
     #[cfg(test)]
@@ -166,9 +169,14 @@ impl Writer {
     }
 
     async fn write_alone(self: Arc<Self>, waiting: Waiting) {
-        let answers = self.write_all(&self.connections, slice::from_ref(&waiting), Patience::Waits).await;
-        let answer = answers.into_iter().flatten().next();
-        self.answer(waiting, answer.unwrap_or_else(|| Err(not_committed())));
+        let turn = timeout(Duration::from_millis(CONNECTION_WAIT_MS_MAX), self.turns_alone.acquire()).await;
+        let answer = if let Ok(Ok(_turn)) = turn {
+            let answers = self.write_all(&self.connections, slice::from_ref(&waiting), Patience::Waits).await;
+            answers.into_iter().flatten().next().unwrap_or_else(|| Err(not_committed()))
+        } else {
+            Err(StoreError::unavailable("too many writes wait for rooms that others have locked"))
+        };
+        self.answer(waiting, answer);
         // Others may have waited for the room, and no writer for them.
         self.call_writer(&mut lock(&self.queue));
     }

@@ -22,7 +22,7 @@ enum Remedy {
 }
 
 /// Something to break, what the check then says, in the enum's words and in plain ones, and what helps.
-const DAMAGES: [(&str, &str, &str, Remedy); 9] = [
+const DAMAGES: [(&str, &str, &str, Remedy); 10] = [
     (
         "DELETE FROM posting WHERE by_name = 'moved'",
         "PostingMissing",
@@ -39,6 +39,12 @@ const DAMAGES: [(&str, &str, &str, Remedy); 9] = [
         "UPDATE posting SET entry = replace(entry, '\"name\"', 'no JSON') WHERE by_name = ''",
         "PostingDiffers",
         "is shown in the list of all rooms as something that it is not",
+        Remedy::Repair,
+    ),
+    (
+        "UPDATE posting SET entry = '?' WHERE by_name = 'moved'",
+        "DamagedFile",
+        "a row of table posting, in the list of all rooms with name \"moved\": it names no room",
         Remedy::Repair,
     ),
     (

@@ -196,7 +196,8 @@ async fn what_cannot_be_sent_is_not_committed() {
 /// A transaction that has locked rooms, and does not go on.
 async fn locked(store: &Store, room: &Room) -> Transaction {
     let scope = home();
-    let begun = postgres(store).write_connections.run(|client| async {
+    // Not of the connections on which writes are done.
+    let begun = postgres(store).read_connections.run(|client| async {
         let lock = rooms::lock(&client, &scope, vec![room.id.as_str()], Patience::Waits).await?;
         Ok(Transaction::begin(client, vec![lock]).await?.0)
     });
