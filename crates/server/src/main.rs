@@ -44,8 +44,9 @@ fn main() -> ExitCode {
 }
 
 fn serve(overrides: Overrides) -> ExitCode {
-    // Before anything is opened: what is inherited is known by its number only.
-    let inheritance = match inheritance::take() {
+    // SAFETY: this process has read its command line, and has opened and started nothing yet.
+    #[allow(unsafe_code, reason = "what is inherited is known by its number only")]
+    let inheritance = match unsafe { inheritance::take() } {
         Ok(inheritance) => inheritance,
         Err(error) => return fail(&error),
     };
