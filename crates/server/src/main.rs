@@ -163,9 +163,15 @@ enum End {
 async fn serve_until_told(node: &mut Node, stop: &mut StopSignals, hand_over: &mut Signal) -> End {
     let command_line: Vec<OsString> = std::env::args_os().collect();
     loop {
+        // After a failed hand-over this may take long: signals are heard meanwhile.
+        let going_on = async {
+            node.go_on().await;
+            std::future::pending::<()>().await;
+        };
         tokio::select! {
             () = stop.recv() => return End::Stopped,
             _ = hand_over.recv() => {}
+            () = going_on => {}
         }
         tracing::info!("another process is to take over");
         let handed_over = tokio::select! {
