@@ -139,10 +139,10 @@ class Server:
         self.process = Adopted(int(numbers[-1]))
         return self
 
-    def wait_for_log(self, text, seconds=READY_SECONDS_MAX):
-        """Waits until the server has logged something."""
+    def wait_for_log(self, text, seconds=READY_SECONDS_MAX, times=1):
+        """Waits until the server has logged something, so many times."""
         deadline = time.monotonic() + seconds
-        while text not in self.log_path.read_text(errors="replace"):
+        while self.log_path.read_text(errors="replace").count(text) < times:
             assert time.monotonic() < deadline, f"not logged within {seconds} s: {text}\n{self.log_tail()}"
             select.select([], [], [], 0.01)
 

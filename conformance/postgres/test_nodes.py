@@ -2,7 +2,10 @@
 
 import asyncio
 import itertools
+import os
 import re
+import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -14,10 +17,12 @@ from botocore.exceptions import ClientError
 
 import clients
 from edge import ChatSocket
-from server import BINARY, ROOT_ENVIRONMENT, get
-from work import Work, api_client, chat_client
+from server import BINARY, ROOT_ENVIRONMENT, Server, get
+from succession import held_sockets
+from work import SECONDS_MAX, Work, api_client, chat_client
 
 sys.path.append(str(Path(__file__).resolve().parent.parent / "raw"))
+from test_restart import IMPOSTOR, own_binary, replace_file  # noqa: E402, F401
 from test_token_race import SOCKETS, TOKENS_AT_ONCE, attempt, make_tokens, tally  # noqa: E402
 
 # Promised: one second. The rest is for a busy machine; a change that does not come by itself never comes.
@@ -281,3 +286,43 @@ def test_while_another_process_takes_over_from_a_node_nothing_is_refused(nodes):
     chat = clients.ivschat(nodes[1])
     for arn in rooms:
         assert chat.get_room(identifier=arn)["arn"] == arn
+
+
+def test_a_new_process_opens_the_database_when_the_old_one_has_given_way(database, tmp_path):
+    sockets = held_sockets()
+    line, other_end = socket.socketpair()
+    words = [f"{name}={held.fileno()}" for name, held in sockets.items()] + [f"line={other_end.fileno()}"]
+    passed = [held.fileno() for held in sockets.values()] + [other_end.fileno()]
+    environment = database.new_store() | {"GRANDSTAND_INHERITED": " ".join(words)}
+    server = Server(tmp_path / "data", environment=environment, passed=passed)
+    tables = f"SELECT count(*) > 0 FROM pg_tables WHERE schemaname = '{schema_of(server)}'"
+    with line:
+        server.launch()
+        other_end.close()
+        line.settimeout(SECONDS_MAX)
+        assert line.recv(1) == b"p"
+        assert database.execute(tables) == "f", "a change of the schema would break servers that are at work"
+        line.sendall(b"g")
+        assert line.recv(1) == b"r"
+        assert database.execute(tables) == "t"
+    server.wait_until_ready()
+    server.stop()
+    for held in sockets.values():
+        held.close()
+
+
+def test_a_node_that_nobody_replaces_hears_that_its_database_is_back(own_database, own_binary, tmp_path):  # noqa: F811
+    node = Server(tmp_path / "data", binary=own_binary, environment=own_database.new_store()).start()
+    room = clients.ivschat(node).create_room()["arn"]
+    end = tmp_path / "end"
+    os.mkfifo(end)
+    replace_file(own_binary, IMPOSTOR.format(python=sys.executable, steps=["p", "wait", str(end)]))
+    own_database.command("stop")
+    wait_until_ready([node], 503)
+    node.process.send_signal(signal.SIGUSR2)
+    node.wait_for_log("nothing is accepted any more")
+    own_database.command("start")
+    end.write_text("the impostor ends")
+    wait_until_ready([node], 200)
+    assert clients.ivschat(node).get_room(identifier=room)["arn"] == room
+    node.stop()

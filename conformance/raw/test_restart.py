@@ -22,7 +22,7 @@ from pathlib import Path
 import pytest
 
 import clients
-from edge import CLOSE, TEXT, ChatSocket, Dropped, handshake_bytes
+from edge import CLOSE, TEXT, ChatSocket, Dropped, handshake_bytes, refusal
 from server import BINARY, ROOT_ENVIRONMENT, Server, address, get
 from signing import Requester
 from succession import held_sockets
@@ -41,6 +41,9 @@ for step in steps:
         line.recv(1)
     elif step == "wait":
         assert line.recv(1) == b"g"
+    elif step.startswith("/"):
+        # A FIFO, which can be read when the test writes to it.
+        open(step).read()
     else:
         line.sendall(step.encode())
 sys.exit("an impostor ends")
@@ -280,12 +283,28 @@ def test_a_store_that_cannot_be_opened_again_at_once_is_waited_for(tmp_path, own
         server.process.send_signal(signal.SIGUSR2)
         server.wait_for_log("the store cannot be opened again yet")
         taking.join()
+        # What is asked meanwhile is heard: another process is tried, which ends like the first.
+        server.process.send_signal(signal.SIGUSR2)
+        server.wait_for_log("no other process has taken over; this one goes on", times=2)
         body = json.dumps({"identifier": room}).encode()
         request = request_head(server.api, "/GetRoom", body) + body
         asked = send_on_new_connection(server.api, request)
     with asked:
         assert asked.recv(65536).startswith(b"HTTP/1.1 200 OK\r\n")
-    server.wait_for_log("no other process has taken over; this one goes on")
+    server.stop()
+
+
+def test_a_connection_counts_towards_the_quota_when_nobody_has_taken_over(tmp_path, own_binary):
+    environment = {"GRANDSTAND_LIMITS_PROFILE": "aws", "GRANDSTAND_LIMITS_CONNECTIONS": "1"}
+    server = Server(tmp_path / "data", binary=own_binary, environment=environment).start()
+    chat = clients.ivschat(server)
+    room = chat.create_room()["arn"]
+    tokens = [chat.create_chat_token(roomIdentifier=room, userId="u")["token"] for _ in range(2)]
+    replace_file(own_binary, IMPOSTOR.format(python=sys.executable, steps=["p", "wait"]))
+    with ChatSocket(server.edge, tokens[0]):
+        server.process.send_signal(signal.SIGUSR2)
+        server.wait_for_log("no other process has taken over; this one goes on")
+        assert refusal(server.edge, tokens[1])[0] == 429
     server.stop()
 
 
@@ -373,9 +392,8 @@ def test_a_stop_accepts_nothing_when_somebody_keeps_the_sockets(activated_server
     connection, rest = begin_request(activated_server)
     with connection:
         activated_server.process.send_signal(signal.SIGTERM)
-        # When the first connection that is idle is closed, the drain has begun.
         probe = b"GET /health/ready HTTP/1.1\r\nHost: x\r\n\r\n"
-        activated_server.wait_for_log("stopping")
+        activated_server.wait_for_log("nothing is accepted any more")
         with send_on_new_connection(activated_server.admin, probe) as waiting:
             connection.sendall(rest)
             assert connection.recv(65536).startswith(b"HTTP/1.1 200 OK\r\n")
@@ -401,9 +419,16 @@ def test_an_inheritance_that_cannot_be_used_stops_the_start(tmp_path):
             with pytest.raises(AssertionError, match="exited with 1 before it was ready"):
                 server.start()
             assert said in server.log_path.read_text()
-    environment = ROOT_ENVIRONMENT | {"GRANDSTAND_INHERITED": "api=77", "PATH": os.environ["PATH"]}
-    failed = subprocess.run([BINARY, "serve"], env=environment, capture_output=True, text=True, timeout=20, check=False)
-    assert failed.returncode == 1 and "cannot use the inherited descriptor 77 (`api`)" in failed.stderr
+    no_number = "the environment variable GRANDSTAND_INHERITED cannot be read"
+    for words, said in (
+        ("api=77", "cannot use the inherited descriptor 77 (`api`)"),
+        ("api=x", no_number),
+        (b"api=\xff", no_number),
+    ):
+        environment = ROOT_ENVIRONMENT | {"GRANDSTAND_INHERITED": os.fsdecode(words), "PATH": os.environ["PATH"]}
+        command = [BINARY, "serve", "--data-dir", tmp_path / "none"]
+        failed = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=20, check=False)
+        assert failed.returncode == 1 and said in failed.stderr, failed.stderr
 
 
 def test_systemd_is_told_what_it_wants_to_know(tmp_path):

@@ -184,7 +184,7 @@ pub mod hand_over {
     pub const REOPEN_PAUSE_MS: u64 = 500;
     /// Longest description of inherited sockets, in bytes; a longer one is none of ours.
     pub const DESCRIPTION_BYTES_MAX: usize = 1_024;
-    /// Most sockets that a process can inherit: one for each port, and one more to tell which is too many.
+    /// Most sockets that a process can inherit: more than there are ports, so that one that is too many can be named.
     pub const SOCKETS_MAX: usize = 64;
 }
 

@@ -217,10 +217,11 @@ settings! {
     pub struct RestartConfig in "restart." {
         /// How long the process that a running server starts on SIGUSR2 may take to get ready to take over, and then
         /// once more to open the store, in seconds. Beyond it the running server ends that process, says so in its log
-        /// and goes on.
+        /// and goes on. An upgrade that changes the store's format does so while it opens the store.
         ready_timeout_s: u64 = Whole { from: 1, to: 3_600, unit: "seconds" }, "30";
         /// How long that process, and with it whoever connects, waits for API requests and handshakes that are under
-        /// way in the running server, in milliseconds. What takes longer is answered with 503, or not at all.
+        /// way in the running server, in milliseconds. What takes longer is answered with 503, or not at all. A
+        /// connection to the edge that is not through with its handshake is waited for up to a second, also with 0.
         requests_timeout_ms: u64 = Whole { from: 0, to: 60_000, unit: "milliseconds" }, "2000";
     }
 }

@@ -40,7 +40,7 @@ impl Credentials {
 }
 
 /// The credentials to start with.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct FirstCredentials {
     /// All there are.
     pub credentials: Credentials,

@@ -5,8 +5,8 @@
 //!
 //! ```text
 //! running process                                    next process
-//! start it  ---------------------------------------> reads settings and certificates, starts shards;
-//!   serves as ever                                   opens a store that several may use
+//! start it  ---------------------------------------> reads settings and certificates, starts shards
+//!   serves as ever
 //!           <------------------------ [`PREPARED`]
 //! stops accepting, answers what is under way,
 //! closes the store unless several may use it
@@ -110,8 +110,7 @@ impl Successor {
         }
         let mut command = Command::new(program);
         command.args(words);
-        let (process, line) = spawn(command, heritage).map_err(HandOverError::Start)?;
-        Ok(Self { process: Some(process), line, time_max })
+        spawn(command, heritage, time_max).map_err(HandOverError::Start)
     }
 
     /// Its number.
@@ -174,10 +173,11 @@ impl Drop for Successor {
     }
 }
 
-/// Starts a process that inherits `heritage`, and answers it with this end of the line to it.
-fn spawn(mut command: Command, heritage: &Heritage<'_>) -> io::Result<(Child, UnixStream)> {
+/// Starts a process that inherits `heritage`.
+fn spawn(mut command: Command, heritage: &Heritage<'_>, time_max: Duration) -> io::Result<Successor> {
     let (own_end, its_end) = StdUnixStream::pair()?;
     own_end.set_nonblocking(true)?;
+    let line = UnixStream::from_std(own_end)?;
     let mut inherited = heritage.sockets.clone();
     inherited.push((LINE, its_end.as_fd()));
     let mut description = String::new();
@@ -191,8 +191,10 @@ fn spawn(mut command: Command, heritage: &Heritage<'_>) -> io::Result<(Child, Un
         command.env_remove(name);
     }
     let process = let_inherit(&inherited, true).and_then(|()| command.spawn());
-    let_inherit(&inherited, false)?;
-    Ok((process?, UnixStream::from_std(own_end)?))
+    let uninherited = let_inherit(&inherited, false);
+    // From here on it ends with whatever goes wrong: one that is dropped alive would take this one's place.
+    let successor = Successor { process: Some(process?), line, time_max };
+    uninherited.map(|()| successor)
 }
 
 /// Whether a process that is started now inherits the descriptors.

@@ -92,16 +92,21 @@ struct Description {
     line: Option<RawFd>,
 }
 
-/// Takes over what is inherited. Call it before anything else is opened; a second call finds nothing.
+/// Takes over what is inherited; a second call finds nothing.
+///
+/// # Safety
+/// To be called before this process has opened anything and started a thread: the environment names descriptors by their
+/// number only, and one of these must not be somebody else's yet.
 ///
 /// # Errors
 /// See [`InheritanceError`].
-pub fn take() -> Result<Inheritance, InheritanceError> {
+pub unsafe fn take() -> Result<Inheritance, InheritanceError> {
     static IS_TAKEN: AtomicBool = AtomicBool::new(false);
     if IS_TAKEN.swap(true, Ordering::Relaxed) {
         return Ok(Inheritance::default());
     }
-    let variable = |name: &str| std::env::var(name).ok();
+    // What is no text is not passed over: its numbers are understood all the same, or the start fails.
+    let variable = |name: &str| Some(std::env::var_os(name)?.to_string_lossy().into_owned());
     let description = describe(variable, std::process::id())?;
     let mut sockets = Vec::new();
     for (number, name) in description.sockets {
@@ -167,8 +172,8 @@ fn adopt(number: RawFd) -> io::Result<OwnedFd> {
     // SAFETY: the descriptor is borrowed for one question, which a closed one answers with an error.
     let borrowed = unsafe { BorrowedFd::borrow_raw(number) };
     SockRef::from(&borrowed).r#type()?;
-    // SAFETY: it is open, and nobody else owns it: `take` comes here once for each number, before this process has
-    // opened anything itself.
+    // SAFETY: it is open, and nobody else owns it: `take` comes here once for each number, and its caller promises that
+    // this process has not opened anything itself.
     let owned = unsafe { OwnedFd::from_raw_fd(number) };
     SockRef::from(&owned).set_cloexec(true)?;
     Ok(owned)

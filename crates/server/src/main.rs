@@ -44,8 +44,9 @@ fn main() -> ExitCode {
 }
 
 fn serve(overrides: Overrides) -> ExitCode {
-    // Before anything is opened: what is inherited is known by its number only.
-    let inheritance = match inheritance::take() {
+    // SAFETY: this process has read its command line, and has opened and started nothing yet.
+    #[allow(unsafe_code, reason = "what is inherited is known by its number only")]
+    let inheritance = match unsafe { inheritance::take() } {
         Ok(inheritance) => inheritance,
         Err(error) => return fail(&error),
     };
@@ -162,9 +163,15 @@ enum End {
 async fn serve_until_told(node: &mut Node, stop: &mut StopSignals, hand_over: &mut Signal) -> End {
     let command_line: Vec<OsString> = std::env::args_os().collect();
     loop {
+        // After a failed hand-over this may take long: signals are heard meanwhile.
+        let going_on = async {
+            node.go_on().await;
+            std::future::pending::<()>().await;
+        };
         tokio::select! {
             () = stop.recv() => return End::Stopped,
             _ = hand_over.recv() => {}
+            () = going_on => {}
         }
         tracing::info!("another process is to take over");
         let handed_over = tokio::select! {

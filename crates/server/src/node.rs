@@ -62,8 +62,8 @@ const REQUESTS_DRAIN_TIME_MAX: Duration = Duration::from_secs(6);
 pub struct Node {
     building: Building,
     term: Term,
-    store: Store,
-    /// What was under way has had its time.
+    opened: Opened,
+    /// Nothing is accepted any more, and what was under way has had its time.
     has_given_way: bool,
 }
 
@@ -76,6 +76,8 @@ struct Building {
     descriptors: u64,
     readiness: Readiness,
     metrics: Arc<Metrics>,
+    /// Of all terms: connections stay from one to the next.
+    quotas: Option<Arc<Quotas>>,
     bus: Bus,
     /// There while the store is open.
     admission: Slot<Admission>,
@@ -179,10 +181,10 @@ impl Node {
     }
 
     /// Starts another process with `command_line`, and gives way to it. When it returns, that one serves, and this node
-    /// is to be drained. May be dropped at any point; then, too, it can only be drained, and the other process ends.
+    /// is to be drained. May be dropped at any point; then it can only be drained, and the other process ends.
     ///
     /// # Errors
-    /// See [`HandOverError`]; this node serves as before, and has done all along or does again.
+    /// See [`HandOverError`]; [`Node::go_on`] is next.
     pub async fn hand_over(&mut self, command_line: &[OsString]) -> Result<Successor, HandOverError> {
         let config = &self.building.config;
         if Location::from(config) == Location::Memory {
@@ -191,14 +193,28 @@ impl Node {
         let time_max = Duration::from_secs(config.restart.ready_timeout_s);
         let mut successor = Successor::start(command_line, &self.building.ports.heritage(), time_max)?;
         successor.prepared().await?;
-        self.give_way().await;
-        match successor.take_over().await {
-            Ok(()) => Ok(successor),
-            Err(error) => {
-                self.go_on().await;
-                Err(error)
-            }
+        if !self.has_given_way {
+            self.give_way().await;
         }
+        successor.take_over().await?;
+        Ok(successor)
+    }
+
+    /// Serves as before: if this node has given way to nobody, it opens the store again, as often as it takes, and accepts.
+    /// May be dropped at any point, and called again, also after another [`Node::hand_over`].
+    pub async fn go_on(&mut self) {
+        if !self.has_given_way {
+            return;
+        }
+        // Nobody has listened to what others do to rooms. They are read again once the store is there.
+        self.building.bus.rooms_in_doubt().await;
+        if !self.opened.store.is_shared() {
+            self.opened = self.reopen().await;
+        }
+        // Nothing is waited for from here on: whoever drops this finds the store as the node says that it is.
+        self.term = self.building.begin_term();
+        self.building.furnish(&self.term, &self.opened);
+        self.has_given_way = false;
     }
 
     /// Stops: lets nobody new in, answers what is under way, closes the chat connections, then the store.
@@ -215,14 +231,13 @@ impl Node {
             tracing::warn!("some requests are not finished; going on without them");
         }
         self.building.edge.drain().await;
-        self.store.close().await;
+        self.opened.store.close().await;
         stop.end.cancel();
     }
 
     /// Accepts nothing, answers what is under way, and closes the store unless several processes may have it open.
     async fn give_way(&mut self) {
         self.term.stop_accepting().await;
-        tracing::info!("nothing is accepted any more; whoever connects waits for the next process");
         let Term { stop, handshakes, .. } = &self.term;
         stop.drain.cancel();
         stop.under_way.close();
@@ -239,19 +254,18 @@ impl Node {
         if requests.is_err() || welcomes.is_err() {
             tracing::warn!("some requests or handshakes are not finished; going on without them");
         }
-        if !self.store.is_shared() {
-            self.store.close().await;
+        if !self.opened.store.is_shared() {
+            self.opened.store.close().await;
         }
         self.has_given_way = true;
     }
 
-    /// After [`Node::give_way`] to nobody: opens the store again, as often as it takes, and accepts.
-    async fn go_on(&mut self) {
-        self.store.close().await;
+    /// The store again, as often as it takes.
+    async fn reopen(&self) -> Opened {
         let mut is_told = false;
-        let opened = loop {
+        loop {
             match Opened::open(&self.building.config).await {
-                Ok(opened) => break opened,
+                Ok(opened) => return opened,
                 Err(error) if !is_told => {
                     tracing::error!(%error, "the store cannot be opened again yet; whoever connects waits");
                     is_told = true;
@@ -259,11 +273,7 @@ impl Node {
                 Err(_) => {}
             }
             tokio::time::sleep(Duration::from_millis(REOPEN_PAUSE_MS)).await;
-        };
-        self.store = opened.store.clone();
-        self.term = self.building.begin_term();
-        self.building.furnish(&self.term, opened);
-        self.has_given_way = false;
+        }
     }
 }
 
@@ -285,8 +295,9 @@ impl Building {
             metrics: Arc::clone(&metrics),
         };
         let edge = shards.start(settings, surroundings).map_err(StartError::System)?;
+        let quotas = config.limits.quotas().map(|figures| Arc::new(Quotas::new(figures)));
         let config = config.clone();
-        Ok(Self { config, ports, tls, descriptors, readiness, metrics, bus, admission, edge })
+        Ok(Self { config, ports, tls, descriptors, readiness, metrics, quotas, bus, admission, edge })
     }
 
     /// Begins to accept. What needs the store waits for it.
@@ -317,28 +328,27 @@ impl Building {
 
     /// Makes a node of all this.
     fn enter(self, term: Term, opened: Opened) -> Node {
-        let (store, made) = (opened.store.clone(), opened.credentials.made.clone());
-        self.furnish(&term, opened);
+        self.furnish(&term, &opened);
         self.readiness.enter(Phase::Ready);
-        if let Some(made) = made {
+        if let Some(made) = &opened.credentials.made {
             let http = if self.tls.is_some() { "https" } else { "http" };
-            eprintln!("{}", credentials::welcome(&made, &format!("{http}://{}", self.ports.api.address)));
+            eprintln!("{}", credentials::welcome(made, &format!("{http}://{}", self.ports.api.address)));
         }
-        Node { building: self, term, store, has_given_way: false }
+        Node { building: self, term, opened, has_given_way: false }
     }
 
     /// Gives a term what it waits for.
-    fn furnish(&self, term: &Term, opened: Opened) {
+    fn furnish(&self, term: &Term, opened: &Opened) {
         let Term { stop, control, .. } = term;
         for keys in [&opened.chat_token_keys, &opened.page_token_keys] {
             stop.under_way.spawn(keys.clone().rotate_until(opened.store.clone(), stop.drain.clone()));
         }
         let (watch, bus, readiness) = (opened.store.watch(), self.bus.clone(), self.readiness.clone());
         stop.under_way.spawn(listen_to_store(watch, bus.clone(), readiness, stop.drain.clone()));
-        let quotas = self.config.limits.quotas().map(|figures| Arc::new(Quotas::new(figures)));
-        self.admission.fill(opened.admission(quotas.clone()));
+        self.admission.fill(opened.admission(self.quotas.clone()));
+        let control_plane = opened.control_plane(bus, self.quotas.clone(), Arc::clone(&self.metrics));
         // A term gets it here, once.
-        let _ = control.set(Arc::new(opened.into_control_plane(bus, quotas, Arc::clone(&self.metrics))));
+        let _ = control.set(Arc::new(control_plane));
     }
 }
 
@@ -351,10 +361,12 @@ impl Term {
                 tracing::error!("a port has stopped accepting in a panic");
             }
         }
+        tracing::info!("nothing is accepted any more; whoever connects waits for the next process");
     }
 }
 
 /// What the server has kept from one start to the next.
+#[derive(Clone)]
 struct Opened {
     store: Store,
     credentials: FirstCredentials,
@@ -363,18 +375,15 @@ struct Opened {
 }
 
 impl Opened {
-    /// Opens the store as soon as the process before lets go of it, if there is one; at once, if both may have it.
+    /// Opens the store; if there is a process before, when that has given way. Also where both may have it open: to open it
+    /// may mean to change its schema, under a process that serves as ever.
     async fn open_in_turn(
         config: &Config,
         predecessor: Option<&mut Predecessor>,
     ) -> Result<Self, StartError> {
-        let Some(predecessor) = predecessor else { return Self::open(config).await };
-        if Location::from(config).is_shared() {
-            let opened = Self::open(config).await?;
+        if let Some(predecessor) = predecessor {
             predecessor.wait_for_way().await;
-            return Ok(opened);
         }
-        predecessor.wait_for_way().await;
         Self::open(config).await
     }
 
@@ -394,13 +403,8 @@ impl Opened {
         Admission { store: self.store.clone(), token_keys: self.chat_token_keys.clone(), quotas }
     }
 
-    fn into_control_plane(
-        self,
-        bus: Bus,
-        quotas: Option<Arc<Quotas>>,
-        metrics: Arc<Metrics>,
-    ) -> ControlPlane {
-        let Self { store, credentials, chat_token_keys, page_token_keys } = self;
+    fn control_plane(&self, bus: Bus, quotas: Option<Arc<Quotas>>, metrics: Arc<Metrics>) -> ControlPlane {
+        let Self { store, credentials, chat_token_keys, page_token_keys } = self.clone();
         let credentials = credentials.credentials;
         ControlPlane { store, bus, credentials, chat_token_keys, page_token_keys, quotas, metrics }
     }
@@ -408,6 +412,8 @@ impl Opened {
 
 /// Tells open rooms what other servers did to them, and whoever asks whether the store is there.
 async fn listen_to_store(mut watch: Watch, bus: Bus, readiness: Readiness, stop: CancellationToken) {
+    // What an earlier watch has said is not known to this one: it says itself when the store is away.
+    readiness.store_is_away(false);
     while let Some(news) = stop.run_until_cancelled(watch.next()).await {
         match news {
             News::Away(cause) => {

@@ -174,7 +174,8 @@ impl Edge {
     }
 
     /// Closes all connections, a few at a time and without Close frames, so that clients come back to whoever serves
-    /// them next; what rooms have published by then is written first, and what clients say from then on is not heard.
+    /// them next; what rooms have published by then is written first, within half a second, and what clients say from then
+    /// on is not heard.
     /// Returns when all shards have ended.
     pub async fn drain(self) {
         self.ebb.begin();

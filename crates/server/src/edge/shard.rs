@@ -141,8 +141,8 @@ impl Shard {
         Ok(())
     }
 
-    /// Listens to no client any more, and writes to all what rooms have published: what a sender has seen come back
-    /// reaches everybody. Gives up on that after a while.
+    /// Listens to no client any more, and writes what rooms have published: what a sender has seen come back reaches
+    /// everybody who keeps up. Gives up on that after [`DRAIN_FLUSH_NANOS_MAX`].
     fn finish_publishing(&mut self, events: &mut Events) -> io::Result<()> {
         self.is_deaf = true;
         let time_max = clock::monotonic_nanos() + DRAIN_FLUSH_NANOS_MAX;
@@ -150,17 +150,23 @@ impl Shard {
         for stage in Stage::ALL {
             self.turn(events, Duration::ZERO)?;
             while self.has_messages() && in_time() {
-                self.turn(events, DRAIN_TURN)?;
+                self.drain_turn(events)?;
             }
             self.ebb.reach(stage);
             while !self.ebb.is_reached_by_all(stage) && in_time() {
-                self.turn(events, DRAIN_TURN)?;
+                self.drain_turn(events)?;
             }
         }
         while (self.has_messages() || self.hub.next_due().is_some()) && in_time() {
-            self.turn(events, DRAIN_TURN)?;
+            self.drain_turn(events)?;
         }
         Ok(())
+    }
+
+    /// A turn that sleeps only when nothing is due: each writes for one quantum, and all of the time is needed for that.
+    fn drain_turn(&mut self, events: &mut Events) -> io::Result<()> {
+        let timeout = self.sleep_time().min(DRAIN_TURN);
+        self.turn(events, timeout)
     }
 
     /// Whether messages wait here, from other shards or for them, or new connections.

@@ -118,12 +118,6 @@ pub enum Location {
 }
 
 impl Location {
-    /// Whether several processes may have the store open at the same time.
-    #[must_use]
-    pub fn is_shared(&self) -> bool {
-        matches!(self, Self::Postgres(_))
-    }
-
     /// The folder of the embedded engine; `None` in memory.
     fn folder(&self) -> Result<Option<&Path>, StoreError> {
         match self {

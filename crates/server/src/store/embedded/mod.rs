@@ -99,10 +99,12 @@ impl Embedded {
 
     /// Finishes what waits, closes the files and gives the folder free. Blocks meanwhile.
     pub(super) fn close(&self) {
+        // Locked until all is closed: a second call waits, and does not give free what the first still writes.
+        let mut folder = lock(&self.folder);
         self.readers.stop();
         self.writer.stop();
         self.redemptions.stop();
-        lock(&self.folder).take();
+        folder.take();
     }
 
     pub(super) fn counters(&self) -> Counters {
