@@ -1,7 +1,6 @@
 //! How values look in a column: the same readable text in every engine.
 
 use protocol::id::{Id, IdList};
-use protocol::limit::store::TAGS_CARRIED_BYTES_MAX;
 use serde::de::IgnoredAny;
 
 use super::{Destination, Fallback, KeyPurpose, Tags};
@@ -37,11 +36,6 @@ pub(super) fn parse_tags(text: &str) -> Result<Tags, serde_json::Error> {
 pub(super) fn tags_as_they_are(text: &str) -> Option<&str> {
     let is_object = text == "{}" || text.starts_with('{') && serde_json::from_str::<IgnoredAny>(text).is_ok();
     is_object.then_some(text)
-}
-
-/// The tags as a posting carries them; `None` when they are too long to be kept up to 16 times.
-pub(super) fn carried(tags: &str) -> Option<&str> {
-    (tags.len() <= TAGS_CARRIED_BYTES_MAX).then_some(tags)
 }
 
 /// A fallback result.

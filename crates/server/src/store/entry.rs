@@ -4,14 +4,13 @@
 //! Form: id, time of creation (microseconds), logging configurations, and details, with a space between each two; none of
 //! the first three has one. Tags that are too long to be kept up to 16 times ([`TAGS_CARRIED_BYTES_MAX`]) are left out at the
 //! end of the details, and looked up in the room when it is listed.
-//!
-//! [`TAGS_CARRIED_BYTES_MAX`]: protocol::limit::store::TAGS_CARRIED_BYTES_MAX
 
 use protocol::control::room::RoomDetails;
 use protocol::id::{Id, IdList};
+use protocol::limit::store::TAGS_CARRIED_BYTES_MAX;
 use protocol::time::UnixMicros;
 
-use super::column::{carried, id_list_text, tags_text};
+use super::column::{id_list_text, tags_text};
 use super::record::{self, OrderKey, Room, RoomSummary};
 
 /// The entry of a room, as it is written.
@@ -19,7 +18,8 @@ pub(super) fn entry_text(room: &Room) -> String {
     let Room { id, create_time, name, review_handler, .. } = room;
     let logging_configurations = id_list_text(&room.logging_configurations);
     let tags = tags_text(&room.tags);
-    let details = record::details(name, review_handler.as_ref(), carried(&tags).unwrap_or_default());
+    let carried_tags = if tags.len() <= TAGS_CARRIED_BYTES_MAX { &*tags } else { "" };
+    let details = record::details(name, review_handler.as_ref(), carried_tags);
     format!("{id} {create_time} {logging_configurations} {}", details.as_str())
 }
 

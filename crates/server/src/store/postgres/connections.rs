@@ -1,7 +1,8 @@
 //! The way to the database: a bounded pool of connections, and how often and how long work on them is tried.
 //!
 //! Promises:
-//! - A request has its answer within a few seconds, whatever the database does: each wait has a limit.
+//! - A request has its answer within a few seconds, whatever the database does: each wait has a limit. Only who is in a
+//!   conflict again and again, and waits for long each time, may wait for as many times that as there are tries.
 //! - While no connection can be made, requests are refused at once, but for one now and then that tries (`gate`).
 //! - What others were in the way of (serialization failures, deadlocks, keys that somebody else took first) is tried
 //!   again from its beginning, a limited number of times.

@@ -135,8 +135,8 @@ pub(super) async fn require(client: &Client, scope: &Scope, id: Id) -> Result<()
     }
 }
 
-/// Asks for the ids of those that exist, and keeps them from being deleted until the transaction has ended. They may change
-/// meanwhile. Without patience, those that somebody else is changing just now are passed over. (The order that is asked for
+/// Asks for the ids of those that exist, and keeps them from being changed or deleted until the transaction has ended. Who wants
+/// that waits, while more who hold them may come. Without patience, those that somebody else is changing just now are passed over. (The order that is asked for
 /// within each of them is that of the one index which knows ids; the other one would lead through all of the scope.)
 pub(super) async fn hold<'a>(
     client: &impl GenericClient,

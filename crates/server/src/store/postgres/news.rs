@@ -2,8 +2,9 @@
 //! look for notes several times a second.
 //!
 //! A note is dated when it is written, and comes to light with the commit, so notes need not come to light in the order of
-//! their dates. Each look therefore goes back [`NEWS_DELAY_SECONDS_MAX`], and passes over what it has seen. It costs one
-//! short range of an index, and nothing where nobody updates rooms.
+//! their dates. Each look therefore goes back [`NEWS_DELAY_SECONDS_MAX`], and passes over what it has seen. It reads one
+//! range of an index, which is as long as much was changed in that time: nothing where nobody updates rooms, and tens of
+//! thousands of notes where thousands are updated every second, so that looks then take a good part of the database's time.
 //!
 //! Notes are kept for [`NEWS_KEPT_SECONDS`]. A server that could not look for longer may have missed some, and is told so: it
 //! reads the rooms that it has open again, all of them.

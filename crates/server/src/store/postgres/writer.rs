@@ -96,7 +96,7 @@ impl Writer {
         let number = self.enqueue(scope, write, caller)?;
         loop {
             match timeout(Duration::from_millis(CONNECTION_WAIT_MS_MAX), &mut answer).await {
-                Ok(answered) => return answered.unwrap_or_else(|_| Err(not_committed())),
+                Ok(answered) => return answered.unwrap_or_else(|_| Err(ended_early())),
                 Err(_) if self.withdraw(number) => {
                     return Err(StoreError::unavailable(
                         "the database does not keep up with what is written",
@@ -172,7 +172,7 @@ impl Writer {
         let turn = timeout(Duration::from_millis(CONNECTION_WAIT_MS_MAX), self.turns_alone.acquire()).await;
         let answer = if let Ok(Ok(_turn)) = turn {
             let answers = self.write_all(&self.connections, slice::from_ref(&waiting), Patience::Waits).await;
-            answers.into_iter().flatten().next().unwrap_or_else(|| Err(not_committed()))
+            answers.into_iter().flatten().next().unwrap_or_else(|| Err(ended_early()))
         } else {
             Err(StoreError::unavailable("too many writes wait for rooms that others have locked"))
         };
@@ -191,7 +191,7 @@ impl Writer {
         let Some(Waiting { scope, .. }) = group.first() else { return Vec::new() };
         let writes: Vec<&RoomWrite> = group.iter().map(|waiting| &waiting.write).collect();
         let written = connections.run(|client| group::write(client, scope, &writes, patience));
-        match AssertUnwindSafe(written).catch_unwind().await.unwrap_or_else(|_| Err(not_committed())) {
+        match AssertUnwindSafe(written).catch_unwind().await.unwrap_or_else(|_| Err(ended_early())) {
             Ok(outcomes) => {
                 self.meters.commits.fetch_add(1, Relaxed);
                 outcomes.into_iter().map(answer).collect()
@@ -242,8 +242,9 @@ fn answer(outcome: Outcome) -> Option<Answer> {
     }
 }
 
-fn not_committed() -> StoreError {
-    StoreError::unavailable("the write was not committed")
+/// Nobody knows how far it has come.
+fn ended_early() -> StoreError {
+    StoreError::unavailable("the write ended early; it may have been committed")
 }
 
 #[cfg(test)]
