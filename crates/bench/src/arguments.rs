@@ -18,11 +18,16 @@ pub fn command() -> Command {
         .subcommand_required(true)
         .subcommand(
             with_common(
-                Command::new("fanout").about("One room, many viewers, a steady stream of messages"),
+                Command::new("fanout").about("Rooms with many viewers and a steady stream of messages"),
                 "5",
             )
-            .arg(number("viewers", "1000", "connections that only watch"))
-            .arg(number("rate", "100", "messages per second; above 100 the server's rates are lifted"))
+            .arg(number("rooms", "1", "how many rooms, each with its own viewers and messages"))
+            .arg(number("viewers", "1000", "connections that only watch, in each room"))
+            .arg(number(
+                "rate",
+                "100",
+                "messages per second in each room; above 100 the server's rates are lifted",
+            ))
             .arg(number("seconds", "10", "how long is measured"))
             .arg(number("warm-up", "2", "seconds of the same load before"))
             .arg(number("content", "30", "characters of a message's content")),
@@ -143,6 +148,7 @@ fn report() -> Arg {
 /// A value that makes no sense.
 pub fn fanout_plan(matches: &ArgMatches) -> Result<fanout::Plan, Failure> {
     let load = fanout::Load {
+        rooms: value(matches, "rooms").max(1),
         viewers: value(matches, "viewers"),
         rate: value(matches, "rate").max(1),
         seconds: value(matches, "seconds").max(1),

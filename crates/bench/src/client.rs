@@ -14,7 +14,8 @@ use mio::{Events, Interest, Poll, Token};
 use socket2::{Domain, Socket, Type};
 
 use crate::failure::Failure;
-use crate::frames::{ServerFrame, read_frame};
+use crate::frames::{FrameFault, ServerFrame, read_frame};
+use crate::nats::{self, Said};
 use crate::os;
 
 /// RFC 6455 section 1.3 works out the answer to this key, so that no hash is needed here.
@@ -51,35 +52,53 @@ impl Clock {
     }
 }
 
-/// What a connection says to be let in: the whole handshake request.
+/// What a connection says to be let in.
 #[derive(Clone, Debug)]
-pub struct Ticket(pub Vec<u8>);
+pub struct Ticket {
+    /// The whole handshake request.
+    handshake: Vec<u8>,
+    /// What it says to nats-server after the handshake.
+    subscription: Option<Vec<u8>>,
+}
 
 impl Ticket {
     /// A handshake with a chat token.
     #[must_use]
     pub fn with_token(edge: SocketAddr, token: &str) -> Self {
-        Self::new(edge, &format!("Sec-WebSocket-Protocol: {token}\r\n"))
+        Self::new(edge, "/", &format!("Sec-WebSocket-Protocol: {token}\r\n"))
     }
 
-    /// A handshake without any authentication.
+    /// A handshake without any authentication, for the room that a path names.
     #[must_use]
-    pub fn open(edge: SocketAddr) -> Self {
-        Self::new(edge, "")
+    pub fn open(edge: SocketAddr, path: &str) -> Self {
+        Self::new(edge, path, "")
     }
 
-    fn new(edge: SocketAddr, header: &str) -> Self {
-        Self(
-            format!(
-                "GET / HTTP/1.1\r\nHost: {edge}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-                 Sec-WebSocket-Key: {HANDSHAKE_KEY}\r\nSec-WebSocket-Version: 13\r\n{header}\r\n"
-            )
-            .into_bytes(),
-        )
+    /// A handshake with nats-server, and then a subscription.
+    #[must_use]
+    pub fn subscribing(edge: SocketAddr, subject: &str) -> Self {
+        Self { subscription: Some(nats::subscription(subject)), ..Self::open(edge, "/") }
+    }
+
+    fn new(edge: SocketAddr, path: &str, header: &str) -> Self {
+        let handshake = format!(
+            "GET {path} HTTP/1.1\r\nHost: {edge}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Key: {HANDSHAKE_KEY}\r\nSec-WebSocket-Version: 13\r\n{header}\r\n"
+        );
+        Self { handshake: handshake.into_bytes(), subscription: None }
     }
 }
 
-/// A text message that a connection received.
+/// What a connection sends to have something published.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Publication {
+    /// A text frame.
+    Text(String),
+    /// A binary frame.
+    Binary(Vec<u8>),
+}
+
+/// A message that a connection received.
 #[derive(Debug)]
 pub struct Received<'a> {
     /// The connection's number in the crowd, in the order of joining.
@@ -99,9 +118,19 @@ pub struct Traffic {
     pub reads: u64,
 }
 
+/// How far a connection has come.
+#[derive(Debug)]
+enum Standing {
+    /// The handshake is not answered yet; after it this is to be said.
+    Shaking(Option<Vec<u8>>),
+    /// The subscription is not confirmed yet.
+    Subscribing,
+    Open,
+}
+
 struct Connection {
     stream: TcpStream,
-    open: bool,
+    standing: Standing,
     /// The beginning of a frame whose rest has not come yet.
     unread: Vec<u8>,
     /// What the socket has not taken yet.
@@ -169,8 +198,9 @@ impl Crowd {
         let token = Token(self.connections.len());
         let interest = Interest::READABLE | Interest::WRITABLE;
         self.poll.registry().register(&mut stream, token, interest).map_err(Failure::io("register"))?;
-        let unsent = ticket.0.clone();
-        self.connections.push(Connection { stream, open: false, unread: Vec::new(), unsent });
+        let standing = Standing::Shaking(ticket.subscription.clone());
+        let unsent = ticket.handshake.clone();
+        self.connections.push(Connection { stream, standing, unread: Vec::new(), unsent });
         Ok(())
     }
 
@@ -199,12 +229,15 @@ impl Crowd {
         Ok(())
     }
 
-    /// Sends a text message.
+    /// Sends a message.
     ///
     /// # Errors
     /// The connection is broken.
-    pub fn send(&mut self, connection: usize, text: &str) -> Result<(), Failure> {
-        self.send_frame(connection, Opcode::Text, text.as_bytes())
+    pub fn send(&mut self, connection: usize, publication: &Publication) -> Result<(), Failure> {
+        match publication {
+            Publication::Text(text) => self.send_frame(connection, Opcode::Text, text.as_bytes()),
+            Publication::Binary(bytes) => self.send_frame(connection, Opcode::Binary, bytes),
+        }
     }
 
     fn send_frame(&mut self, connection: usize, opcode: Opcode, payload: &[u8]) -> Result<(), Failure> {
@@ -263,25 +296,32 @@ impl Crowd {
         let at_nanos = self.clock.nanos();
         let connection = &mut self.connections[index];
         let mut at = 0;
-        if !connection.open {
-            match read_handshake_answer(&self.scratch[..filled])? {
-                Some(length) => at = length,
-                None => {
-                    connection.unread = self.scratch[..filled].to_vec();
-                    return Ok(());
-                }
-            }
-            connection.open = true;
-            self.open += 1;
+        let mut answer = None;
+        if let Standing::Shaking(subscription) = &mut connection.standing {
+            let Some(length) = read_handshake_answer(&self.scratch[..filled])? else {
+                connection.unread = self.scratch[..filled].to_vec();
+                return Ok(());
+            };
+            at = length;
+            answer = subscription.take().map(|said| (Opcode::Binary, said));
+            connection.standing = if answer.is_some() { Standing::Subscribing } else { Standing::Open };
+            self.open += usize::from(answer.is_none());
         }
-        let mut ping = None;
         // A frame must leave room in the scratch buffer for at least one byte to be read.
         while let Some((frame, length)) =
             read_frame(&self.scratch[at..filled], SCRATCH_BYTES - 1).map_err(Failure::Framing)?
         {
             match frame {
                 ServerFrame::Text(payload) => take(Received { connection: index, payload, at_nanos })?,
-                ServerFrame::Ping(payload) => ping = Some(payload.to_vec()),
+                ServerFrame::Binary(said) => match take_all_said(said, index, at_nanos, take)? {
+                    Some(Said::Ping) => answer = Some((Opcode::Binary, nats::PONG.to_vec())),
+                    Some(Said::Pong) if matches!(connection.standing, Standing::Subscribing) => {
+                        connection.standing = Standing::Open;
+                        self.open += 1;
+                    }
+                    _ => {}
+                },
+                ServerFrame::Ping(payload) => answer = Some((Opcode::Pong, payload.to_vec())),
                 ServerFrame::Pong => {}
                 ServerFrame::Close(payload) => {
                     let reason = String::from_utf8_lossy(payload.get(2..).unwrap_or_default()).into_owned();
@@ -294,8 +334,8 @@ impl Crowd {
         if at < filled {
             connection.unread.extend_from_slice(&self.scratch[at..filled]);
         }
-        match ping {
-            Some(payload) => self.send_frame(index, Opcode::Pong, &payload),
+        match answer {
+            Some((opcode, payload)) => self.send_frame(index, opcode, &payload),
             None => Ok(()),
         }
     }
@@ -325,6 +365,28 @@ impl Crowd {
             .get(connection)
             .map_or(0, |connection| os::data_segments_received(&connection.stream))
     }
+}
+
+/// Hands out the messages of a frame of nats-server; the last other thing that it says.
+fn take_all_said<'a, T>(
+    mut left: &'a [u8],
+    connection: usize,
+    at_nanos: u64,
+    take: &mut T,
+) -> Result<Option<Said<'a>>, Failure>
+where
+    T: FnMut(Received<'_>) -> Result<(), Failure>,
+{
+    let mut other = None;
+    while !left.is_empty() {
+        let (said, bytes) = nats::read(left).ok_or(Failure::Framing(FrameFault::NotUnderstood))?;
+        match said {
+            Said::Message(payload) => take(Received { connection, payload, at_nanos })?,
+            said => other = Some(said),
+        }
+        left = &left[bytes..];
+    }
+    Ok(other)
 }
 
 /// Begins to connect. Every ten thousand connections take the next address of the loopback network as their own: with

@@ -1,8 +1,8 @@
-//! One room, many viewers, a steady stream of messages: what a delivery costs and how long it takes.
+//! A room or many, each with its viewers and a steady stream of messages: what a delivery costs and how long it takes.
 //!
 //! Messages are due at fixed instants, whatever the server does (an open loop), and a delivery's latency counts from
 //! the instant its message was due, so that a server which stalls is charged for all that had to wait. Publishers are
-//! members of the room too: what they receive is counted and verified like any delivery. The first seconds are not
+//! members of their room too: what they receive is counted and verified like any delivery. The first seconds are not
 //! measured. A run in which a connection is closed, or a receiver lacks, doubles, reorders or alters anything, is void.
 
 use std::path::PathBuf;
@@ -13,7 +13,7 @@ use protocol::limit::edge::REQUESTS_PER_SECOND;
 use crate::client::{Clock, Crowd, Received, Traffic, events};
 use crate::failure::Failure;
 use crate::histogram::Histogram;
-use crate::peers::{Peer, RunningPeer, Setup};
+use crate::peers::{Members, Peer, RunningPeer, Setup};
 use crate::process::{CoreTime, ProcessorTime};
 use crate::report::{Figures, Report};
 use crate::verify::{Script, Verifier};
@@ -32,9 +32,11 @@ const SEGMENT_SAMPLE: usize = 500;
 /// The load of a run.
 #[derive(Clone, Copy, Debug)]
 pub struct Load {
-    /// Connections that only watch.
+    /// How many rooms there are.
+    pub rooms: u64,
+    /// Connections that only watch, in each room.
     pub viewers: u64,
-    /// Messages per second.
+    /// Messages per second in each room.
     pub rate: u64,
     /// How long is measured.
     pub seconds: u64,
@@ -45,10 +47,11 @@ pub struct Load {
 }
 
 impl Load {
-    /// As few connections as can publish at the rate, since one may send so much per second.
+    /// All connections: in each room as few publishers as can keep up the rate, since one may send so much per second.
     #[must_use]
-    pub fn publishers(&self) -> u64 {
-        self.rate.div_ceil(u64::from(REQUESTS_PER_SECOND)).max(1)
+    pub fn members(&self) -> Members {
+        let publishers = self.rate.div_ceil(u64::from(REQUESTS_PER_SECOND)).max(1);
+        Members { rooms: self.rooms, publishers: self.rooms * publishers, viewers: self.rooms * self.viewers }
     }
 }
 
@@ -56,6 +59,7 @@ impl Load {
 #[derive(Clone, Copy, Debug)]
 struct Schedule {
     start_nanos: u64,
+    /// Messages per second in all rooms together.
     rate: u64,
     /// Messages before this one are not measured.
     first_measured: u64,
@@ -64,9 +68,10 @@ struct Schedule {
 
 impl Schedule {
     fn new(start_nanos: u64, load: &Load) -> Self {
-        let first_measured = load.warm_up_seconds * load.rate;
-        let messages = first_measured + load.seconds * load.rate;
-        Self { start_nanos, rate: load.rate, first_measured, messages }
+        let rate = load.rooms * load.rate;
+        let first_measured = load.warm_up_seconds * rate;
+        let messages = first_measured + load.seconds * rate;
+        Self { start_nanos, rate, first_measured, messages }
     }
 
     fn due_nanos(&self, sequence: u64) -> u64 {
@@ -140,9 +145,11 @@ fn measure_running(
 ) -> Result<Figures, Failure> {
     let clock = Clock::start();
     let mut crowd = Crowd::new(clock)?;
-    let tickets = running.tickets(load.publishers(), load.viewers)?;
+    let members = load.members();
+    let tickets = running.tickets(&members)?;
     crowd.join(running.server.edge, &tickets)?;
-    let script = Script { publishers: load.publishers(), content_length: load.content_length };
+    let script =
+        Script { rooms: members.rooms, publishers: members.publishers, content_length: load.content_length };
     let schedule = Schedule::new(clock.nanos() + SECOND_NANOS / 10, load);
     let verifier = Verifier::new(script, crowd.len());
     let listener = Listener { schedule, verifier, latency: Histogram::default() };
@@ -190,7 +197,7 @@ impl FanOut<'_> {
     }
 
     fn listen_for_stragglers(&mut self) -> Result<(), Failure> {
-        let wanted = self.listener.schedule.messages * self.crowd.len() as u64;
+        let wanted = self.listener.schedule.messages * (self.crowd.len() as u64 / self.script.rooms);
         let give_up_at = self.clock.nanos() + STRAGGLERS_NANOS;
         while self.listener.verifier.received() < wanted && self.clock.nanos() < give_up_at {
             let soon = self.clock.nanos() + SECOND_NANOS / 100;
@@ -287,16 +294,20 @@ pub fn run(plan: &Plan) -> Result<(), Failure> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Load, Schedule};
+    use super::{Load, Members, Schedule};
 
     #[test]
     fn messages_are_due_evenly_and_without_drift() {
-        let load = Load { viewers: 1, rate: 30, seconds: 10, warm_up_seconds: 2, content_length: 10 };
+        let load =
+            Load { rooms: 1, viewers: 1, rate: 30, seconds: 10, warm_up_seconds: 2, content_length: 10 };
         let schedule = Schedule::new(1_000, &load);
         assert_eq!((schedule.first_measured, schedule.messages), (60, 360));
         assert_eq!(schedule.due_nanos(0), 1_000);
         assert_eq!(schedule.due_nanos(60), 2_000_001_000);
         assert_eq!(schedule.due_nanos(360), 12_000_001_000);
-        assert_eq!(load.publishers(), 3);
+        assert_eq!(load.members(), Members { rooms: 1, publishers: 3, viewers: 1 });
+        let load = Load { rooms: 4, ..load };
+        assert_eq!(Schedule::new(1_000, &load).due_nanos(60), 500_001_000);
+        assert_eq!(load.members(), Members { rooms: 4, publishers: 12, viewers: 4 });
     }
 }

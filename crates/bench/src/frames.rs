@@ -1,13 +1,15 @@
 //! Reads what servers send: unmasked RFC 6455 frames, several to a read, the last one maybe incomplete.
 //!
 //! Promises: nothing is copied and nothing allocated. Only what the servers under test send is known: final frames of
-//! text, ping, pong and close; anything else is a fault.
+//! text and binary, ping, pong and close; anything else is a fault.
 
 /// A frame from a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ServerFrame<'a> {
     /// A whole message.
     Text(&'a [u8]),
+    /// A whole message; only nats-server sends such.
+    Binary(&'a [u8]),
     /// To be answered with a pong of the same payload.
     Ping(&'a [u8]),
     /// Nothing to do.
@@ -25,6 +27,8 @@ pub enum FrameFault {
     Masked,
     /// Longer than the reader's buffer.
     TooLong,
+    /// A binary frame that does not say, from its first byte to its last, what [`crate::nats`] knows.
+    NotUnderstood,
 }
 
 /// The frame at the beginning of `buffer` and the bytes it takes; `None` while it is incomplete. A frame longer than
@@ -56,6 +60,7 @@ pub fn read_frame(
     let Some(payload) = buffer.get(header_bytes..frame_bytes) else { return Ok(None) };
     let frame = match first {
         0x81 => ServerFrame::Text(payload),
+        0x82 => ServerFrame::Binary(payload),
         0x88 => ServerFrame::Close(payload),
         0x89 => ServerFrame::Ping(payload),
         0x8A => ServerFrame::Pong,
@@ -97,7 +102,7 @@ mod tests {
         let masked = encode_masked(true, Opcode::Text, [1, 2, 3, 4], b"hi");
         assert_eq!(read_frame(&masked, 100), Err(FrameFault::Masked));
         assert_eq!(read_frame(&[0x01, 0], 100), Err(FrameFault::Unexpected(0x01)), "a fragment");
-        assert_eq!(read_frame(&[0x82, 0], 100), Err(FrameFault::Unexpected(0x82)), "binary");
+        assert_eq!(read_frame(&[0x83, 0], 100), Err(FrameFault::Unexpected(0x83)), "reserved");
         assert_eq!(read_frame(&encode(Opcode::Text, &[0; 100]), 100), Err(FrameFault::TooLong));
         assert_eq!(
             read_frame(&[0x81, 127, 255, 255, 255, 255, 255, 255, 255, 255], 100),

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use crate::client::{Clock, Crowd, Received, events};
 use crate::failure::Failure;
-use crate::peers::{Peer, RunningPeer, Setup};
+use crate::peers::{Members, Peer, RunningPeer, Setup};
 use crate::process::{Memory, ProcessorTime};
 use crate::report::{Figures, Report};
 
@@ -61,7 +61,7 @@ pub fn run(plan: &Plan) -> Result<(), Failure> {
 fn measure(running: &RunningPeer, plan: &Plan) -> Result<Figures, Failure> {
     let pid = running.server.pid();
     let clock = Clock::start();
-    let tickets = running.tickets(0, plan.connections)?;
+    let tickets = running.tickets(&Members { rooms: 1, publishers: 0, viewers: plan.connections })?;
     let tickets_seconds = clock.nanos() as f64 / 1e9;
     let before = Memory::read(pid)?;
     let mut crowd = Crowd::new(clock)?;

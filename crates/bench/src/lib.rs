@@ -3,7 +3,7 @@
 //! | module | room for |
 //! | --- | --- |
 //! | [`fanout`], [`idle`], [`list`], [`start`], [`store`], [`spike`] | the benchmarks, one each |
-//! | [`client`], [`frames`] | the crowd of WebSocket clients, on one thread |
+//! | [`client`], [`frames`], [`nats`] | the crowd of WebSocket clients, on one thread |
 //! | [`verify`] | was everything delivered, once, in one order |
 //! | [`peers`], [`server`], [`control`] | the servers under test: start, let the crowd in, stop |
 //! | [`process`], [`os`] | what Linux says of processor time and memory |
@@ -23,6 +23,7 @@ pub mod frames;
 pub mod histogram;
 pub mod idle;
 pub mod list;
+pub mod nats;
 pub mod os;
 pub mod peers;
 pub mod process;

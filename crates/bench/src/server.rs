@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -12,6 +12,9 @@ use tempfile::TempDir;
 
 use crate::failure::Failure;
 use crate::os;
+
+/// Lines that a server may say before it is ready.
+const LINES_TO_READY_MAX: usize = 100;
 
 /// Which cores a server and the load generator run on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,9 +25,29 @@ pub struct Cores {
     pub client: Vec<usize>,
 }
 
+/// Where a server listens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Addresses {
+    /// For WebSocket clients.
+    pub edge: SocketAddr,
+    /// For its control plane, if it has one.
+    pub api: Option<SocketAddr>,
+}
+
+impl Addresses {
+    /// The addresses in a ready line: `{"event":"ready","edge":"ws://…","api":"http://…"}`.
+    #[must_use]
+    pub fn read(ready_line: &str) -> Option<Self> {
+        let ready: Value = serde_json::from_str(ready_line).ok()?;
+        Some(Self { edge: address(&ready["edge"])?, api: address(&ready["api"]) })
+    }
+}
+
 /// A running server; killed when dropped without [`Server::stop`].
 pub struct Server {
     child: Child,
+    /// Kept open, since some servers end when nobody can hear them any more.
+    _stdout: Option<BufReader<ChildStdout>>,
     log: File,
     /// From the start of the process to its ready line.
     pub start_to_ready: Duration,
@@ -35,12 +58,16 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts `command` on its cores and waits for one line of JSON on its standard output that names its addresses:
-    /// `{"event":"ready","edge":"ws://…","api":"http://…"}`.
+    /// Starts `command` on its cores and waits for the line on its standard output in which `read_ready` finds its
+    /// addresses.
     ///
     /// # Errors
-    /// It ended, or said something else.
-    pub fn start(mut command: Command, cores: &Cores) -> Result<Self, Failure> {
+    /// It ended, or said only other things.
+    pub fn start(
+        mut command: Command,
+        cores: &Cores,
+        read_ready: impl Fn(&str) -> Option<Addresses>,
+    ) -> Result<Self, Failure> {
         let log = tempfile::tempfile().map_err(Failure::io("make a file for the server's log"))?;
         let stderr = log.try_clone().map_err(Failure::io("share the log"))?;
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(stderr);
@@ -50,18 +77,22 @@ impl Server {
         let spawned = command.spawn();
         os::pin(&cores.client).map_err(Failure::io("pin the load generator"))?;
         let mut child = spawned.map_err(Failure::io("start the server"))?;
-        let mut line = String::new();
-        if let Some(stdout) = child.stdout.take() {
-            BufReader::new(stdout).read_line(&mut line).map_err(Failure::io("read the ready line"))?;
-        }
+        let mut stdout = child.stdout.take().map(BufReader::new);
+        let mut said = Vec::new();
+        let mut lines =
+            stdout.iter_mut().flat_map(BufRead::lines).map_while(Result::ok).take(LINES_TO_READY_MAX);
+        let ready = lines.find_map(|line| {
+            let ready = read_ready(&line);
+            said.push(line);
+            ready
+        });
         let start_to_ready = began.elapsed();
-        let ready: Value = serde_json::from_str(&line).unwrap_or_default();
-        let Some(edge) = address(&ready["edge"]) else {
+        let Some(Addresses { edge, api }) = ready else {
             // Its end, however it came about, is not what matters now.
             drop(child.kill().and_then(|()| child.wait()));
-            return Err(Failure::NotReady { what: format!("said {line:?}, log: {}", tail(log)) });
+            return Err(Failure::NotReady { what: format!("said {said:?}, log: {}", tail(log)) });
         };
-        Ok(Self { child, log, start_to_ready, edge, api: address(&ready["api"]) })
+        Ok(Self { child, _stdout: stdout, log, start_to_ready, edge, api })
     }
 
     /// Its process.

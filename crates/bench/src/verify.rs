@@ -1,12 +1,14 @@
 //! Did every receiver get every message, once, in one order, unchanged?
 //!
-//! Each receiver has a count and a running hash of the payloads it got. One receiver, the *witness*, is read message by
-//! message: its list must be the published messages, each once, those of one publisher in the order they were sent. If
-//! all others end with the witness's count and hash, they got the same bytes in the same order. Besides, one frame in
-//! a hundred of every receiver is parsed as JSON and compared with what was published, member by member.
+//! Each receiver has a count and a running hash of the payloads it got. One receiver of each room, its *witness*, is read
+//! message by message: its list must be the messages published in the room, each once, those of one publisher in the order
+//! they were sent. If all others of the room end with the witness's count and hash, they got the same bytes in the same
+//! order. Besides, one frame in a hundred of every receiver is parsed as JSON and compared with what was published, member
+//! by member.
 //!
 //! A message is known by its sequence number, which travels as its RequestId in 16 digits.
 
+use std::collections::HashMap;
 use std::fmt;
 
 use protocol::messaging::{Attributes, encode_message, encode_sender};
@@ -24,13 +26,21 @@ const PARSE_EVERY: u64 = 100;
 /// What is published in a run.
 #[derive(Clone, Copy, Debug)]
 pub struct Script {
-    /// Message `sequence` is published by connection `sequence % publishers`.
+    /// Message `sequence` is for room `sequence % rooms`; connection `n` is a member of room `n % rooms`.
+    pub rooms: u64,
+    /// Message `sequence` is published by connection `sequence % publishers`: of all rooms, a multiple of `rooms`.
     pub publishers: u64,
     /// Characters of each message's content.
     pub content_length: usize,
 }
 
 impl Script {
+    /// The room of a message, or of a connection.
+    #[must_use]
+    pub fn room_of(&self, number: u64) -> u64 {
+        number % self.rooms
+    }
+
     /// The user id of a publisher.
     #[must_use]
     pub fn publisher_user_id(publisher: u64) -> String {
@@ -93,6 +103,13 @@ pub enum Fault {
         /// The message.
         sequence: u64,
     },
+    /// A receiver got a message of a room that it is not a member of.
+    Strayed {
+        /// Who got it.
+        receiver: usize,
+        /// The message.
+        sequence: u64,
+    },
     /// A receiver got too few messages.
     Lost {
         /// Who.
@@ -137,6 +154,9 @@ impl fmt::Display for Fault {
             Self::Altered { receiver, sequence } => {
                 write!(formatter, "receiver {receiver} got message {sequence} altered")
             }
+            Self::Strayed { receiver, sequence } => {
+                write!(formatter, "receiver {receiver} got message {sequence}, of another room")
+            }
             Self::Lost { receiver, got, published } => {
                 write!(formatter, "receiver {receiver} got {got} of {published} messages")
             }
@@ -168,8 +188,8 @@ struct Stream {
 pub struct Verifier {
     script: Script,
     streams: Vec<Stream>,
-    /// What the witness, receiver 0, got.
-    witnessed: Vec<u64>,
+    /// What the witness of each room got: receivers 0, 1, 2 and so on are those of rooms 0, 1, 2.
+    witnessed: Vec<Vec<u64>>,
     received: u64,
 }
 
@@ -177,7 +197,8 @@ impl Verifier {
     /// For a run with so many receivers.
     #[must_use]
     pub fn new(script: Script, receivers: usize) -> Self {
-        Self { script, streams: vec![Stream::default(); receivers], witnessed: Vec::new(), received: 0 }
+        let witnessed = vec![Vec::new(); receivers.min(usize::try_from(script.rooms).unwrap_or(usize::MAX))];
+        Self { script, streams: vec![Stream::default(); receivers], witnessed, received: 0 }
     }
 
     /// Takes the next payload of a receiver; the message's sequence number.
@@ -189,14 +210,18 @@ impl Verifier {
             || Fault::NoMessage { receiver, text: String::from_utf8_lossy(payload).into_owned() };
         let sequence = sequence_of(payload).ok_or_else(no_message)?;
         let stream = self.streams.get_mut(receiver).ok_or_else(no_message)?;
+        if self.script.room_of(sequence) != self.script.room_of(receiver as u64) {
+            return Err(Fault::Strayed { receiver, sequence });
+        }
         stream.hash = mix(stream.hash, payload);
         stream.count += 1;
         self.received += 1;
-        if receiver == 0 {
-            self.witnessed.push(sequence);
-        }
+        let witnessed = self.witnessed.get_mut(receiver);
         // Receivers take turns, so that every message is parsed at some of them.
-        let parse = receiver == 0 || (stream.count + receiver as u64).is_multiple_of(PARSE_EVERY);
+        let parse = witnessed.is_some() || (stream.count + receiver as u64).is_multiple_of(PARSE_EVERY);
+        if let Some(witnessed) = witnessed {
+            witnessed.push(sequence);
+        }
         if parse && !self.script.agrees(sequence, payload) {
             return Err(Fault::Altered { receiver, sequence });
         }
@@ -215,41 +240,51 @@ impl Verifier {
         self.streams.get(receiver).map_or(0, |stream| stream.count)
     }
 
-    /// The verdict, once `published` messages have been published and had time to arrive.
+    /// The verdict, once `published` messages have been published in all rooms together and had time to arrive.
     ///
     /// # Errors
     /// The first fault found.
     pub fn judge(&self, published: u64) -> Result<(), Fault> {
         for (receiver, stream) in self.streams.iter().enumerate() {
             let got = stream.count;
+            let published = self.published_for(receiver, published);
             match got.cmp(&published) {
                 std::cmp::Ordering::Less => return Err(Fault::Lost { receiver, got, published }),
                 std::cmp::Ordering::Greater => return Err(Fault::Doubled { receiver, got, published }),
                 std::cmp::Ordering::Equal => {}
             }
         }
-        self.judge_witness(published)?;
-        let witness = self.streams.first();
-        match self.streams.iter().position(|stream| Some(stream) != witness) {
+        for (room, witnessed) in self.witnessed.iter().enumerate() {
+            self.judge_witness(witnessed, self.published_for(room, published))?;
+        }
+        let rooms = self.witnessed.len().max(1);
+        let differs = |(receiver, stream): (usize, &Stream)| *stream != self.streams[receiver % rooms];
+        match self.streams.iter().enumerate().position(differs) {
             Some(receiver) => Err(Fault::OtherOrder { receiver }),
             None => Ok(()),
         }
     }
 
-    fn judge_witness(&self, published: u64) -> Result<(), Fault> {
+    /// How many of the messages published in all rooms are for the room of a receiver.
+    fn published_for(&self, receiver: usize, published: u64) -> u64 {
+        let room = self.script.room_of(receiver as u64);
+        published / self.script.rooms + u64::from(room < published % self.script.rooms)
+    }
+
+    fn judge_witness(&self, witnessed: &[u64], published: u64) -> Result<(), Fault> {
         let mut seen = vec![false; usize::try_from(published).unwrap_or(usize::MAX)];
-        let mut newest = vec![None; usize::try_from(self.script.publishers).unwrap_or(usize::MAX)];
-        for sequence in self.witnessed.iter().copied() {
-            let slot = usize::try_from(sequence).ok().and_then(|index| seen.get_mut(index));
+        let mut newest = HashMap::new();
+        for sequence in witnessed.iter().copied() {
+            let slot =
+                usize::try_from(sequence / self.script.rooms).ok().and_then(|index| seen.get_mut(index));
             match slot {
                 Some(seen) if !*seen => *seen = true,
                 _ => return Err(Fault::WitnessDoubled { sequence }),
             }
-            let publisher = usize::try_from(sequence % self.script.publishers).unwrap_or(0);
-            if newest[publisher] > Some(sequence) {
+            let before = newest.insert(sequence % self.script.publishers, sequence);
+            if before > Some(sequence) {
                 return Err(Fault::PublisherReordered { sequence });
             }
-            newest[publisher] = Some(sequence);
         }
         Ok(())
     }

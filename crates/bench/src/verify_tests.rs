@@ -4,7 +4,7 @@
 
 use super::{Fault, Script, Verifier, mix, sequence_of};
 
-const SCRIPT: Script = Script { publishers: 3, content_length: 40 };
+const SCRIPT: Script = Script { rooms: 1, publishers: 3, content_length: 40 };
 const MESSAGES: u64 = 30;
 const RECEIVERS: usize = 4;
 
@@ -71,6 +71,34 @@ fn a_publisher_whose_messages_change_order_for_all_is_caught() {
         }
     }
     assert_eq!(verifier.judge(4), Err(Fault::PublisherReordered { sequence: 0 }));
+}
+
+/// Two rooms with two publishers and four receivers each, of whom `damage` may change what receiver 5 gets.
+fn verdict_of_two_rooms(damage: impl Fn(&mut Vec<String>)) -> Result<(), Fault> {
+    let script = Script { rooms: 2, publishers: 4, content_length: 40 };
+    let mut verifier = Verifier::new(script, 8);
+    for receiver in 0..8 {
+        let of_room = (0..MESSAGES + 1).filter(|sequence| script.room_of(*sequence) == receiver % 2);
+        let mut stream: Vec<String> = of_room.map(|sequence| script.frame_text(sequence)).collect();
+        if receiver == 5 {
+            damage(&mut stream);
+        }
+        for text in stream {
+            verifier.take(usize::try_from(receiver).unwrap(), text.as_bytes())?;
+        }
+    }
+    verifier.judge(MESSAGES + 1)
+}
+
+#[test]
+fn each_room_has_its_own_stream() {
+    let script = Script { rooms: 2, publishers: 4, content_length: 40 };
+    assert_eq!(verdict_of_two_rooms(|_| {}), Ok(()));
+    let lost = verdict_of_two_rooms(|stream| drop(stream.pop()));
+    assert_eq!(lost, Err(Fault::Lost { receiver: 5, got: 14, published: 15 }));
+    assert_eq!(verdict_of_two_rooms(|stream| stream.swap(2, 3)), Err(Fault::OtherOrder { receiver: 5 }));
+    let strayed = verdict_of_two_rooms(|stream| stream[0] = script.frame_text(4));
+    assert_eq!(strayed, Err(Fault::Strayed { receiver: 5, sequence: 4 }));
 }
 
 #[test]

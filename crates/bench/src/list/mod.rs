@@ -20,7 +20,7 @@ use crate::failure::Failure;
 use crate::peers::{Setup, signed_answer};
 use crate::process::{CoreTime, Memory, ProcessorTime};
 use crate::report::{Figures, Report, Run};
-use crate::server::Server;
+use crate::server::{Addresses, Server};
 use crate::store::{self, Site, Sites};
 
 /// The peer's name in reports.
@@ -62,7 +62,7 @@ pub fn run(plan: &Plan) -> Result<(), Failure> {
 }
 
 fn measure_size(plan: &Plan, site: &Site, rooms: u64) -> Result<(), Failure> {
-    let grandstand = Server::start(site.command(&plan.setup.grandstand), &plan.setup.cores)?;
+    let grandstand = Server::start(site.command(&plan.setup.grandstand), &plan.setup.cores, Addresses::read)?;
     let pages = walk(&grandstand)?;
     let first = pages.first().ok_or_else(|| Failure::Arguments("there are no rooms".to_owned()))?;
     let answer_file = tempfile::NamedTempFile::new().map_err(Failure::io("make a file for the answer"))?;
@@ -70,7 +70,7 @@ fn measure_size(plan: &Plan, site: &Site, rooms: u64) -> Result<(), Failure> {
     let this = std::env::current_exe().map_err(Failure::io("find this binary"))?;
     let mut command = Command::new(this);
     command.arg(signed_answer::SUBCOMMAND).arg(answer_file.path());
-    let peer = Server::start(command, &plan.setup.cores)?;
+    let peer = Server::start(command, &plan.setup.cores, Addresses::read)?;
 
     let mut report = Report::default();
     println!("== {rooms} rooms, {} bytes a page", first.1.len());

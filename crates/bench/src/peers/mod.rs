@@ -1,20 +1,24 @@
 //! The servers that are measured side by side: Grandstand, and what it is compared with.
 //!
 //! Each is a process of its own, started the same way on the same cores, that lets the same crowd in and delivers the
-//! same frames: a peer that knows no actions is sent the very text that Grandstand would make of an action.
+//! same frames: a peer that knows no actions is sent the very text that Grandstand would make of an action. What such a peer
+//! knows as a room is the path that a client opens, or a subject.
 
 pub mod bare_send;
+pub mod nats_server;
 pub mod signed_answer;
 pub mod tungstenite;
+pub mod uwebsockets;
 
 use std::process::Command;
 
 use tempfile::TempDir;
 
-use crate::client::Ticket;
+use crate::client::{Publication, Ticket};
 use crate::control::{ControlPlane, Role};
 use crate::failure::Failure;
-use crate::server::{Cores, Grandstand, Server};
+use crate::nats;
+use crate::server::{Addresses, Cores, Grandstand, Server};
 use crate::verify::Script;
 
 /// A server that can be measured.
@@ -26,10 +30,26 @@ pub enum Peer {
     BareSend,
     /// What most would write in Rust. See [`tungstenite`].
     Tungstenite,
+    /// Known as the fastest. See [`uwebsockets`].
+    Uwebsockets,
+    /// A message broker that speaks WebSocket. See [`nats_server`].
+    NatsServer,
 }
 
 /// Everything that can be measured.
-pub const ALL: [Peer; 3] = [Peer::Grandstand, Peer::BareSend, Peer::Tungstenite];
+pub const ALL: [Peer; 5] =
+    [Peer::Grandstand, Peer::BareSend, Peer::Tungstenite, Peer::Uwebsockets, Peer::NatsServer];
+
+/// Who is to be let in. Publishers come first, then viewers; connection `n` is a member of room `n % rooms`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Members {
+    /// How many rooms.
+    pub rooms: u64,
+    /// Connections that may send, in all rooms together.
+    pub publishers: u64,
+    /// Connections that only watch, in all rooms together.
+    pub viewers: u64,
+}
 
 /// How peers are started.
 #[derive(Clone, Debug)]
@@ -48,6 +68,8 @@ impl Peer {
             Self::Grandstand => "grandstand",
             Self::BareSend => "bare-send",
             Self::Tungstenite => "tungstenite",
+            Self::Uwebsockets => "uwebsockets",
+            Self::NatsServer => "nats-server",
         }
     }
 
@@ -60,23 +82,36 @@ impl Peer {
     /// Starts it.
     ///
     /// # Errors
-    /// See [`Server::start`].
+    /// See [`Server::start`], [`uwebsockets::command`] and [`nats_server::command`].
     pub fn start(self, setup: &Setup) -> Result<RunningPeer, Failure> {
-        let mut folder = None;
+        let folder = Grandstand::data_folder()?;
         let command = match self {
-            Self::Grandstand => setup.grandstand.command(folder.insert(Grandstand::data_folder()?).path()),
+            Self::Grandstand => setup.grandstand.command(folder.path()),
             Self::BareSend => this_program(bare_send::SUBCOMMAND)?,
             Self::Tungstenite => this_program(tungstenite::SUBCOMMAND)?,
+            Self::Uwebsockets => uwebsockets::command(folder.path())?,
+            Self::NatsServer => nats_server::command(folder.path())?,
         };
-        Ok(RunningPeer { peer: self, server: Server::start(command, &setup.cores)?, _folder: folder })
+        let read_ready = match self {
+            Self::NatsServer => nats_server::read_ready,
+            _ => Addresses::read,
+        };
+        let server = Server::start(command, &setup.cores, read_ready)?;
+        Ok(RunningPeer { peer: self, server, _folder: folder })
     }
 
     /// What a publisher sends to have message `sequence` delivered.
     #[must_use]
-    pub fn publication(self, script: &Script, sequence: u64) -> String {
+    pub fn publication(self, script: &Script, sequence: u64) -> Publication {
         match self {
-            Self::Grandstand => script.action(sequence),
-            Self::BareSend | Self::Tungstenite => script.frame_text(sequence),
+            Self::Grandstand => Publication::Text(script.action(sequence)),
+            Self::NatsServer => {
+                let subject = nats_server::subject(script.room_of(sequence));
+                Publication::Binary(nats::publication(&subject, &script.frame_text(sequence)))
+            }
+            Self::BareSend | Self::Tungstenite | Self::Uwebsockets => {
+                Publication::Text(script.frame_text(sequence))
+            }
         }
     }
 }
@@ -95,33 +130,40 @@ pub struct RunningPeer {
     /// Its process.
     pub server: Server,
     /// What it keeps. Removed after the process has ended, since fields are dropped in their order.
-    _folder: Option<TempDir>,
+    _folder: TempDir,
 }
 
 impl RunningPeer {
-    /// Makes a room and lets a crowd into it: first the publishers, then the viewers.
+    /// What lets each of `members` in, in their order. Grandstand gets new rooms for them.
     ///
     /// # Errors
     /// See [`ControlPlane`].
-    pub fn tickets(&self, publishers: u64, viewers: u64) -> Result<Vec<Ticket>, Failure> {
+    pub fn tickets(&self, members: &Members) -> Result<Vec<Ticket>, Failure> {
         let edge = self.server.edge;
+        let rooms = (0..members.publishers + members.viewers).map(|connection| connection % members.rooms);
         match self.peer {
-            Peer::Grandstand => {
-                let mut control = ControlPlane::connect(self.server.api()?)?;
-                let room = control.create_room()?;
-                let mut ticket = |user_id: &str, role| {
-                    let token = control.create_chat_token(&room, user_id, role)?;
-                    Ok(Ticket::with_token(edge, &token))
-                };
-                let publishers =
-                    (0..publishers).map(|index| (Script::publisher_user_id(index), Role::Publisher));
-                let viewers = (0..viewers).map(|index| (format!("viewer-{index:05}"), Role::Viewer));
-                publishers.chain(viewers).map(|(user_id, role)| ticket(&user_id, role)).collect()
+            Peer::Grandstand => self.tickets_with_tokens(members),
+            Peer::BareSend | Peer::Tungstenite | Peer::Uwebsockets => {
+                Ok(rooms.map(|room| Ticket::open(edge, &format!("/{room}"))).collect())
             }
-            Peer::BareSend | Peer::Tungstenite => {
-                Ok((0..publishers + viewers).map(|_| Ticket::open(edge)).collect())
+            Peer::NatsServer => {
+                Ok(rooms.map(|room| Ticket::subscribing(edge, &nats_server::subject(room))).collect())
             }
         }
+    }
+
+    fn tickets_with_tokens(&self, members: &Members) -> Result<Vec<Ticket>, Failure> {
+        let mut control = ControlPlane::connect(self.server.api()?)?;
+        let rooms = (0..members.rooms).map(|_| control.create_room()).collect::<Result<Vec<_>, _>>()?;
+        let publishers =
+            (0..members.publishers).map(|index| (Script::publisher_user_id(index), Role::Publisher));
+        let viewers = (0..members.viewers).map(|index| (format!("viewer-{index:05}"), Role::Viewer));
+        let everybody = publishers.chain(viewers).zip(rooms.iter().cycle());
+        let tickets = everybody.map(|((user_id, role), room)| {
+            let token = control.create_chat_token(room, &user_id, role)?;
+            Ok(Ticket::with_token(self.server.edge, &token))
+        });
+        tickets.collect()
     }
 
     /// Stops it: Grandstand as its run contract says, a peer without such a contract by killing it.
@@ -131,7 +173,7 @@ impl RunningPeer {
     pub fn stop(self) -> Result<(), Failure> {
         match self.peer {
             Peer::Grandstand => self.server.stop(),
-            Peer::BareSend | Peer::Tungstenite => Ok(()),
+            Peer::BareSend | Peer::Tungstenite | Peer::Uwebsockets | Peer::NatsServer => Ok(()),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Every peer but Grandstand itself lets a small crowd in and delivers every message to all of it.
+//! Every peer but Grandstand itself lets small crowds in, a room each, and delivers every message to all of its room.
 
 use std::process::Command;
 
@@ -14,14 +14,17 @@ fn core() -> String {
 }
 
 #[test]
-fn a_small_crowd_gets_every_message_of_every_peer() {
+fn small_crowds_get_every_message_of_their_room_from_every_peer() {
     let folder = tempfile::tempdir().expect("a folder");
     let (core, report) = (core(), folder.path().join("report.jsonl"));
-    let others = ALL.into_iter().filter(|peer| *peer != Peer::Grandstand);
+    // There is no library of uWebSockets for other processors where it comes from.
+    let has_library = |peer: Peer| peer != Peer::Uwebsockets || cfg!(target_arch = "x86_64");
+    let others = ALL.into_iter().filter(|peer| *peer != Peer::Grandstand && has_library(*peer));
     let peers: Vec<&str> = others.map(Peer::name).collect();
     let output = Command::new(env!("CARGO_BIN_EXE_bench"))
         .args(["fanout", "--peers", &peers.join(","), "--server", "not needed"])
-        .args(["--viewers", "20", "--rate", "50", "--seconds", "1", "--warm-up", "0", "--rounds", "1"])
+        .args(["--rooms", "2", "--viewers", "10", "--rate", "25", "--seconds", "1", "--warm-up", "0"])
+        .args(["--rounds", "1"])
         .args(["--server-cores", &core, "--client-cores", &core, "--report"])
         .arg(&report)
         .output()
