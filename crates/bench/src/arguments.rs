@@ -8,7 +8,11 @@ use crate::failure::Failure;
 use crate::peers::{self, Peer, Setup};
 use crate::server::{Cores, Grandstand};
 use crate::store::Sites;
-use crate::{fanout, idle, list, spike, store};
+use crate::storm::Cut;
+use crate::{fanout, idle, join, list, spike, store, storm};
+
+/// A server accepts no more connections to its control plane than 1,024; some are left to others.
+const DESKS_MAX: usize = 1_000;
 
 /// All subcommands and their flags.
 #[must_use]
@@ -16,22 +20,7 @@ pub fn command() -> Command {
     Command::new("bench")
         .about("Measures Grandstand beside other servers; every delivery is verified")
         .subcommand_required(true)
-        .subcommand(
-            with_common(
-                Command::new("fanout").about("Rooms with many viewers and a steady stream of messages"),
-                "5",
-            )
-            .arg(number("rooms", "1", "how many rooms, each with its own viewers and messages"))
-            .arg(number("viewers", "1000", "connections that only watch, in each room"))
-            .arg(number(
-                "rate",
-                "100",
-                "messages per second in each room; above 100 the server's rates are lifted",
-            ))
-            .arg(number("seconds", "10", "how long is measured"))
-            .arg(number("warm-up", "2", "seconds of the same load before"))
-            .arg(number("content", "30", "characters of a message's content")),
-        )
+        .subcommand(fanout_command())
         .subcommand(
             with_common(Command::new("idle").about("Many connections that say nothing"), "5")
                 .arg(number("connections", "10000", "how many"))
@@ -39,36 +28,17 @@ pub fn command() -> Command {
         )
         .subcommand(
             with_servers(
-                Command::new("list").about("ListRooms over HTTP, beside a server with a fixed answer"),
+                Command::new("join").about("CreateChatToken and the handshake, again and again"),
                 "5",
             )
-            .arg(text("rooms", "1000,100000", "how many rooms, a store for each"))
-            .args(sites_arguments())
-            .arg(number("connections", "16", "connections that ask, each for one page at a time"))
-            .arg(number("seconds", "5", "how long each server is asked in a round"))
-            .arg(
-                Arg::new("profile")
-                    .long("profile")
-                    .value_parser(value_parser!(PathBuf))
-                    .help("file that gets a picture of the server's processor time; needs Linux's perf"),
-            ),
+            .arg(number("clients", "16", "how many join at the same time"))
+            .arg(number("seconds", "5", "how long is measured"))
+            .arg(number("warm-up", "1", "seconds of the same load before")),
         )
+        .subcommand(storm_command())
+        .subcommand(list_command())
         .subcommand(with_common(Command::new("start").about("From process start to ready"), "20"))
-        .subcommand(
-            Command::new("store")
-                .about("The room store by itself: filling it, and pages of ListRooms at every depth")
-                .arg(text("rooms", "1000,100000", "how many rooms, a store for each"))
-                .args(sites_arguments())
-                .arg(number("repeats", "500", "how often each page is read warm"))
-                .arg(number(
-                    "cold-repeats",
-                    "0",
-                    "how often each page is read cold, from a store just opened",
-                ))
-                .arg(number("write-seconds", "10", "how long clients write; 0 = not at all"))
-                .arg(number("writers", "64", "clients that write, each one write at a time"))
-                .arg(report()),
-        )
+        .subcommand(store_command())
         .subcommand(
             Command::new("spike")
                 .about("Experiments that the structure of the edge rests on")
@@ -87,6 +57,67 @@ pub fn command() -> Command {
                 .hide(true)
                 .arg(Arg::new("answer").required(true).value_parser(value_parser!(PathBuf))),
         )
+}
+
+fn fanout_command() -> Command {
+    let about = "Rooms with many viewers and a steady stream of messages";
+    with_common(Command::new("fanout").about(about), "5")
+        .arg(number("rooms", "1", "how many rooms, each with its own viewers and messages"))
+        .arg(number("viewers", "1000", "connections that only watch, in each room"))
+        .arg(number(
+            "rate",
+            "100",
+            "messages per second in each room; above 100 the server's rates are lifted",
+        ))
+        .arg(number("seconds", "10", "how long is measured"))
+        .arg(number("warm-up", "2", "seconds of the same load before"))
+        .arg(number("content", "30", "characters of a message's content"))
+        .arg(plot("latency and processor time of all rounds"))
+}
+
+fn storm_command() -> Command {
+    let about = "Everybody is cut off at once, and all want back in at once";
+    with_servers(Command::new("storm").about(about), "3")
+        .arg(number("clients", "15000", "how many; they behave like the official SDK"))
+        .arg(number("desks", "64", "connections over which they have their tokens made"))
+        .arg(text(
+            "cuts",
+            "kill,network",
+            "how: kill the server and start another one in its place, or end all connections",
+        ))
+        .arg(plot("how many are back, over time"))
+}
+
+fn list_command() -> Command {
+    let about = "ListRooms over HTTP, beside a server with a fixed answer";
+    with_servers(Command::new("list").about(about), "5")
+        .arg(text("rooms", "1000,100000", "how many rooms, a store for each"))
+        .args(sites_arguments())
+        .arg(number("connections", "16", "connections that ask, each for one page at a time"))
+        .arg(number("seconds", "5", "how long each server is asked in a round"))
+        .arg(
+            Arg::new("profile")
+                .long("profile")
+                .value_parser(value_parser!(PathBuf))
+                .help("file that gets a picture of the server's processor time; needs Linux's perf"),
+        )
+}
+
+fn store_command() -> Command {
+    Command::new("store")
+        .about("The room store by itself: filling it, and pages of ListRooms at every depth")
+        .arg(text("rooms", "1000,100000", "how many rooms, a store for each"))
+        .args(sites_arguments())
+        .arg(number("repeats", "500", "how often each page is read warm"))
+        .arg(number("cold-repeats", "0", "how often each page is read cold, from a store just opened"))
+        .arg(number("write-seconds", "10", "how long clients write; 0 = not at all"))
+        .arg(number("writers", "64", "clients that write, each one write at a time"))
+        .arg(report())
+}
+
+/// The picture that a benchmark draws of itself.
+fn plot(help: &'static str) -> Arg {
+    Arg::new("plot").long("plot").value_name("FILE.svg").value_parser(value_parser!(PathBuf)).help(help)
 }
 
 fn number(name: &'static str, default: &'static str, help: &'static str) -> Arg {
@@ -177,6 +208,40 @@ pub fn idle_plan(matches: &ArgMatches, descriptors: u64) -> Result<idle::Plan, F
         setup: setup(matches, "standard")?,
         connections: value(matches, "connections").max(1),
         seconds: value(matches, "seconds").max(1),
+        descriptors,
+        report_file: report_file(matches),
+    })
+}
+
+/// `join`'s plan.
+///
+/// # Errors
+/// A value that makes no sense.
+pub fn join_plan(matches: &ArgMatches) -> Result<join::Plan, Failure> {
+    Ok(join::Plan {
+        rounds: value(matches, "rounds"),
+        setup: setup(matches, "standard")?,
+        clients: count(matches, "clients").min(DESKS_MAX),
+        seconds: value(matches, "seconds").max(1),
+        warm_up_seconds: value(matches, "warm-up"),
+        report_file: report_file(matches),
+    })
+}
+
+/// `storm`'s plan, on a system that lets a process open so many files.
+///
+/// # Errors
+/// A value that makes no sense.
+pub fn storm_plan(matches: &ArgMatches, descriptors: u64) -> Result<storm::Plan, Failure> {
+    let unknown = |name: &str| Failure::Arguments(format!("nobody can be cut off by {name}"));
+    let cut = |name| [Cut::Kill, Cut::Network].into_iter().find(|cut| cut.name() == name);
+    let cuts = parts(matches, "cuts").map(|name| cut(name).ok_or_else(|| unknown(name)));
+    Ok(storm::Plan {
+        rounds: value(matches, "rounds"),
+        setup: setup(matches, "standard")?,
+        clients: count(matches, "clients"),
+        desks: count(matches, "desks").min(DESKS_MAX),
+        cuts: cuts.collect::<Result<_, _>>()?,
         descriptors,
         report_file: report_file(matches),
     })
@@ -273,6 +338,11 @@ pub fn report_file(matches: &ArgMatches) -> PathBuf {
 
 fn value(matches: &ArgMatches, name: &str) -> u64 {
     matches.get_one::<u64>(name).copied().unwrap_or_default()
+}
+
+/// At least 1.
+fn count(matches: &ArgMatches, name: &str) -> usize {
+    usize::try_from(value(matches, name)).unwrap_or(usize::MAX).max(1)
 }
 
 fn parts<'a>(matches: &'a ArgMatches, name: &str) -> impl Iterator<Item = &'a str> {

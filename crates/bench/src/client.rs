@@ -26,13 +26,13 @@ pub const HANDSHAKE_ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 const SCRATCH_BYTES: usize = 256 * 1_024;
 /// Few, so that a turn is short and the publishing schedule is looked at often.
 const EVENTS_PER_TURN: usize = 64;
-const CONNECTIONS_PER_ADDRESS: usize = 10_000;
+pub(crate) const CONNECTIONS_PER_ADDRESS: usize = 10_000;
 /// Handshakes under way at once while a crowd joins.
 const JOINING_MAX: usize = 64;
 /// A crowd that makes no progress for so long while joining has failed.
 const JOIN_STALL: Duration = Duration::from_secs(20);
 /// RFC 6455 wants a mask, and does not mind which.
-const MASK: [u8; 4] = [0x37, 0xFA, 0x21, 0x3D];
+pub(crate) const MASK: [u8; 4] = [0x37, 0xFA, 0x21, 0x3D];
 
 /// Monotonic nanoseconds since a benchmark began.
 #[derive(Clone, Copy, Debug)]
@@ -78,6 +78,12 @@ impl Ticket {
     #[must_use]
     pub fn subscribing(edge: SocketAddr, subject: &str) -> Self {
         Self { subscription: Some(nats::subscription(subject)), ..Self::open(edge, "/") }
+    }
+
+    /// The whole handshake request.
+    #[must_use]
+    pub fn into_handshake(self) -> Vec<u8> {
+        self.handshake
     }
 
     fn new(edge: SocketAddr, path: &str, header: &str) -> Self {
@@ -391,7 +397,7 @@ where
 
 /// Begins to connect. Every ten thousand connections take the next address of the loopback network as their own: with
 /// most ports of one address taken, Linux searches long for a free one, and that would be measured as the server's.
-fn connect(edge: SocketAddr, index: usize) -> io::Result<TcpStream> {
+pub(crate) fn connect(edge: SocketAddr, index: usize) -> io::Result<TcpStream> {
     let socket = Socket::new(Domain::for_address(edge), Type::STREAM, None)?;
     socket.set_nonblocking(true)?;
     socket.set_tcp_nodelay(true)?;
@@ -414,7 +420,7 @@ pub fn events() -> Events {
 }
 
 /// The length of the answer to a handshake, `None` while it is incomplete.
-fn read_handshake_answer(buffer: &[u8]) -> Result<Option<usize>, Failure> {
+pub(crate) fn read_handshake_answer(buffer: &[u8]) -> Result<Option<usize>, Failure> {
     const HEADERS_MAX: usize = 32;
     let refused = || Failure::Handshake { answer: String::from_utf8_lossy(buffer).into_owned() };
     let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];

@@ -15,6 +15,7 @@ use crate::server::{ACCESS_KEY_ID, SECRET_ACCESS_KEY};
 pub const REGION: &str = "us-west-2";
 /// The account of the server under test: the one it has without settings.
 pub const ACCOUNT_ID: &str = "123456789012";
+const CREATE_CHAT_TOKEN: &str = "CreateChatToken";
 const LIST_ROOMS: &str = "ListRooms";
 const ANSWER_HEADERS_MAX: usize = 64;
 /// Longest answer body that is taken, in bytes.
@@ -72,18 +73,14 @@ impl ControlPlane {
     /// # Errors
     /// See [`Failure`].
     pub fn create_chat_token(&mut self, room: &str, user_id: &str, role: Role) -> Result<String, Failure> {
-        let capabilities: &[&str] = match role {
-            Role::Viewer => &[],
-            Role::Publisher => &["SEND_MESSAGE"],
-        };
-        let body = json!({
-            "roomIdentifier": room,
-            "userId": user_id,
-            "capabilities": capabilities,
-            "sessionDurationInMinutes": 180,
-        });
-        let answer = self.call("CreateChatToken", &body)?;
-        text("CreateChatToken", &answer, "token")
+        let answer = self.call(CREATE_CHAT_TOKEN, &chat_token_body(room, user_id, role))?;
+        text(CREATE_CHAT_TOKEN, &answer, "token")
+    }
+
+    /// The request that [`ControlPlane::create_chat_token`] sends, signed now.
+    #[must_use]
+    pub fn create_chat_token_request(&self, room: &str, user_id: &str, role: Role) -> Vec<u8> {
+        self.signed_request(CREATE_CHAT_TOKEN, &chat_token_body(room, user_id, role))
     }
 
     /// ListRooms without conditions; the answer's body as it came.
@@ -148,6 +145,19 @@ impl ControlPlane {
         self.stream.read_exact(&mut body).map_err(Failure::io("read an answer's body"))?;
         if head.status == 200 { Ok(body) } else { Err(refused(operation, head.status, &body)) }
     }
+}
+
+fn chat_token_body(room: &str, user_id: &str, role: Role) -> Value {
+    let capabilities: &[&str] = match role {
+        Role::Viewer => &[],
+        Role::Publisher => &["SEND_MESSAGE"],
+    };
+    json!({
+        "roomIdentifier": room,
+        "userId": user_id,
+        "capabilities": capabilities,
+        "sessionDurationInMinutes": 180,
+    })
 }
 
 fn list_rooms_body(next_token: Option<&str>) -> Value {

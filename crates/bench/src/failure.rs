@@ -57,6 +57,11 @@ pub enum Failure {
     Store(String),
     /// The command line asks for something impossible.
     Arguments(String),
+    /// Everything was measured and reported, but not everybody came back, or not all who did heard what was said then.
+    NotBack {
+        /// How many in all storms.
+        missing: u64,
+    },
     /// Everything was measured and reported, but runs of Grandstand were void.
     VoidRuns {
         /// How many.
@@ -114,6 +119,9 @@ impl fmt::Display for Failure {
             Self::Unreadable { path } => write!(formatter, "cannot make sense of {path}"),
             Self::Store(text) => write!(formatter, "the store: {text}"),
             Self::Arguments(text) => formatter.write_str(text),
+            Self::NotBack { missing } => {
+                write!(formatter, "{missing} clients were not back, or did not hear what was said then")
+            }
             Self::VoidRuns { void, all } => write!(formatter, "{void} of {all} runs of grandstand were void"),
         }
     }

@@ -172,7 +172,7 @@ impl FanOut<'_> {
                 begin = Some(self.read_counters()?);
             }
             self.lateness.add(self.clock.nanos().saturating_sub(due));
-            let publisher = usize::try_from(sequence % self.script.publishers).unwrap_or(0);
+            let publisher = self.peer.publisher(&self.script, sequence);
             self.crowd.send(publisher, &self.peer.publication(&self.script, sequence))?;
         }
         self.listen_until(schedule.due_nanos(schedule.messages))?;

@@ -2,8 +2,9 @@
 //!
 //! | module | room for |
 //! | --- | --- |
-//! | [`fanout`], [`idle`], [`list`], [`start`], [`store`], [`spike`] | the benchmarks, one each |
+//! | [`fanout`], [`idle`], [`join`], [`storm`], [`list`], [`start`], [`store`], [`spike`] | the benchmarks, one each |
 //! | [`client`], [`frames`], [`nats`] | the crowd of WebSocket clients, on one thread |
+//! | [`newcomers`] | clients that take a token over HTTP first, and may be cut off |
 //! | [`verify`] | was everything delivered, once, in one order |
 //! | [`peers`], [`server`], [`control`] | the servers under test: start, let the crowd in, stop |
 //! | [`process`], [`os`] | what Linux says of processor time and memory |
@@ -22,8 +23,10 @@ pub mod fanout;
 pub mod frames;
 pub mod histogram;
 pub mod idle;
+pub mod join;
 pub mod list;
 pub mod nats;
+pub mod newcomers;
 pub mod os;
 pub mod peers;
 pub mod process;
@@ -32,4 +35,5 @@ pub mod server;
 pub mod spike;
 pub mod start;
 pub mod store;
+pub mod storm;
 pub mod verify;

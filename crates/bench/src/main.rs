@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use bench::failure::Failure;
-use bench::{arguments, fanout, idle, list, os, peers, spike, start, store};
+use bench::{arguments, fanout, idle, join, list, os, peers, spike, start, store, storm};
 
 fn main() -> ExitCode {
     match run() {
@@ -22,6 +22,8 @@ fn run() -> Result<(), Failure> {
     match matches.subcommand() {
         Some(("fanout", matches)) => fanout::run(&arguments::fanout_plan(matches)?),
         Some(("idle", matches)) => idle::run(&arguments::idle_plan(matches, descriptors)?),
+        Some(("join", matches)) => join::run(&arguments::join_plan(matches)?),
+        Some(("storm", matches)) => storm::run(&arguments::storm_plan(matches, descriptors)?),
         Some(("list", matches)) => list::run(&arguments::list_plan(matches)?),
         Some(("start", matches)) => {
             let setup = arguments::setup(matches, "standard")?;

@@ -28,7 +28,8 @@ const PARSE_EVERY: u64 = 100;
 pub struct Script {
     /// Message `sequence` is for room `sequence % rooms`; connection `n` is a member of room `n % rooms`.
     pub rooms: u64,
-    /// Message `sequence` is published by connection `sequence % publishers`: of all rooms, a multiple of `rooms`.
+    /// Message `sequence` is published by connection `sequence % publishers`, or in its name: of all rooms, a multiple of
+    /// `rooms`.
     pub publishers: u64,
     /// Characters of each message's content.
     pub content_length: usize,

@@ -100,6 +100,19 @@ impl Peer {
         Ok(RunningPeer { peer: self, server, _folder: folder })
     }
 
+    /// The connection that publishes message `sequence`.
+    ///
+    /// nats-server promises an order only for the messages of one connection, so the first publisher of a room publishes all
+    /// of them there; no peer but Grandstand limits how much one may send.
+    #[must_use]
+    pub fn publisher(self, script: &Script, sequence: u64) -> usize {
+        let publisher = match self {
+            Self::NatsServer => script.room_of(sequence),
+            _ => sequence % script.publishers,
+        };
+        usize::try_from(publisher).unwrap_or(usize::MAX)
+    }
+
     /// What a publisher sends to have message `sequence` delivered.
     #[must_use]
     pub fn publication(self, script: &Script, sequence: u64) -> Publication {
