@@ -193,6 +193,7 @@ pub fn fanout_plan(matches: &ArgMatches) -> Result<fanout::Plan, Failure> {
         rounds: value(matches, "rounds"),
         setup: setup(matches, profile)?,
         load,
+        plot_file: plot_file(matches),
         report_file: report_file(matches),
     })
 }
@@ -243,6 +244,7 @@ pub fn storm_plan(matches: &ArgMatches, descriptors: u64) -> Result<storm::Plan,
         desks: count(matches, "desks").min(DESKS_MAX),
         cuts: cuts.collect::<Result<_, _>>()?,
         descriptors,
+        plot_file: plot_file(matches),
         report_file: report_file(matches),
     })
 }
@@ -334,6 +336,10 @@ pub fn room_members(matches: &ArgMatches) -> u32 {
 #[must_use]
 pub fn report_file(matches: &ArgMatches) -> PathBuf {
     matches.get_one::<PathBuf>("report").cloned().unwrap_or_default()
+}
+
+fn plot_file(matches: &ArgMatches) -> Option<PathBuf> {
+    matches.get_one::<PathBuf>("plot").cloned()
 }
 
 fn value(matches: &ArgMatches, name: &str) -> u64 {

@@ -14,6 +14,7 @@ use crate::client::{Clock, Crowd, Received, Traffic, events};
 use crate::failure::Failure;
 use crate::histogram::Histogram;
 use crate::peers::{Members, Peer, RunningPeer, Setup};
+use crate::picture;
 use crate::process::{CoreTime, ProcessorTime};
 use crate::report::{Figures, Report};
 use crate::verify::{Script, Verifier};
@@ -269,6 +270,8 @@ pub struct Plan {
     pub setup: Setup,
     /// What they are given to do.
     pub load: Load,
+    /// Where a picture of all rounds goes; none is drawn when `None`.
+    pub plot_file: Option<PathBuf>,
     /// Where the lines of JSON go.
     pub report_file: PathBuf,
 }
@@ -289,6 +292,15 @@ pub fn run(plan: &Plan) -> Result<(), Failure> {
     }
     let ratios = ["cpu_us_per_delivery", "server_core_us_per_delivery", "latency_p99_ms"];
     report.publish(Peer::Grandstand.name(), &ratios, &plan.report_file)?;
+    if let Some(file) = &plan.plot_file {
+        let Load { rooms, viewers, rate, .. } = plan.load;
+        let window_ms = plan.setup.grandstand.window_ms;
+        let title = format!(
+            "{rooms} room(s) of {viewers} viewers, {rate} messages/s in each, Grandstand's window {window_ms} ms"
+        );
+        let panels = report.panels(&["cpu_us_per_delivery", "latency_p50_ms", "latency_p99_ms"]);
+        picture::write(file, &picture::of_rounds(&title, &panels))?;
+    }
     report.verdict()
 }
 

@@ -8,7 +8,7 @@
 //! | [`verify`] | was everything delivered, once, in one order |
 //! | [`peers`], [`server`], [`control`] | the servers under test: start, let the crowd in, stop |
 //! | [`process`], [`os`] | what Linux says of processor time and memory |
-//! | [`histogram`], [`report`] | from measurements to results |
+//! | [`histogram`], [`report`], [`picture`] | from measurements to results |
 //!
 //! # What makes a result worth something
 //! - Everything that is counted was verified: a run with anything lost, doubled, reordered or altered is void.
@@ -29,6 +29,7 @@ pub mod nats;
 pub mod newcomers;
 pub mod os;
 pub mod peers;
+pub mod picture;
 pub mod process;
 pub mod report;
 pub mod server;

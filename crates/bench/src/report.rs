@@ -11,6 +11,7 @@ use server::config::DatabaseUrl;
 
 use crate::failure::Failure;
 use crate::peers::Peer;
+use crate::picture;
 
 /// Named numbers of one run, in the order they are to be shown. The unit is the last part of the name.
 pub type Figures = Vec<(&'static str, f64)>;
@@ -185,9 +186,7 @@ impl Report {
     /// most over the rounds, and the [`median_interval`].
     #[must_use]
     pub fn to_text(&self, subject: &str, ratios: &[&str]) -> String {
-        let mut peers: Vec<&str> = self.runs.iter().map(|run| run.peer).collect();
-        peers.sort_unstable();
-        peers.dedup();
+        let peers = self.peers();
         let valid = self.runs.iter().find(|run| !run.figures.is_empty());
         let names = valid.map(|run| &run.figures).into_iter().flatten().map(|(name, _)| *name);
         let mut text = format!("{:<28}", "median [least-most]");
@@ -272,6 +271,21 @@ impl Report {
     pub fn void_runs(&self, peer: &str) -> (usize, usize) {
         let runs = self.runs.iter().filter(|run| run.peer == peer);
         (runs.clone().filter(|run| run.figures.is_empty()).count(), runs.count())
+    }
+
+    /// The figures of these names in all rounds of each peer, as [`picture::of_rounds`] draws them.
+    #[must_use]
+    pub fn panels<'a>(&self, names: &[&'a str]) -> Vec<(&'a str, Vec<picture::Row>)> {
+        let peers = self.peers();
+        let rows = |name| peers.iter().map(|peer| ((*peer).to_owned(), self.values(peer, name))).collect();
+        names.iter().map(|name| (*name, rows(name))).collect()
+    }
+
+    fn peers(&self) -> Vec<&'static str> {
+        let mut peers: Vec<&str> = self.runs.iter().map(|run| run.peer).collect();
+        peers.sort_unstable();
+        peers.dedup();
+        peers
     }
 
     fn values(&self, peer: &str, name: &str) -> Vec<f64> {

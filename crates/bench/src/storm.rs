@@ -20,6 +20,7 @@ use crate::failure::Failure;
 use crate::histogram::Histogram;
 use crate::newcomers::{Happening, Newcomers};
 use crate::peers::Setup;
+use crate::picture;
 use crate::process::ProcessorTime;
 use crate::report::{Figures, Report};
 use crate::server::{Addresses, Grandstand, Server};
@@ -72,6 +73,8 @@ pub struct Plan {
     pub cuts: Vec<Cut>,
     /// Files that a process may open.
     pub descriptors: u64,
+    /// Where a picture of all storms goes; none is drawn when `None`.
+    pub plot_file: Option<PathBuf>,
     /// Where the lines of JSON go.
     pub report_file: PathBuf,
 }
@@ -87,19 +90,27 @@ pub fn run(plan: &Plan) -> Result<(), Failure> {
     }
     let mut report = Report::default();
     let mut missing = 0;
+    let mut curves = Vec::new();
     for round in 1..=plan.rounds {
         for cut in &plan.cuts {
             let storm = raise(plan, *cut)?;
             missing += storm.lost + storm.unheard;
+            curves.push((format!("{} {round}", cut.name()), storm.back_after_seconds));
             report.add_outcome(round, cut.name(), Ok(storm.figures))?;
         }
     }
     report.publish("", &[], &plan.report_file)?;
+    if let Some(file) = &plan.plot_file {
+        let title = format!("{} clients cut off at once: how many are back", plan.clients);
+        picture::write(file, &picture::of_arrivals(&title, "seconds after they were cut off", &curves))?;
+    }
     if missing == 0 { Ok(()) } else { Err(Failure::NotBack { missing }) }
 }
 
 struct Storm {
     figures: Figures,
+    /// When each who is back was let in, in ascending order.
+    back_after_seconds: Vec<f64>,
     /// Clients that gave up, or were not back in time.
     lost: u64,
     /// Clients that were back and did not hear what was said then.
@@ -297,10 +308,11 @@ impl Crowd {
     }
 
     fn figures(&mut self, cut_at: u64, server: ProcessorTime) -> Result<Storm, Failure> {
+        let in_at = self.clients.iter().filter_map(|client| client.in_at);
+        let mut back_after: Vec<u64> = in_at.map(|in_at| in_at.saturating_sub(cut_at)).collect();
+        back_after.sort_unstable();
         let mut after = Histogram::default();
-        for in_at in self.clients.iter().filter_map(|client| client.in_at) {
-            after.add(in_at.saturating_sub(cut_at));
-        }
+        back_after.iter().for_each(|nanos| after.add(*nanos));
         let back = after.count();
         let given_up = self.clients.iter().filter(|client| client.has_given_up).count() as u64;
         let lost = self.clients.len() as u64 - back;
@@ -319,6 +331,7 @@ impl Crowd {
             ("back_per_s", back as f64 / seconds(after.longest())),
             ("server_cpu_s", seconds(server.run_nanos)),
         ];
-        Ok(Storm { figures, lost, unheard })
+        let back_after_seconds = back_after.into_iter().map(seconds).collect();
+        Ok(Storm { figures, back_after_seconds, lost, unheard })
     }
 }

@@ -2,11 +2,11 @@
 //! in the middle of, as a picture.
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use crate::failure::Failure;
+use crate::picture::{self, Picture};
 
 /// Samples per second; no round number, so that nothing which happens regularly is in step with it.
 const SAMPLES_PER_SECOND: &str = "499";
@@ -110,39 +110,24 @@ impl Profile {
 
     /// Writes the picture: a bar of all sections, and below it what each was doing most.
     pub(super) fn write(&self, file: &Path, title: &str) -> Result<(), Failure> {
-        std::fs::write(file, self.to_svg(title)).map_err(Failure::io("write the picture"))
+        picture::write(file, &self.to_svg(title))
     }
 
     fn to_svg(&self, title: &str) -> String {
-        const WIDTH: f64 = 960.0;
         const FUNCTIONS: usize = 3;
         let shares = self.shares();
-        let height = 110 + shares.len() * 22;
-        let mut svg = format!(
-            "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{WIDTH}\" height=\"{height}\" \
-             font-family=\"sans-serif\" font-size=\"13\">\n\
-             <rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n\
-             <text x=\"10\" y=\"22\" font-size=\"15\">{}</text>\n",
-            escape(title)
-        );
-        let (mut x, scale) = (10.0, (WIDTH - 20.0) / 100.0);
-        for (row, (name, colour, share)) in shares.iter().enumerate() {
-            let (width, y) = (share * scale, 100 + row * 22);
+        let mut picture = Picture::new(title);
+        let (mut x, mut y, scale) = (10.0, 100.0, (picture::WIDTH - 20.0) / 100.0);
+        for (name, colour, share) in &shares {
+            let width = share * scale;
             let functions = self.sections.get(name).map(|functions| most(functions, FUNCTIONS, self.samples));
-            // Writing to a String cannot fail.
-            let _ = writeln!(
-                svg,
-                "<rect x=\"{x:.1}\" y=\"36\" width=\"{width:.1}\" height=\"36\" fill=\"{colour}\"/>\n\
-                 <rect x=\"10\" y=\"{}\" width=\"13\" height=\"13\" fill=\"{colour}\"/>\n\
-                 <text x=\"30\" y=\"{y}\">{share:.1} % {name}</text>\n\
-                 <text x=\"250\" y=\"{y}\" font-size=\"11\" fill=\"#555\">{}</text>",
-                y - 11,
-                escape(&functions.unwrap_or_default())
-            );
-            x += width;
+            picture.rectangle((x, 36.0), (width, 36.0), colour);
+            picture.rectangle((10.0, y - 11.0), (13.0, 13.0), colour);
+            picture.text((30.0, y), 13, "black", &format!("{share:.1} % {name}"));
+            picture.text((250.0, y), 11, "#555", &functions.unwrap_or_default());
+            (x, y) = (x + width, y + 22.0);
         }
-        svg.push_str("</svg>\n");
-        svg
+        picture.to_svg(y + 10.0)
     }
 }
 
@@ -164,10 +149,6 @@ fn most(functions: &BTreeMap<String, u64>, count: usize, samples: u64) -> String
     let shown = sorted.iter().take(count);
     let shown = shown.map(|(name, own)| format!("{name} {:.1} %", **own as f64 * 100.0 / samples as f64));
     shown.collect::<Vec<_>>().join(", ")
-}
-
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
 #[cfg(test)]

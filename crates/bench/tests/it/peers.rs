@@ -5,18 +5,12 @@ use std::process::Command;
 use bench::peers::{ALL, Peer};
 use serde_json::Value;
 
-/// A core that this process may run on.
-fn core() -> String {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let allowed = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
-    let first = allowed.and_then(|list| list.trim().split(['-', ',']).next());
-    first.unwrap_or("0").to_owned()
-}
+use crate::allowed_core;
 
 #[test]
 fn small_crowds_get_every_message_of_their_room_from_every_peer() {
     let folder = tempfile::tempdir().expect("a folder");
-    let (core, report) = (core(), folder.path().join("report.jsonl"));
+    let (core, report) = (allowed_core(), folder.path().join("report.jsonl"));
     // There is no library of uWebSockets for other processors where it comes from.
     let has_library = |peer: Peer| peer != Peer::Uwebsockets || cfg!(target_arch = "x86_64");
     let others = ALL.into_iter().filter(|peer| *peer != Peer::Grandstand && has_library(*peer));
