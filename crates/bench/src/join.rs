@@ -1,6 +1,6 @@
 //! How many can join in a second: clients that take a chat token over HTTP (CreateChatToken), connect with it and, as soon as
-//! they are let in, leave and begin again (a closed loop). A join is done when the handshake was answered as it must be; a
-//! run in which anybody was not let in is void.
+//! they are let in, leave and make room for another user who does the same (a closed loop). A join is done when the handshake
+//! was answered as it must be; a run in which anybody was not let in is void.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -104,7 +104,7 @@ fn join_until(newcomers: &mut Newcomers, clock: Clock, until_nanos: u64) -> Resu
                     joins.whole.add(token_nanos + handshake_nanos);
                     joins.token.add(token_nanos);
                     joins.handshake.add(handshake_nanos);
-                    newcomers.leave(newcomer);
+                    newcomers.replace(newcomer);
                     newcomers.want_in(newcomer);
                 }
                 Happening::Refused { newcomer, reason } => {

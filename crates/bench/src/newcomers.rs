@@ -13,6 +13,7 @@ use hub::frame::{Opcode, encode_masked};
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 use serde_json::Value;
+use socket2::SockRef;
 
 use crate::client::{CONNECTIONS_PER_ADDRESS, Clock, MASK, Ticket, connect, read_handshake_answer};
 use crate::control::{AnswerHead, ControlPlane, Role};
@@ -80,6 +81,8 @@ struct Visit {
 
 #[derive(Default)]
 struct Newcomer {
+    /// What its user id is made of.
+    user: usize,
     wanted_at: u64,
     token_at: u64,
     visit: Option<Visit>,
@@ -100,6 +103,7 @@ pub struct Newcomers {
     idle_desks: Vec<usize>,
     queue: VecDeque<usize>,
     newcomers: Vec<Newcomer>,
+    users: usize,
     connects: usize,
     messages: u64,
 }
@@ -132,7 +136,8 @@ impl Newcomers {
             idle_desks: (0..desks.len()).collect(),
             desks,
             queue: VecDeque::new(),
-            newcomers: (0..count).map(|_| Newcomer::default()).collect(),
+            newcomers: (0..count).map(|user| Newcomer { user, ..Newcomer::default() }).collect(),
+            users: count,
             connects: 0,
             messages: 0,
         })
@@ -142,6 +147,18 @@ impl Newcomers {
     pub fn want_in(&mut self, newcomer: usize) {
         self.newcomers[newcomer].wanted_at = self.clock.nanos();
         self.queue.push_back(newcomer);
+    }
+
+    /// Ends a newcomer's connection; from now on another user is in its place. (The server slows down a user who joins the
+    /// same room again and again.) The connection ends with a reset, which leaves nothing behind in the kernel: tens of
+    /// thousands that linger would make each new one dearer.
+    pub fn replace(&mut self, newcomer: usize) {
+        if let Some(visit) = &self.newcomers[newcomer].visit {
+            // If it is at an end already, that is what is wanted.
+            drop(SockRef::from(&visit.stream).set_linger(Some(Duration::ZERO)));
+        }
+        self.newcomers[newcomer] = Newcomer { user: self.users, ..Newcomer::default() };
+        self.users += 1;
     }
 
     /// Ends a newcomer's connection.
@@ -205,7 +222,7 @@ impl Newcomers {
         mut asking: Asking,
         happenings: &mut Vec<Happening>,
     ) -> Result<(), Failure> {
-        let user_id = format!("newcomer-{:05}", asking.newcomer);
+        let user_id = format!("newcomer-{:05}", self.newcomers[asking.newcomer].user);
         let request = self.control.create_chat_token_request(&self.room, &user_id, Role::Publisher);
         // A request is far smaller than a socket's buffer, which is empty.
         while let Err(error) = self.desks[desk].stream.write_all(&request) {
