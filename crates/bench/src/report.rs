@@ -183,7 +183,7 @@ impl Report {
 
     /// A table with a row per figure and a column per peer: medians, least and most of all rounds; below it, for each
     /// of `ratios` and each other peer, `subject`'s figure divided by that peer's of the same round: median, least and
-    /// most over the rounds, and the [`median_interval`].
+    /// most over the rounds, the [`median_interval`], and the ratios of all rounds in their order.
     #[must_use]
     pub fn to_text(&self, subject: &str, ratios: &[&str]) -> String {
         let peers = self.peers();
@@ -212,12 +212,13 @@ impl Report {
             for peer in peers.iter().filter(|peer| **peer != subject) {
                 let ratios = self.ratios(subject, peer, name);
                 let Some(spread) = Spread::of(&ratios) else { continue };
+                let digits = digits(spread.most);
                 text.push_str(&format!("{name} of {subject} / {peer}: {}", spread.to_text()));
                 if let Some((from, to)) = median_interval(&ratios) {
-                    let digits = digits(spread.most);
                     text.push_str(&format!(", 95 % interval {from:.digits$}-{to:.digits$}"));
                 }
-                text.push('\n');
+                let rounds: Vec<String> = ratios.iter().map(|ratio| format!("{ratio:.digits$}")).collect();
+                text.push_str(&format!("; rounds: {}\n", rounds.join(" ")));
             }
         }
         text
@@ -339,7 +340,10 @@ mod tests {
             report.add(Run { round, peer: "theirs", figures: vec![("cpu_us", theirs)] });
         }
         let text = report.to_text("ours", &["cpu_us"]);
-        assert!(text.contains("cpu_us of ours / theirs: 3.00 [2.00-4.00]\n"), "{text}");
+        assert!(
+            text.contains("cpu_us of ours / theirs: 3.00 [2.00-4.00]; rounds: 2.00 3.00 4.00\n"),
+            "{text}"
+        );
         assert!(text.contains("8.00 [2.00-30.00]"), "{text}");
     }
 
@@ -359,7 +363,9 @@ mod tests {
         }
         let text = report.to_text("ours", &["cpu_us"]);
         assert!(
-            text.contains("cpu_us of ours / theirs: 3.50 [1.00-6.00], 95 % interval 1.00-6.00\n"),
+            text.contains(
+                "cpu_us of ours / theirs: 3.50 [1.00-6.00], 95 % interval 1.00-6.00; rounds: 1.00 2.00"
+            ),
             "{text}"
         );
     }

@@ -1,10 +1,11 @@
 //! A server under test: a process of its own on its own cores, started, announced by its ready line, and stopped.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -46,8 +47,6 @@ impl Addresses {
 /// A running server; killed when dropped without [`Server::stop`].
 pub struct Server {
     child: Child,
-    /// Kept open, since some servers end when nobody can hear them any more.
-    _stdout: Option<BufReader<ChildStdout>>,
     log: File,
     /// From the start of the process to its ready line.
     pub start_to_ready: Duration,
@@ -92,7 +91,11 @@ impl Server {
             drop(child.kill().and_then(|()| child.wait()));
             return Err(Failure::NotReady { what: format!("said {said:?}, log: {}", tail(log)) });
         };
-        Ok(Self { child, _stdout: stdout, log, start_to_ready, edge, api })
+        // A server that nobody hears any more may end, or wait. The thread ends with it.
+        if let (Some(mut stdout), Ok(mut log)) = (stdout, log.try_clone()) {
+            thread::spawn(move || io::copy(&mut stdout, &mut log));
+        }
+        Ok(Self { child, log, start_to_ready, edge, api })
     }
 
     /// Its process.
@@ -109,7 +112,7 @@ impl Server {
         self.api.ok_or_else(|| Failure::NotReady { what: "the ready line names no control plane".to_owned() })
     }
 
-    /// The end of what it wrote to its standard error.
+    /// The end of what it wrote to its standard error, and to its standard output once it was ready.
     #[must_use]
     pub fn log_tail(&self) -> String {
         self.log.try_clone().map(tail).unwrap_or_default()

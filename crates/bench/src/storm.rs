@@ -143,8 +143,10 @@ fn raise(plan: &Plan, cut: Cut) -> Result<Storm, Failure> {
                 drop(server);
                 Server::start(command, &cores, Addresses::read)
             });
-            crowd.come_back(cut_at)?;
-            successor.join().map_err(|_| Failure::NotReady { what: "the successor".to_owned() })??
+            let back = crowd.come_back(cut_at);
+            let server =
+                successor.join().map_err(|_| Failure::NotReady { what: "the successor".to_owned() })??;
+            back.map(|()| server)?
         }
         Cut::Network => {
             crowd.hang_up();
