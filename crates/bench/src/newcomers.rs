@@ -58,6 +58,19 @@ pub enum Happening {
     },
 }
 
+impl Happening {
+    /// To whom.
+    #[must_use]
+    pub fn newcomer(&self) -> usize {
+        match self {
+            Self::Joined { newcomer, .. }
+            | Self::Refused { newcomer, .. }
+            | Self::Dropped { newcomer }
+            | Self::Dismissed { newcomer } => *newcomer,
+        }
+    }
+}
+
 /// A connection to the control plane, and for whom it asks.
 struct Desk {
     stream: TcpStream,

@@ -204,6 +204,19 @@ impl Client {
     fn is_waiting(self) -> bool {
         self.in_at.is_none() && !self.has_given_up
     }
+
+    /// What the SDK does: who is waiting afterwards tries at once.
+    fn after(self, happening: &Happening, now_nanos: u64) -> Self {
+        match happening {
+            Happening::Joined { .. } => Self { in_at: Some(now_nanos), ..Self::default() },
+            Happening::Dropped { .. } => Self { tries: 1, ..Self::default() },
+            Happening::Dismissed { .. } => Self { has_given_up: true, ..Self::default() },
+            Happening::Refused { .. } => {
+                let tries = self.tries + 1;
+                Self { tries, has_given_up: tries > TRIES_MAX, in_at: None }
+            }
+        }
+    }
 }
 
 struct Crowd {
@@ -266,23 +279,12 @@ impl Crowd {
         Ok(())
     }
 
-    /// What the SDK does.
     fn react(&mut self, happening: &Happening) {
-        let (newcomer, client) = match *happening {
-            Happening::Joined { newcomer, .. } => {
-                (newcomer, Client { in_at: Some(self.clock.nanos()), ..Client::default() })
-            }
-            Happening::Dropped { newcomer } => (newcomer, Client { tries: 1, ..Client::default() }),
-            Happening::Dismissed { newcomer } => {
-                (newcomer, Client { has_given_up: true, ..Client::default() })
-            }
-            Happening::Refused { newcomer, .. } => {
-                self.refusals += 1;
-                let tries = self.clients[newcomer].tries + 1;
-                (newcomer, Client { tries, has_given_up: tries > TRIES_MAX, in_at: None })
-            }
-        };
-        self.waiting -= usize::from(self.clients[newcomer].is_waiting());
+        let newcomer = happening.newcomer();
+        let before = self.clients[newcomer];
+        let client = before.after(happening, self.clock.nanos());
+        self.refusals += u64::from(matches!(happening, Happening::Refused { .. }));
+        self.waiting -= usize::from(before.is_waiting());
         self.waiting += usize::from(client.is_waiting());
         if client.is_waiting() {
             self.newcomers.want_in(newcomer);
@@ -335,5 +337,40 @@ impl Crowd {
         ];
         let back_after_seconds = back_after.into_iter().map(seconds).collect();
         Ok(Storm { figures, back_after_seconds, lost, unheard })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Client;
+    use crate::newcomers::Happening;
+
+    const DROPPED: Happening = Happening::Dropped { newcomer: 0 };
+    const JOINED: Happening = Happening::Joined { newcomer: 0, token_nanos: 1, handshake_nanos: 1 };
+    const REFUSED: Happening = Happening::Refused { newcomer: 0, reason: String::new() };
+
+    fn after(happenings: &[Happening]) -> Client {
+        happenings.iter().fold(Client::default(), |client, happening| client.after(happening, 7))
+    }
+
+    #[test]
+    fn a_client_tries_four_times_and_then_gives_up() {
+        assert!(after(&[DROPPED]).is_waiting());
+        assert!(after(&[DROPPED, REFUSED, REFUSED, REFUSED]).is_waiting(), "the fourth try is under way");
+        assert!(after(&[DROPPED, REFUSED, REFUSED, REFUSED, REFUSED]).has_given_up);
+    }
+
+    #[test]
+    fn who_was_let_in_has_all_tries_again() {
+        let client = after(&[DROPPED, REFUSED, REFUSED, REFUSED, JOINED]);
+        assert_eq!((client.in_at, client.is_waiting()), (Some(7), false));
+        let tries = [DROPPED, REFUSED, REFUSED, REFUSED, JOINED, DROPPED, REFUSED, REFUSED, REFUSED];
+        assert!(after(&tries).is_waiting());
+    }
+
+    #[test]
+    fn who_is_dismissed_does_not_come_back() {
+        let client = after(&[JOINED, Happening::Dismissed { newcomer: 0 }]);
+        assert!(client.has_given_up && !client.is_waiting() && client.in_at.is_none());
     }
 }
