@@ -302,6 +302,9 @@ pub mod postgres {
     pub const TRY_MS_MAX: u64 = 5_000;
     /// How long one statement may take, in milliseconds; the database itself ends it then.
     pub const STATEMENT_MS_MAX: u64 = 4_000;
+    /// For how long the connection of a transaction that was given up is kept while the database does not end that, in
+    /// seconds; then it is closed.
+    pub const GIVEN_UP_SECONDS_MAX: u64 = 60;
     /// How often a request is tried when others are at work at the same things; then the caller is told that the store
     /// is not available.
     pub const TRIES_MAX: u32 = 12;
@@ -309,11 +312,9 @@ pub mod postgres {
     pub const TRY_PAUSE_MS_MAX: u64 = 100;
     /// How often a server asks what others did to rooms, in milliseconds.
     pub const NEWS_INTERVAL_MS: u64 = 250;
-    /// How late a write may come to light after it was dated, in seconds: each question goes back so far.
-    pub const NEWS_DELAY_SECONDS_MAX: i64 = 15;
     /// For how long it is kept what was done to rooms, in seconds: a server that could not ask for longer may have missed
     /// some, and reads the rooms that it has open again.
-    pub const NEWS_KEPT_SECONDS: i64 = 3_600;
+    pub const NEWS_KEPT_SECONDS: i64 = 300;
     /// How often old news and redemptions are dropped, in seconds.
     pub const SWEEP_INTERVAL_SECONDS: u64 = 60;
     /// Rows that are dropped by one statement.
