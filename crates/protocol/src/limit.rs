@@ -323,6 +323,13 @@ pub mod postgres {
     pub const ROOMS_PER_READ_MAX: usize = 500;
 }
 
+/// TLS.
+pub mod tls {
+    /// How often the files of certificate and key are looked at, in milliseconds. A new certificate is in use after at most
+    /// twice that: files must be the same in two looks.
+    pub const FILES_INTERVAL_MS: u64 = 2_000;
+}
+
 /// Which of the limits are in force (`limits.profile`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Profile {

@@ -205,7 +205,7 @@ settings! {
     /// TLS on all three ports.
     pub struct TlsConfig in "tls." {
         /// A PEM file with the chain of certificates, the server's own first. Set both files or neither: without them
-        /// the ports speak plain HTTP and WebSocket.
+        /// the ports speak plain HTTP and WebSocket. When they change, new connections get the new certificate within seconds.
         cert_file: Option<PathBuf> = Optional(FilePath), "";
         /// A PEM file with the private key of that certificate.
         key_file: Option<PathBuf> = Optional(FilePath), "";
