@@ -67,7 +67,12 @@ pub mod edge {
     pub const FRAMES_PER_SECOND: u32 = 1_000;
     /// How long a connection is not read once it has sent more frames than that, in milliseconds.
     pub const FRAME_PAUSE_MS: u64 = 100;
-    /// Longest client frame or message, in bytes; beyond it Close 1009.
+    /// Longest text that is compressed for those who take that, in bytes; longer ones are sent as they are. Nothing in it can
+    /// refer farther back than clients are ready for that ask for a window of [`DEFLATE_WINDOW_BITS_MIN`].
+    pub const DEFLATED_BYTES_MAX: usize = 1 << DEFLATE_WINDOW_BITS_MIN;
+    /// A client that wants a smaller window than two to the power of this gets nothing compressed. RFC 7692 allows 8 to 15.
+    pub const DEFLATE_WINDOW_BITS_MIN: u8 = 12;
+    /// Longest client frame or message, in bytes, compressed or not; beyond it Close 1009.
     pub const MESSAGE_BYTES_MAX: usize = 16 * 1_024;
     /// Longest head of a handshake, in bytes; beyond it 431.
     pub const HANDSHAKE_BYTES_MAX: usize = 16 * 1_024;

@@ -448,6 +448,7 @@ fn edge_settings(config: &Config, descriptors: u64, tls: Option<&Tls>) -> EdgeSe
     EdgeSettings {
         shards: shard_count(config),
         coalescing_window_ms: config.edge.coalescing_window_ms,
+        compression: config.edge.compression,
         rates_lifted: config.limits.profile == Profile::Unlimited,
         trusted_proxies: config.trusted_proxies.clone(),
         handshakes_max: share(descriptors, HANDSHAKES_PERCENT_OF_DESCRIPTORS),

@@ -90,7 +90,7 @@ fn receive(index: usize, connections: &mut [Option<Connection>], scratch: &mut [
         }
         let mut unread = std::mem::take(&mut connection.unread);
         let mut at = 0;
-        while let Ok(Decoded::Frame(frame, length)) = decode(&mut unread[at..], MESSAGE_BYTES_MAX) {
+        while let Ok(Decoded::Frame(frame, length)) = decode(&mut unread[at..], MESSAGE_BYTES_MAX, false) {
             if frame.opcode == Opcode::Text {
                 fan_out(&encode(Opcode::Text, frame.payload), connections);
             }
