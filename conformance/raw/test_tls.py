@@ -5,6 +5,7 @@ import json
 import socket
 import ssl
 import subprocess
+import time
 import urllib.request
 
 import pytest
@@ -17,10 +18,8 @@ from work import Work
 DEADLINE_SECONDS = 10
 
 
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory):
-    """A self-signed certificate for 127.0.0.1: the paths of certificate and key."""
-    folder = tmp_path_factory.mktemp("tls")
+def certify(folder):
+    """Makes a self-signed certificate for 127.0.0.1: the paths of certificate and key."""
     cert, key = folder / "cert.pem", folder / "key.pem"
     subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
@@ -28,6 +27,11 @@ def certificate(tmp_path_factory):
         check=True, capture_output=True, timeout=60,
     )  # fmt: skip
     return cert, key
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory):
+    return certify(tmp_path_factory.mktemp("tls"))
 
 
 @pytest.fixture(scope="module")
@@ -134,3 +138,41 @@ def test_while_another_process_takes_over_no_tls_connection_is_refused(tls_serve
             work.go_on()
             tls_server.hand_over()
         work.go_on()
+
+
+def test_a_new_certificate_is_used_without_a_restart_and_connections_stay(tmp_path):
+    cert, key = certify(tmp_path)
+    environment = {"GRANDSTAND_TLS_CERT_FILE": str(cert), "GRANDSTAND_TLS_KEY_FILE": str(key)}
+    server = Server(tmp_path / "data", environment=environment).start()
+    chat = clients.ivschat(server, certificate=str(cert))
+    room = chat.create_room()["arn"]
+    token = chat.create_chat_token(roomIdentifier=room, userId="alice", capabilities=["SEND_MESSAGE"])["token"]
+    context = ssl.create_default_context(cafile=cert)
+    with connect(server.edge, subprotocols=[token], ssl=context, open_timeout=DEADLINE_SECONDS) as alice:
+        renewed = tmp_path / "renewed"
+        renewed.mkdir()
+        for new, old in zip(certify(renewed), (cert, key), strict=True):
+            new.rename(old)
+        deadline = time.monotonic() + DEADLINE_SECONDS
+        for url in (server.api, server.admin, server.edge):
+            while ssl.get_server_certificate(address(url)) != cert.read_text():
+                assert time.monotonic() < deadline, f"{url} has the old certificate"
+        alice.send(json.dumps({"Action": "SEND_MESSAGE", "Content": "still here"}))
+        assert receive(alice)["Content"] == "still here"
+    renewed_chat = clients.ivschat(server, certificate=str(cert))
+    assert [found["arn"] for found in renewed_chat.list_rooms()["rooms"]] == [room]
+    server.stop()
+
+
+def test_a_client_that_comes_back_resumes_its_session(tls_server, certificate):
+    context = ssl.create_default_context(cafile=certificate[0])
+    for url in (tls_server.api, tls_server.admin, tls_server.edge):
+        session = None
+        for is_reused in (False, True):
+            plain = socket.create_connection(address(url), DEADLINE_SECONDS)
+            with context.wrap_socket(plain, server_hostname="127.0.0.1", session=session) as wire:
+                wire.sendall(b"GET /health/ready HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+                # Tickets come with the first bytes of the answer.
+                assert wire.recv(4096).startswith(b"HTTP/1.1 200")
+                assert wire.session_reused == is_reused, url
+                session = wire.session

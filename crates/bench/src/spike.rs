@@ -225,6 +225,7 @@ fn session() -> Session {
         sender: Texts::default().add("{}"),
         capabilities: Capabilities::default(),
         session_end: Timestamp::from_nanos(0),
+        deflates: false,
     };
     Session::new(0, entry, grant, 0)
 }
@@ -299,6 +300,7 @@ fn join(room: RoomKey, settings: RoomSettings, index: u32) -> Join {
         sender,
         capabilities: Capabilities::default(),
         session_end: Timestamp::from_seconds(3_600),
+        deflates: false,
         greeting: vec![b'x'; 400],
     }
 }

@@ -1,4 +1,5 @@
-//! The members of one room on one shard, and the pass that writes to them.
+//! The members of one room on one shard, and the pass that writes to them. Those who take frames compressed are an
+//! audience of their own, with a log of their own.
 //!
 //! A frame is appended to the room log once; a *pass* walks the members and offers each what lies between its cursor
 //! and the head, in one write. Coalescing, slow readers and joiners need nothing else: frames that gather before a
@@ -47,11 +48,27 @@ pub enum Progress {
     Yielded,
 }
 
-/// The members of one room on one shard.
+/// How an audience takes its frames.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Encoding {
+    /// As they are.
+    Plain,
+    /// Compressed, where that makes them shorter.
+    Deflated,
+}
+
+impl Encoding {
+    /// Every one.
+    pub const ALL: [Self; 2] = [Self::Plain, Self::Deflated];
+}
+
+/// The members of one room on one shard who take their frames in one encoding.
 #[derive(Debug)]
 pub struct Audience {
     /// The room.
     pub key: RoomKey,
+    /// What is in its log.
+    pub encoding: Encoding,
     /// What they are sent.
     pub log: RoomLog,
     /// In no order.
@@ -82,9 +99,10 @@ pub struct Offer<'a, W, C> {
 impl Audience {
     /// A room without members.
     #[must_use]
-    pub fn new(key: RoomKey) -> Self {
+    pub fn new(key: RoomKey, encoding: Encoding) -> Self {
         Self {
             key,
+            encoding,
             log: RoomLog::default(),
             members: Vec::new(),
             passed_at: None,

@@ -2,7 +2,7 @@
 
 use std::cmp::Reverse;
 
-use crate::audience::{Offer, Progress, blocked_since, write_log};
+use crate::audience::{Encoding, Offer, Progress, blocked_since, write_log};
 use crate::message::{Delivery, Effect, Now, Written};
 use crate::session::{Private, Seat};
 use crate::{Hub, slot};
@@ -13,9 +13,18 @@ impl Hub {
         if let Some(disconnect) = &delivery.disconnect {
             self.note_kick(&delivery.room, disconnect);
         }
-        let Some(index) = self.audience_by_room.get(&delivery.room).copied() else { return };
+        let Some(audiences) = self.audiences_by_room.get(&delivery.room).copied() else { return };
+        for index in audiences.into_iter().flatten() {
+            self.append(now, index, delivery);
+        }
+    }
+
+    fn append(&mut self, now: Now, index: usize, delivery: &Delivery) {
         let audience = &mut self.audiences[index];
-        audience.log.append(&delivery.frame);
+        audience.log.append(match audience.encoding {
+            Encoding::Plain => &delivery.frame,
+            Encoding::Deflated => delivery.deflated(self.deflater.get_or_insert_default()),
+        });
         self.counters.deliveries += audience.members.len() as u64;
         self.schedule(now.nanos, index);
         let Some(disconnect) = &delivery.disconnect else { return };

@@ -9,7 +9,9 @@ use protocol::close::{CloseCode, fit_reason};
 pub const CONTROL_BYTES_MAX: usize = 125;
 
 const FIN: u8 = 0x80;
-const RESERVED: u8 = 0x70;
+/// The first of the three reserved bits: permessage-deflate has it mean "compressed" (RFC 7692 section 6).
+const DEFLATED: u8 = 0x40;
+const RESERVED: u8 = 0x30;
 const MASKED: u8 = 0x80;
 
 /// What a frame is.
@@ -67,6 +69,8 @@ pub struct Frame<'a> {
     pub fin: bool,
     /// What it is.
     pub opcode: Opcode,
+    /// The message that it begins is compressed.
+    pub deflated: bool,
     /// Unmasked.
     pub payload: &'a [u8],
 }
@@ -84,22 +88,34 @@ pub enum Decoded<'a> {
 struct Header {
     fin: bool,
     opcode: Opcode,
+    deflated: bool,
     mask: [u8; 4],
     header_bytes: usize,
     payload_bytes: usize,
 }
 
 /// Decodes the frame at the beginning of `buffer` and unmasks its payload in place. A payload longer than
-/// `payload_bytes_max` is refused.
+/// `payload_bytes_max` is refused, and a compressed one unless that was agreed upon (`may_deflate`).
 ///
 /// # Errors
 /// The code to close the connection with.
-pub fn decode(buffer: &mut [u8], payload_bytes_max: usize) -> Result<Decoded<'_>, CloseCode> {
-    let Some(header) = decode_header(buffer, payload_bytes_max)? else { return Ok(Decoded::Incomplete) };
+pub fn decode(
+    buffer: &mut [u8],
+    payload_bytes_max: usize,
+    may_deflate: bool,
+) -> Result<Decoded<'_>, CloseCode> {
+    let header = decode_header(buffer, payload_bytes_max)?;
+    let Some(header) = header else { return Ok(Decoded::Incomplete) };
+    if header.deflated && !may_deflate {
+        return Err(CloseCode::ProtocolError);
+    }
     let length = header.header_bytes + header.payload_bytes;
     let Some(payload) = buffer.get_mut(header.header_bytes..length) else { return Ok(Decoded::Incomplete) };
     unmask(payload, header.mask);
-    Ok(Decoded::Frame(Frame { fin: header.fin, opcode: header.opcode, payload }, length))
+    Ok(Decoded::Frame(
+        Frame { fin: header.fin, opcode: header.opcode, deflated: header.deflated, payload },
+        length,
+    ))
 }
 
 fn decode_header(buffer: &[u8], payload_bytes_max: usize) -> Result<Option<Header>, CloseCode> {
@@ -109,6 +125,10 @@ fn decode_header(buffer: &[u8], payload_bytes_max: usize) -> Result<Option<Heade
     }
     let opcode = Opcode::from_bits(first & 0x0F).ok_or(CloseCode::ProtocolError)?;
     let fin = first & FIN != 0;
+    let deflated = first & DEFLATED != 0;
+    if deflated && !matches!(opcode, Opcode::Text | Opcode::Binary) {
+        return Err(CloseCode::ProtocolError);
+    }
     let [second, rest @ ..] = rest else { return Ok(None) };
     let short_length = second & 0x7F;
     let control_is_wrong = opcode.is_control() && (!fin || usize::from(short_length) > CONTROL_BYTES_MAX);
@@ -132,7 +152,14 @@ fn decode_header(buffer: &[u8], payload_bytes_max: usize) -> Result<Option<Heade
         return Err(CloseCode::MessageTooBig);
     }
     let Some(&[a, b, c, d]) = rest.get(length_bytes..length_bytes + 4) else { return Ok(None) };
-    Ok(Some(Header { fin, opcode, mask: [a, b, c, d], header_bytes: 2 + length_bytes + 4, payload_bytes }))
+    Ok(Some(Header {
+        fin,
+        opcode,
+        deflated,
+        mask: [a, b, c, d],
+        header_bytes: 2 + length_bytes + 4,
+        payload_bytes,
+    }))
 }
 
 fn unmask(payload: &mut [u8], mask: [u8; 4]) {
@@ -169,6 +196,25 @@ pub fn encode(opcode: Opcode, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
+/// A whole server frame whose payload is compressed.
+#[must_use]
+pub fn encode_deflated(opcode: Opcode, payload: &[u8]) -> Vec<u8> {
+    let mut frame = encode(opcode, payload);
+    frame[0] |= DEFLATED;
+    frame
+}
+
+/// The payload of a whole server frame.
+#[must_use]
+pub fn payload_of(frame: &[u8]) -> &[u8] {
+    let header_bytes = match frame.get(1) {
+        Some(126) => 4,
+        Some(127) => 10,
+        _ => 2,
+    };
+    frame.get(header_bytes..).unwrap_or_default()
+}
+
 /// A text frame.
 #[must_use]
 pub fn encode_text(text: &str) -> Vec<u8> {
@@ -203,23 +249,26 @@ mod tests {
     use proptest::{prop_assert_eq, proptest};
     use protocol::close::CloseCode;
 
-    use super::{Decoded, Frame, Opcode, decode, encode, encode_close, encode_masked};
+    use super::{DEFLATED, Decoded, Frame, Opcode, decode, encode, encode_close, encode_masked, payload_of};
 
     fn decoded(bytes: &[u8]) -> Result<bool, CloseCode> {
-        decode(&mut bytes.to_vec(), 1_000).map(|decoded| decoded != Decoded::Incomplete)
+        decode(&mut bytes.to_vec(), 1_000, false).map(|decoded| decoded != Decoded::Incomplete)
     }
 
     #[test]
     fn what_breaks_the_rfc_is_refused_by_its_header() {
-        let cases: [(&[u8], CloseCode); 10] = [
-            (&[0xC1], CloseCode::ProtocolError),               // reserved bit 1
-            (&[0x91], CloseCode::ProtocolError),               // reserved bit 3
-            (&[0x83], CloseCode::ProtocolError),               // reserved data opcode
-            (&[0x8B], CloseCode::ProtocolError),               // reserved control opcode
-            (&[0x81, 0x05], CloseCode::ProtocolError),         // not masked
-            (&[0x09, 0x80], CloseCode::ProtocolError),         // fragmented ping
-            (&[0x89, 0xFE], CloseCode::ProtocolError),         // ping of more than 125 bytes
-            (&[0x81, 0xFE, 0, 125], CloseCode::ProtocolError), // length not in its shortest form
+        let cases: [(&[u8], CloseCode); 13] = [
+            (&[0xA1], CloseCode::ProtocolError),                   // reserved bit 2
+            (&[0xC9], CloseCode::ProtocolError),                   // a compressed ping
+            (&[0xC0], CloseCode::ProtocolError),                   // a fragment that is compressed by itself
+            (&[0xC1, 0x80, 0, 0, 0, 0], CloseCode::ProtocolError), // compressed, which was not agreed upon
+            (&[0x91], CloseCode::ProtocolError),                   // reserved bit 3
+            (&[0x83], CloseCode::ProtocolError),                   // reserved data opcode
+            (&[0x8B], CloseCode::ProtocolError),                   // reserved control opcode
+            (&[0x81, 0x05], CloseCode::ProtocolError),             // not masked
+            (&[0x09, 0x80], CloseCode::ProtocolError),             // fragmented ping
+            (&[0x89, 0xFE], CloseCode::ProtocolError),             // ping of more than 125 bytes
+            (&[0x81, 0xFE, 0, 125], CloseCode::ProtocolError),     // length not in its shortest form
             (&[0x81, 0xFF, 0x80, 0, 0, 0, 0, 0, 0, 0], CloseCode::ProtocolError), // highest bit of the length
             (&[0x81, 0xFE, 0x03, 0xE9], CloseCode::MessageTooBig), // 1,001 bytes
         ];
@@ -263,8 +312,12 @@ mod tests {
             let mut bytes = encode_masked(fin, opcode, mask, &payload);
             let length = bytes.len();
             bytes.push(0x77);
-            let frame = Frame { fin, opcode, payload: &payload };
-            prop_assert_eq!(decode(&mut bytes, 70_000), Ok(Decoded::Frame(frame, length)));
+            let deflated = opcode != Opcode::Continuation && payload.len() % 2 == 1;
+            bytes[0] |= if deflated { DEFLATED } else { 0 };
+            let frame = Frame { fin, opcode, deflated, payload: &payload };
+            prop_assert_eq!(decode(&mut bytes, 70_000, true), Ok(Decoded::Frame(frame, length)));
+            let whole = encode(opcode, &payload);
+            prop_assert_eq!(payload_of(&whole), &payload);
         }
 
         #[test]

@@ -7,6 +7,7 @@
 use protocol::close::{CloseCode, is_sendable};
 use protocol::limit::edge::MESSAGE_BYTES_MAX;
 
+use crate::deflate::Inflater;
 use crate::frame::{Decoded, Frame, Opcode, decode};
 
 /// Bytes a client may have to send before one frame is whole: payload and longest header.
@@ -32,6 +33,8 @@ pub struct Inbound {
     message: Option<Vec<u8>>,
     /// How much of it is known to be UTF-8: all but at most the three bytes of a character cut in two.
     checked: usize,
+    /// It is compressed; what it says is known when it is whole.
+    deflated: bool,
 }
 
 impl Inbound {
@@ -42,29 +45,35 @@ impl Inbound {
     }
 
     /// Reads the next frame at the beginning of `buffer`, gives what it completes to `take`, and answers how many bytes
-    /// it took: 0 when there is no whole frame yet.
+    /// it took: 0 when there is no whole frame yet. Messages may be compressed if there is an `inflater`.
     ///
     /// # Errors
     /// The code to close the connection with.
     pub fn read_frame(
         &mut self,
         buffer: &mut [u8],
+        inflater: Option<&mut Inflater>,
         take: impl FnOnce(Incoming<'_>),
     ) -> Result<usize, CloseCode> {
-        match decode(buffer, MESSAGE_BYTES_MAX)? {
+        match decode(buffer, MESSAGE_BYTES_MAX, inflater.is_some())? {
             Decoded::Incomplete => Ok(0),
             Decoded::Frame(frame, length) => {
                 if frame.opcode.is_control() {
                     take(control(&frame)?);
                 } else {
-                    self.add(&frame, take)?;
+                    self.add(&frame, inflater, take)?;
                 }
                 Ok(length)
             }
         }
     }
 
-    fn add(&mut self, frame: &Frame<'_>, take: impl FnOnce(Incoming<'_>)) -> Result<(), CloseCode> {
+    fn add(
+        &mut self,
+        frame: &Frame<'_>,
+        inflater: Option<&mut Inflater>,
+        take: impl FnOnce(Incoming<'_>),
+    ) -> Result<(), CloseCode> {
         if self.message.as_ref().map_or(0, Vec::len) + frame.payload.len() > MESSAGE_BYTES_MAX {
             return Err(CloseCode::MessageTooBig);
         }
@@ -74,22 +83,18 @@ impl Inbound {
                 return Err(CloseCode::ProtocolError);
             }
             // The common case: one frame is one message, and is read where it lies.
-            (_, None) if frame.fin => {
-                let text = std::str::from_utf8(frame.payload).map_err(|_| CloseCode::InvalidPayload)?;
-                take(Incoming::Text(text));
-                return Ok(());
+            (_, None) if frame.fin => return finish(frame.payload, frame.deflated, inflater, take),
+            (_, None) => {
+                self.message = Some(frame.payload.to_vec());
+                self.deflated = frame.deflated;
             }
-            (_, None) => self.message = Some(frame.payload.to_vec()),
             (_, Some(message)) => message.extend_from_slice(frame.payload),
         }
-        if frame.fin { self.finish(take) } else { self.check_beginning() }
-    }
-
-    fn finish(&mut self, take: impl FnOnce(Incoming<'_>)) -> Result<(), CloseCode> {
-        let message = std::mem::take(self).message.unwrap_or_default();
-        let text = std::str::from_utf8(&message).map_err(|_| CloseCode::InvalidPayload)?;
-        take(Incoming::Text(text));
-        Ok(())
+        if frame.fin {
+            let Self { message, deflated, .. } = std::mem::take(self);
+            return finish(&message.unwrap_or_default(), deflated, inflater, take);
+        }
+        if self.deflated { Ok(()) } else { self.check_beginning() }
     }
 
     /// A character may be cut in two by a fragment, though not by the end of the message.
@@ -103,6 +108,22 @@ impl Inbound {
         }
         Ok(())
     }
+}
+
+/// Gives a whole message to `take`.
+fn finish(
+    message: &[u8],
+    deflated: bool,
+    inflater: Option<&mut Inflater>,
+    take: impl FnOnce(Incoming<'_>),
+) -> Result<(), CloseCode> {
+    let message = match inflater {
+        Some(inflater) if deflated => inflater.inflate(message)?,
+        _ => message,
+    };
+    let text = std::str::from_utf8(message).map_err(|_| CloseCode::InvalidPayload)?;
+    take(Incoming::Text(text));
+    Ok(())
 }
 
 fn control<'a>(frame: &Frame<'a>) -> Result<Incoming<'a>, CloseCode> {
@@ -140,7 +161,7 @@ mod tests {
         for (fin, opcode, payload) in frames {
             let mut bytes = encode_masked(*fin, *opcode, [9, 8, 7, 6], payload);
             let length = bytes.len();
-            let read = inbound.read_frame(&mut bytes, |incoming| {
+            let read = inbound.read_frame(&mut bytes, None, |incoming| {
                 said.push(match incoming {
                     Incoming::Text(text) => format!("text {text}"),
                     Incoming::Ping(payload) => format!("ping {}", payload.len()),

@@ -16,7 +16,7 @@
 
 use protocol::limit::edge::RENEWAL_HOLD_MS;
 
-use crate::audience::Audience;
+use crate::audience::{Audience, Encoding};
 use crate::message::{ConnectionId, Disconnect, Effect, Join, Message, Now, Placement, RoomKey, ShardIndex};
 use crate::roll::Entry;
 use crate::room::Home;
@@ -63,19 +63,20 @@ impl Hub {
         self.generation = self.generation.wrapping_add(1);
         let Placement { entry, hold_ms, .. } = placement;
         let sender = self.texts.add(&join.sender);
-        let grant = Grant { sender, capabilities: join.capabilities, session_end: join.session_end };
+        let grant = Grant {
+            sender,
+            capabilities: join.capabilities,
+            session_end: join.session_end,
+            deflates: join.deflates,
+        };
         let home = join.room.home(self.settings.shards);
         let session = Session::new(self.generation, entry, grant, now.nanos / SECOND_NANOS);
         let slot = self.sessions.insert(session);
         let connection = u32::try_from(slot).unwrap_or(u32::MAX);
-        let audience = match self.audience_by_room.get(&join.room) {
-            Some(audience) => *audience,
-            None => {
-                let audience = self.audiences.insert(Audience::new(join.room.clone()));
-                self.audience_by_room.insert(join.room, audience);
-                audience
-            }
-        };
+        let encoding = if join.deflates { Encoding::Deflated } else { Encoding::Plain };
+        let audiences = &mut self.audiences;
+        let audience = *self.audiences_by_room.entry(join.room.clone()).or_default()[encoding as usize]
+            .get_or_insert_with(|| audiences.insert(Audience::new(join.room, encoding)));
         let member = self.audiences[audience].add(connection);
         let start = self.audiences[audience].members[member].cursor;
         let session = &mut self.sessions[slot];

@@ -10,7 +10,8 @@
 //! 2. [`Effect::Send`] takes it to the room's home shard (nothing to do when that is this one).
 //! 3. `publish.rs` with [`room`], there: the room exists, length, the room's rate, review; id and time; the frame is encoded once.
 //! 4. [`Effect::Publish`] takes it over the bus to every shard with members.
-//! 5. [`Message::Deliver`] there: appended to the room log ([`log`]); a pass is scheduled.
+//! 5. [`Message::Deliver`] there: appended to the room log ([`log`]), and compressed to a second one if members take that
+//!    ([`deflate`]); a pass is scheduled.
 //! 6. [`Hub::flush`]: the pass ([`audience`]) makes one write per member.
 //!
 //! # Invariants
@@ -24,6 +25,7 @@
 
 pub mod account;
 pub mod audience;
+pub mod deflate;
 pub mod frame;
 pub mod inbound;
 pub mod log;
@@ -45,6 +47,7 @@ mod receive;
 mod sweep;
 
 use std::cmp::Reverse;
+use std::collections::hash_map::Entry;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, DefaultHasher};
 
@@ -54,7 +57,8 @@ use protocol::limit::edge::{LAG_BYTES_MAX, SESSION_END_GRACE_SECONDS};
 use protocol::messaging::{Refusal, encode_error};
 use slab::Slab;
 
-use crate::audience::Audience;
+use crate::audience::{Audience, Encoding};
+use crate::deflate::{Deflater, Inflater};
 use crate::frame::{encode_close, encode_text};
 use crate::log::Position;
 use crate::message::{ConnectionId, Effect, Message, Now, RoomKey, ShardIndex, ShardSet};
@@ -115,7 +119,8 @@ pub struct Hub {
     homes: HashMap<RoomKey, Home, BuildHasherDefault<DefaultHasher>>,
     /// Rooms with members on this shard.
     audiences: Slab<Audience>,
-    audience_by_room: HashMap<RoomKey, usize>,
+    /// By [`Encoding`].
+    audiences_by_room: HashMap<RoomKey, [Option<usize>; Encoding::ALL.len()]>,
     sessions: Slab<Session>,
     /// The senders of the sessions, as their messages show them.
     texts: Texts,
@@ -140,6 +145,9 @@ pub struct Hub {
     pressed: ShardSet,
     effects: VecDeque<Effect>,
     counters: Counters,
+    /// Made for the first who needs them.
+    deflater: Option<Box<Deflater>>,
+    inflater: Option<Box<Inflater>>,
 }
 
 impl Hub {
@@ -154,7 +162,7 @@ impl Hub {
             settings,
             homes: HashMap::default(),
             audiences: Slab::new(),
-            audience_by_room: HashMap::new(),
+            audiences_by_room: HashMap::new(),
             sessions: Slab::new(),
             texts: Texts::default(),
             generation: 0,
@@ -166,6 +174,8 @@ impl Hub {
             pressed: ShardSet::default(),
             effects: VecDeque::new(),
             counters: Counters::default(),
+            deflater: None,
+            inflater: None,
         }
     }
 
@@ -324,7 +334,12 @@ impl Hub {
     fn forget_if_empty(&mut self, index: usize) {
         let audience = &self.audiences[index];
         if audience.members.is_empty() && !audience.scheduled {
-            self.audience_by_room.remove(&audience.key);
+            if let Entry::Occupied(mut found) = self.audiences_by_room.entry(audience.key.clone()) {
+                found.get_mut()[audience.encoding as usize] = None;
+                if found.get().iter().all(Option::is_none) {
+                    found.remove();
+                }
+            }
             self.audiences.remove(index);
         }
     }

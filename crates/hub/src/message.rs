@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use protocol::arn::Scope;
 use protocol::capability::Capabilities;
@@ -11,6 +11,7 @@ use protocol::messaging::{Attributes, Moderation, Request};
 use protocol::time::{Timestamp, UnixMicros};
 
 use crate::account::AccountRates;
+use crate::deflate::Deflater;
 use crate::roll::{Entry, UserKey};
 
 /// The time as a shard read it once for what it is about to do.
@@ -119,6 +120,8 @@ pub struct Join {
     pub capabilities: Capabilities,
     /// From the token.
     pub session_end: Timestamp,
+    /// The greeting says that messages may be compressed, both ways.
+    pub deflates: bool,
     /// Sent before any frame: the answer to the upgrade request.
     pub greeting: Vec<u8>,
 }
@@ -202,6 +205,22 @@ pub struct Delivery {
     pub frame: Vec<u8>,
     /// After this frame, these connections are closed.
     pub disconnect: Option<Disconnect>,
+    /// The same frame compressed, once somebody has needed it; nothing in it if that is no shorter.
+    deflated: OnceLock<Option<Box<[u8]>>>,
+}
+
+impl Delivery {
+    /// A delivery of a whole text frame.
+    #[must_use]
+    pub fn new(room: RoomKey, frame: Vec<u8>, disconnect: Option<Disconnect>) -> Self {
+        Self { room, frame, disconnect, deflated: OnceLock::new() }
+    }
+
+    /// The frame for those who take it compressed. Whichever shard needs it first compresses it, for all.
+    pub(crate) fn deflated(&self, deflater: &mut Deflater) -> &[u8] {
+        let deflated = self.deflated.get_or_init(|| deflater.deflate(&self.frame).map(Vec::into_boxed_slice));
+        deflated.as_deref().unwrap_or(&self.frame)
+    }
 }
 
 /// The end of a user's connections to a room.

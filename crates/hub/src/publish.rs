@@ -108,7 +108,7 @@ impl Hub {
     /// Encodes the frame, once for all receivers, and hands it to the bus.
     fn send_out(&mut self, room: &RoomKey, json: &str, disconnect: Option<Disconnect>) {
         let Some(home) = self.homes.get(room) else { return };
-        let delivery = Delivery { room: room.clone(), frame: encode_text(json), disconnect };
+        let delivery = Delivery::new(room.clone(), encode_text(json), disconnect);
         self.effects.push_back(Effect::Publish(home.audience(), Arc::new(delivery)));
     }
 

@@ -4,8 +4,9 @@ use protocol::messaging::{
     Action, Moderation, RATE_EXCEEDED, Refusal, SESSION_EXPIRED, forbidden, parse_request,
 };
 
+use crate::deflate::Inflater;
 use crate::frame::{Opcode, encode, encode_close};
-use crate::inbound::Incoming;
+use crate::inbound::{Inbound, Incoming};
 use crate::message::{Act, ConnectionId, Effect, Message, Now};
 use crate::session::Phase;
 use crate::{Hub, SECOND_NANOS, slot};
@@ -19,6 +20,28 @@ impl Hub {
         session.heard_at = now.nanos / SECOND_NANOS;
         session.pinged = false;
         let mut inbound = session.inbound.take().unwrap_or_default();
+        let mut inflater = session.deflates.then(|| self.inflater.take().unwrap_or_default());
+        let taken = self.take_frames(now, connection, buffer, &mut inbound, inflater.as_deref_mut());
+        if inflater.is_some() {
+            self.inflater = inflater;
+        }
+        if !inbound.is_idle()
+            && self.listens_to(connection)
+            && let Some(session) = self.sessions.get_mut(slot(connection))
+        {
+            session.inbound = Some(inbound);
+        }
+        taken
+    }
+
+    fn take_frames(
+        &mut self,
+        now: Now,
+        connection: u32,
+        buffer: &mut [u8],
+        inbound: &mut Inbound,
+        mut inflater: Option<&mut Inflater>,
+    ) -> usize {
         let mut taken = 0;
         while taken < buffer.len() {
             if !self.listens_to(connection) {
@@ -27,7 +50,8 @@ impl Hub {
             if !self.admit_frame(now, connection) {
                 break;
             }
-            match inbound.read_frame(&mut buffer[taken..], |incoming| self.take(now, connection, &incoming)) {
+            let take = |incoming: Incoming<'_>| self.take(now, connection, &incoming);
+            match inbound.read_frame(&mut buffer[taken..], inflater.as_deref_mut(), take) {
                 Ok(0) => break,
                 Ok(bytes) => taken += bytes,
                 Err(code) => {
@@ -35,12 +59,6 @@ impl Hub {
                     return buffer.len();
                 }
             }
-        }
-        if !inbound.is_idle()
-            && self.listens_to(connection)
-            && let Some(session) = self.sessions.get_mut(slot(connection))
-        {
-            session.inbound = Some(inbound);
         }
         taken
     }

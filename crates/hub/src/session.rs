@@ -59,6 +59,8 @@ pub struct Session {
     pub phase: Phase,
     /// When the peer was last heard of, in seconds of the monotonic clock.
     pub heard_at: u64,
+    /// Its messages may be compressed, both ways.
+    pub deflates: bool,
     /// The answer to the handshake is held back; see `hold.rs`.
     pub held: bool,
     /// A ping was sent since the peer was last heard of.
@@ -73,7 +75,7 @@ pub struct Session {
     frame_rate: Rate,
 }
 
-/// What a chat token says of a session.
+/// What a chat token, and the handshake, say of a session.
 pub struct Grant {
     /// See [`Session`].
     pub sender: Text,
@@ -81,6 +83,8 @@ pub struct Grant {
     pub capabilities: Capabilities,
     /// See [`Session`].
     pub session_end: Timestamp,
+    /// See [`Session`].
+    pub deflates: bool,
 }
 
 impl Session {
@@ -96,6 +100,7 @@ impl Session {
             session_end: grant.session_end,
             phase: Phase::Open,
             heard_at: now_seconds,
+            deflates: grant.deflates,
             held: false,
             pinged: false,
             paused: false,

@@ -67,7 +67,12 @@ pub mod edge {
     pub const FRAMES_PER_SECOND: u32 = 1_000;
     /// How long a connection is not read once it has sent more frames than that, in milliseconds.
     pub const FRAME_PAUSE_MS: u64 = 100;
-    /// Longest client frame or message, in bytes; beyond it Close 1009.
+    /// Longest text that is compressed for those who take that, in bytes; longer ones are sent as they are. Nothing in it can
+    /// refer farther back than clients are ready for that ask for a window of [`DEFLATE_WINDOW_BITS_MIN`].
+    pub const DEFLATED_BYTES_MAX: usize = 1 << DEFLATE_WINDOW_BITS_MIN;
+    /// A client that wants a smaller window than two to the power of this gets nothing compressed. RFC 7692 allows 8 to 15.
+    pub const DEFLATE_WINDOW_BITS_MIN: u8 = 12;
+    /// Longest client frame or message, in bytes, compressed or not; beyond it Close 1009.
     pub const MESSAGE_BYTES_MAX: usize = 16 * 1_024;
     /// Longest head of a handshake, in bytes; beyond it 431.
     pub const HANDSHAKE_BYTES_MAX: usize = 16 * 1_024;
@@ -302,6 +307,9 @@ pub mod postgres {
     pub const TRY_MS_MAX: u64 = 5_000;
     /// How long one statement may take, in milliseconds; the database itself ends it then.
     pub const STATEMENT_MS_MAX: u64 = 4_000;
+    /// For how long the connection of a transaction that was given up is kept while the database does not end that, in
+    /// seconds; then it is closed.
+    pub const GIVEN_UP_SECONDS_MAX: u64 = 60;
     /// How often a request is tried when others are at work at the same things; then the caller is told that the store
     /// is not available.
     pub const TRIES_MAX: u32 = 12;
@@ -309,17 +317,22 @@ pub mod postgres {
     pub const TRY_PAUSE_MS_MAX: u64 = 100;
     /// How often a server asks what others did to rooms, in milliseconds.
     pub const NEWS_INTERVAL_MS: u64 = 250;
-    /// How late a write may come to light after it was dated, in seconds: each question goes back so far.
-    pub const NEWS_DELAY_SECONDS_MAX: i64 = 15;
     /// For how long it is kept what was done to rooms, in seconds: a server that could not ask for longer may have missed
     /// some, and reads the rooms that it has open again.
-    pub const NEWS_KEPT_SECONDS: i64 = 3_600;
+    pub const NEWS_KEPT_SECONDS: i64 = 300;
     /// How often old news and redemptions are dropped, in seconds.
     pub const SWEEP_INTERVAL_SECONDS: u64 = 60;
     /// Rows that are dropped by one statement.
     pub const SWEEP_ROWS_MAX: i64 = 5_000;
     /// Rooms that are read at once where many are: for news, checks and repairs.
     pub const ROOMS_PER_READ_MAX: usize = 500;
+}
+
+/// TLS.
+pub mod tls {
+    /// How often the files of certificate and key are looked at, in milliseconds. A new certificate is in use after at most
+    /// twice that: files must be the same in two looks.
+    pub const FILES_INTERVAL_MS: u64 = 2_000;
 }
 
 /// Which of the limits are in force (`limits.profile`).

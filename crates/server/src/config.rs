@@ -29,7 +29,8 @@ use protocol::sigv4::SecretKey;
 pub use self::database::DatabaseUrl;
 pub use self::kind::StoreUrl;
 use self::kind::{
-    AccessKey, Address, Digits, FilePath, Kind, Networks, OneOf, Optional, Secret, StoreAddress, Text, Whole,
+    AccessKey, Address, Digits, FilePath, Kind, Networks, OneOf, Optional, Secret, StoreAddress, Switch,
+    Text, Whole,
 };
 pub use self::manual::manual;
 pub use self::network::{Network, NetworkError, TrustedProxies};
@@ -133,6 +134,9 @@ settings! {
         /// How long a room's frames may gather before they are written together, in milliseconds. The first frame to
         /// a quiet room leaves at once all the same; 0 switches gathering off.
         coalescing_window_ms: u64 = Whole { from: 0, to: 1_000, unit: "milliseconds" }, "40";
+        /// Whether messages are compressed for clients that offer permessage-deflate (browsers do), and theirs taken
+        /// compressed. Saves bandwidth and costs processor time: each message is compressed once for all.
+        compression: bool = Switch, "false";
         /// How many threads serve connections. Unset: one for each available core.
         shards: Option<u64> = Optional(Whole { from: 1, to: 64, unit: "threads" }), "";
     }
@@ -205,7 +209,7 @@ settings! {
     /// TLS on all three ports.
     pub struct TlsConfig in "tls." {
         /// A PEM file with the chain of certificates, the server's own first. Set both files or neither: without them
-        /// the ports speak plain HTTP and WebSocket.
+        /// the ports speak plain HTTP and WebSocket. When they change, new connections get the new certificate within seconds.
         cert_file: Option<PathBuf> = Optional(FilePath), "";
         /// A PEM file with the private key of that certificate.
         key_file: Option<PathBuf> = Optional(FilePath), "";

@@ -25,7 +25,6 @@ use protocol::limit::control::{CONNECTIONS_MAX, CONNECTIONS_PERCENT_OF_DESCRIPTO
 use protocol::limit::edge::HANDSHAKES_PERCENT_OF_DESCRIPTORS;
 use protocol::limit::hand_over::{FIRST_WORD_MS_MAX, REOPEN_PAUSE_MS};
 use protocol::limit::{self, Profile};
-use rustls::ServerConfig;
 use tokio::sync::SetOnce;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -50,7 +49,7 @@ use crate::metrics::Metrics;
 use crate::quota::Quotas;
 use crate::slot::Slot;
 use crate::store::{KeyPurpose, Location, News, RoomNews, Store, StoreError, Watch};
-use crate::tls::{self, TlsError};
+use crate::tls::{self, Tls, TlsError};
 
 /// Descriptors to count with when the system does not say how many there may be.
 const DESCRIPTORS_DEFAULT: u64 = 1_024;
@@ -71,7 +70,7 @@ pub struct Node {
 struct Building {
     config: Config,
     ports: Ports,
-    tls: Option<Arc<ServerConfig>>,
+    tls: Option<Tls>,
     /// How many the process may have.
     descriptors: u64,
     readiness: Readiness,
@@ -284,7 +283,7 @@ impl Building {
         let readiness = Readiness::default();
         // One descriptor per connection: take all that the system lets this process have.
         let descriptors = rlimit::increase_nofile_limit(u64::MAX).unwrap_or(DESCRIPTORS_DEFAULT);
-        let settings = edge_settings(config, descriptors, tls.clone());
+        let settings = edge_settings(config, descriptors, tls.as_ref());
         let metrics = Arc::new(Metrics::new(usize::from(settings.shards)));
         let shards = Shards::new(settings.shards).map_err(StartError::System)?;
         let bus = shards.bus().clone();
@@ -313,6 +312,9 @@ impl Building {
         let admin_stop = Stop { drain: stop.end.clone(), end: stop.end.clone(), ..Stop::default() };
         let admin_percent = limit::admin::CONNECTIONS_PERCENT_OF_DESCRIPTORS;
         let admin = watched.serve(self.port(&self.ports.admin, admin_percent, admin_stop));
+        if let Some(Tls { certificate, .. }) = &self.tls {
+            stop.under_way.spawn(Arc::clone(certificate).follow(stop.drain.clone()));
+        }
         let accepting = vec![tokio::spawn(api), tokio::spawn(edge), tokio::spawn(admin)];
         Term { stop, accepting, handshakes, control }
     }
@@ -320,7 +322,7 @@ impl Building {
     fn port(&self, port: &ListeningPort, percent_of_descriptors: u64, stop: Stop) -> Port {
         Port {
             listener: Arc::clone(&port.listener),
-            tls: self.tls.clone().map(TlsAcceptor::from),
+            tls: self.tls.as_ref().map(|tls| TlsAcceptor::from(Arc::clone(&tls.config))),
             connections_max: share(self.descriptors, percent_of_descriptors).min(CONNECTIONS_MAX),
             stop,
         }
@@ -442,14 +444,15 @@ async fn listen_to_store(mut watch: Watch, bus: Bus, readiness: Readiness, stop:
     }
 }
 
-fn edge_settings(config: &Config, descriptors: u64, tls: Option<Arc<ServerConfig>>) -> EdgeSettings {
+fn edge_settings(config: &Config, descriptors: u64, tls: Option<&Tls>) -> EdgeSettings {
     EdgeSettings {
         shards: shard_count(config),
         coalescing_window_ms: config.edge.coalescing_window_ms,
+        compression: config.edge.compression,
         rates_lifted: config.limits.profile == Profile::Unlimited,
         trusted_proxies: config.trusted_proxies.clone(),
         handshakes_max: share(descriptors, HANDSHAKES_PERCENT_OF_DESCRIPTORS),
-        tls,
+        tls: tls.map(|tls| Arc::clone(&tls.config)),
     }
 }
 
@@ -467,7 +470,7 @@ fn shard_count(config: &Config) -> ShardIndex {
     ShardIndex::try_from(wanted.clamp(1, SHARDS_MAX)).unwrap_or(1)
 }
 
-fn load_tls(config: &Config) -> Result<Option<Arc<ServerConfig>>, StartError> {
+fn load_tls(config: &Config) -> Result<Option<Tls>, StartError> {
     let files = config.tls.cert_file.as_deref().zip(config.tls.key_file.as_deref());
     files.map(|(cert_file, key_file)| tls::load(cert_file, key_file).map_err(StartError::Tls)).transpose()
 }

@@ -1,16 +1,19 @@
-//! TLS for all ports, from two PEM files.
+//! TLS for all ports, from two PEM files. When others take their place, so does what they hold.
 
+mod certificate;
+
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::{fmt, io};
 
 use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs::{self, cipher_suite};
-use rustls_pki_types::pem::{self, PemObject};
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::ResolvesServerCert;
+
+pub use self::certificate::Certificate;
 
 /// Why TLS cannot be used: the file, and what is wrong with it.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsError {
     /// The file to look at.
     pub file: PathBuf,
@@ -26,54 +29,39 @@ impl fmt::Display for TlsError {
 
 impl std::error::Error for TlsError {}
 
+/// What all ports need.
+#[derive(Clone, Debug)]
+pub struct Tls {
+    /// Answers handshakes with [`Tls::certificate`], whatever that is then.
+    pub config: Arc<ServerConfig>,
+    /// The one that the files held last.
+    pub certificate: Arc<Certificate>,
+}
+
 /// Reads the chain of certificates and the key, and makes sure that they belong together.
 ///
 /// All ports speak HTTP/1.1, also those that become a WebSocket, so that is all that is offered. TLS 1.3 with AES-128
-/// is preferred whatever the client's order: it is the cheapest per frame on processors with AES instructions.
+/// is preferred whatever the client's order: it is the cheapest per frame on processors with AES instructions. A client that
+/// comes back is spared the signature: its ticket holds its session, so none is kept here, however many they are.
 ///
 /// # Errors
 /// [`TlsError`] names the file.
-pub fn load(cert_file: &Path, key_file: &Path) -> Result<Arc<ServerConfig>, TlsError> {
-    let in_cert = |reason: String| TlsError { file: cert_file.to_owned(), reason };
-    let in_key = |reason: String| TlsError { file: key_file.to_owned(), reason };
-    let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_file_iter(cert_file)
-        .and_then(Iterator::collect)
-        .map_err(|error| in_cert(pem_reason(error, "certificate")))?;
-    if chain.is_empty() {
-        return Err(in_cert("it holds no certificate".to_owned()));
-    }
-    let key =
-        PrivateKeyDer::from_pem_file(key_file).map_err(|error| in_key(pem_reason(error, "private key")))?;
-
+pub fn load(cert_file: &Path, key_file: &Path) -> Result<Tls, TlsError> {
+    let unusable = |error: rustls::Error| TlsError { file: cert_file.to_owned(), reason: error.to_string() };
+    let certificate = Arc::new(Certificate::read(cert_file, key_file)?);
     let mut provider = aws_lc_rs::default_provider();
     provider
         .cipher_suites
         .sort_by_key(|suite| suite.suite() != cipher_suite::TLS13_AES_128_GCM_SHA256.suite());
     let mut config = ServerConfig::builder_with_provider(Arc::new(provider))
         .with_safe_default_protocol_versions()
-        .map_err(|error| in_cert(error.to_string()))?
+        .map_err(unusable)?
         .with_no_client_auth()
-        .with_single_cert(chain, key)
-        .map_err(|error| match error {
-            rustls::Error::InvalidCertificate(_) => in_cert(error.to_string()),
-            rustls::Error::InconsistentKeys(_) => in_key("it is not the key of the certificate".to_owned()),
-            _ => in_key(error.to_string()),
-        })?;
+        .with_cert_resolver(Arc::clone(&certificate) as Arc<dyn ResolvesServerCert>);
     config.ignore_client_order = true;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(Arc::new(config))
-}
-
-/// What is wrong with a PEM file; never any of its bytes.
-fn pem_reason(error: pem::Error, wanted: &str) -> String {
-    match error {
-        pem::Error::NoItemsFound => format!("it holds no {wanted}"),
-        pem::Error::Io(error) if error.kind() == io::ErrorKind::NotFound => {
-            "there is no such file".to_owned()
-        }
-        pem::Error::Io(error) => error.to_string(),
-        _ => "it is not well-formed PEM".to_owned(),
-    }
+    config.ticketer = aws_lc_rs::Ticketer::new().map_err(unusable)?;
+    Ok(Tls { config: Arc::new(config), certificate })
 }
 
 #[cfg(test)]
@@ -84,13 +72,15 @@ mod tests {
     use std::sync::Arc;
 
     use rustls::crypto::aws_lc_rs;
-    use rustls::{CipherSuite, ClientConfig, ClientConnection, RootCertStore, ServerConnection};
+    use rustls::{
+        CipherSuite, ClientConfig, ClientConnection, HandshakeKind, RootCertStore, ServerConnection,
+    };
     use tempfile::TempDir;
 
-    use super::load;
+    use super::{Tls, load};
 
     /// A folder with a certificate of `localhost` and its key.
-    fn certified() -> (TempDir, PathBuf, PathBuf, rcgen::CertifiedKey<rcgen::KeyPair>) {
+    pub(super) fn certified() -> (TempDir, PathBuf, PathBuf, rcgen::CertifiedKey<rcgen::KeyPair>) {
         let folder = tempfile::tempdir().unwrap();
         let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
         let (cert_file, key_file) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
@@ -101,7 +91,7 @@ mod tests {
 
     /// The handshake of a client that trusts the certificate and prefers other ciphers.
     #[test]
-    fn a_client_gets_the_preferred_cipher_and_protocol() {
+    fn a_client_gets_the_preferred_cipher_and_protocol_and_can_resume() {
         let (_folder, cert_file, key_file, certified) = certified();
         let mut roots = RootCertStore::empty();
         roots.add(certified.cert.der().clone()).unwrap();
@@ -113,8 +103,23 @@ mod tests {
             .with_root_certificates(roots)
             .with_no_client_auth();
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        let mut client = ClientConnection::new(Arc::new(config), "localhost".try_into().unwrap()).unwrap();
-        let mut server = ServerConnection::new(load(&cert_file, &key_file).unwrap()).unwrap();
+        let (config, tls) = (Arc::new(config), load(&cert_file, &key_file).unwrap());
+        let client = connect(&config, &tls);
+        let suite = client.negotiated_cipher_suite().map(|suite| suite.suite());
+        assert_eq!(suite, Some(CipherSuite::TLS13_AES_128_GCM_SHA256));
+        assert_eq!(client.alpn_protocol(), Some(&b"http/1.1"[..]));
+        assert_eq!(client.handshake_kind(), Some(HandshakeKind::Full));
+        let again = connect(&config, &tls);
+        assert_eq!(again.handshake_kind(), Some(HandshakeKind::Resumed));
+        let stranger = connect(&config, &load(&cert_file, &key_file).unwrap());
+        assert_eq!(stranger.handshake_kind(), Some(HandshakeKind::Full), "another server's ticket");
+    }
+
+    /// A client that has made its handshake, and got its tickets.
+    fn connect(config: &Arc<ClientConfig>, tls: &Tls) -> ClientConnection {
+        let name = "localhost".try_into().unwrap();
+        let mut client = ClientConnection::new(Arc::clone(config), name).unwrap();
+        let mut server = ServerConnection::new(Arc::clone(&tls.config)).unwrap();
         while client.is_handshaking() || server.is_handshaking() {
             let mut wire = Vec::new();
             client.write_tls(&mut wire).unwrap();
@@ -125,9 +130,7 @@ mod tests {
             client.read_tls(&mut wire.as_slice()).unwrap();
             client.process_new_packets().unwrap();
         }
-        let suite = client.negotiated_cipher_suite().map(|suite| suite.suite());
-        assert_eq!(suite, Some(CipherSuite::TLS13_AES_128_GCM_SHA256));
-        assert_eq!(client.alpn_protocol(), Some(&b"http/1.1"[..]));
+        client
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The client's end of the wire: from bytes back to frames.
 
+use hub::deflate::Inflater;
 use protocol::close::CloseCode;
 
 /// What a client has read.
@@ -28,6 +29,10 @@ pub fn take_frame(bytes: &mut Vec<u8>) -> Result<Option<Heard>, String> {
         |bytes: &[u8]| String::from_utf8(bytes.to_vec()).map_err(|_| "text that is not UTF-8".to_owned());
     let heard = match (bytes[0], payload) {
         (0x81, payload) => Heard::Text(text(payload)?),
+        (0xC1, payload) => {
+            let inflated = Inflater::default().inflate(payload).map(<[u8]>::to_vec);
+            Heard::Text(text(&inflated.map_err(|_| "text that cannot be inflated".to_owned())?)?)
+        }
         (0x88, [high, low, reason @ ..]) => Heard::Close(u16::from_be_bytes([*high, *low]), text(reason)?),
         (0x88, _) => Heard::Close(0, String::new()),
         (0x89 | 0x8A, _) => Heard::Control,

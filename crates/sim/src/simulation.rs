@@ -271,6 +271,8 @@ impl Simulation {
             sender: encode_sender(&guest.user_id, &Attributes::new()),
             capabilities: guest.capabilities,
             session_end: wall_at(guest.session_end),
+            // Every other user's clients take messages compressed.
+            deflates: guest.user_id.bytes().map(u32::from).sum::<u32>() % 2 == 1,
             greeting: GREETING.to_vec(),
         }
     }

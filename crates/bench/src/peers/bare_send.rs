@@ -102,7 +102,8 @@ impl Crowd {
             let mut unread = std::mem::take(&mut connection.unread);
             let room = connection.room.clone();
             let mut at = 0;
-            while let Ok(Decoded::Frame(frame, length)) = decode(&mut unread[at..], MESSAGE_BYTES_MAX) {
+            while let Ok(Decoded::Frame(frame, length)) = decode(&mut unread[at..], MESSAGE_BYTES_MAX, false)
+            {
                 if frame.opcode == Opcode::Text {
                     self.fan_out(&encode(Opcode::Text, frame.payload), &room);
                 }

@@ -8,6 +8,7 @@
 mod cold;
 mod database;
 mod fill;
+mod news;
 mod pages;
 mod population;
 mod site;

@@ -8,6 +8,7 @@ use protocol::arn::Scope;
 use server::store::{RoomChange, RoomFilter, Store, StoreError};
 use tokio::task::JoinSet;
 
+use super::news::Pair;
 use super::pages;
 use super::population::Population;
 use super::site::Site;
@@ -30,13 +31,18 @@ pub(super) struct Written {
     pub(super) quiet_read_micros: Spread,
     /// And while everybody did.
     pub(super) busy_read_micros: Spread,
+    /// Milliseconds until another server knew of a change meanwhile; nothing where there can be no other.
+    pub(super) news_millis: Option<Spread>,
 }
 
 impl Written {
     /// For people.
     pub(super) fn to_text(&self) -> String {
+        let news = self.news_millis.as_ref().map_or_else(String::new, |millis| {
+            format!("; another server knew after {} ms", millis.to_text())
+        });
         format!(
-            "{} writers: {:.0} writes/s, {:.1} in an fsync; a first page meanwhile {} us, before {} us",
+            "{} writers: {:.0} writes/s, {:.1} in an fsync; a first page meanwhile {} us, before {} us{news}",
             self.writers,
             self.writes_per_s,
             self.writes_per_flush,
@@ -47,13 +53,17 @@ impl Written {
 
     /// For the report.
     pub(super) fn figures(&self) -> Figures {
-        vec![
+        let mut figures = vec![
             ("writers", self.writers as f64),
             ("writes_per_s", self.writes_per_s),
             ("writes_per_flush", self.writes_per_flush),
             ("quiet_read_us", self.quiet_read_micros.median),
             ("busy_read_us", self.busy_read_micros.median),
-        ]
+        ];
+        if let Some(millis) = &self.news_millis {
+            figures.extend([("news_ms", millis.median), ("news_ms_max", millis.most)]);
+        }
+        figures
     }
 }
 
@@ -67,6 +77,7 @@ pub(super) async fn measure(
 ) -> Result<Written, Failure> {
     let flushes_before = site.log_flushes().await?;
     let store = Store::open(&site.location()).await?;
+    let mut pair = if store.is_shared() { Some(Pair::start(site, scope).await?) } else { None };
     let quiet = read_for(&store, scope, duration).await?;
     let stop = Arc::new(AtomicBool::new(false));
     let acknowledged = Arc::new(AtomicU64::new(0));
@@ -86,14 +97,28 @@ pub(super) async fn measure(
             Ok(())
         });
     }
-    let busy = read_for(&store, scope, duration).await?;
-    stop.store(true, Relaxed);
+    let watching = async {
+        match &mut pair {
+            Some(pair) => pair.measure(|| stop.load(Relaxed)).await,
+            None => Ok(None),
+        }
+    };
+    let reading = async {
+        let busy = read_for(&store, scope, duration).await;
+        stop.store(true, Relaxed);
+        busy
+    };
+    let (busy, news_millis) = tokio::join!(reading, watching);
+    let (busy, news_millis) = (busy?, news_millis?);
     while let Some(ended) = writing.join_next().await {
         ended??;
     }
     let seconds = begin.elapsed().as_secs_f64();
     let commits = store.counters().commits - commits_before;
     store.close().await;
+    if let Some(pair) = pair {
+        pair.end().await?;
+    }
     let flushes = match (flushes_before, site.log_flushes().await?) {
         (Some(before), Some(after)) => after - before,
         _ => commits,
@@ -105,6 +130,7 @@ pub(super) async fn measure(
         writes_per_flush: writes / flushes.max(1) as f64,
         quiet_read_micros: quiet,
         busy_read_micros: busy,
+        news_millis,
     })
 }
 

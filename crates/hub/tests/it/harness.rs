@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, mpsc};
 
 use hub::account::AccountRates;
+use hub::deflate::Inflater;
 use hub::frame::{Opcode, encode_masked};
 use hub::message::{
     Busy, Effect, Join, Message, Now, Placement, Publication, Reply, RoomKey, RoomSettings, ShardIndex,
@@ -64,6 +65,7 @@ pub(crate) struct Guest {
     pub(crate) capabilities: Capabilities,
     pub(crate) session_seconds: u64,
     pub(crate) account: Option<Arc<AccountRates>>,
+    pub(crate) deflates: bool,
 }
 
 impl Guest {
@@ -76,6 +78,7 @@ impl Guest {
             capabilities: Capability::ALL.into_iter().collect(),
             session_seconds: 3_600,
             account: None,
+            deflates: false,
         }
     }
 }
@@ -533,6 +536,7 @@ fn join_of(guest: &Guest, now: Now) -> Join {
         sender: encode_sender(&guest.user_id, &guest.attributes),
         capabilities: guest.capabilities,
         session_end: now.wall.plus_seconds(guest.session_seconds),
+        deflates: guest.deflates,
         greeting: GREETING.to_vec(),
     }
 }
@@ -550,6 +554,11 @@ pub(crate) fn decode(mut bytes: &[u8]) -> (Vec<Heard>, &[u8]) {
         let Some(payload) = bytes.get(header..header + payload_bytes) else { break };
         frames.push(match bytes[0] {
             0x81 => Heard::Text(String::from_utf8(payload.to_vec()).expect("servers send UTF-8")),
+            0xC1 => {
+                let text =
+                    Inflater::default().inflate(payload).expect("servers send what is compressed").to_vec();
+                Heard::Text(String::from_utf8(text).expect("servers send UTF-8"))
+            }
             0x88 => close(payload),
             0x89 => Heard::Ping,
             0x8A => Heard::Pong(payload.to_vec()),

@@ -5,6 +5,7 @@
 mod arbitrary_bytes;
 mod capabilities;
 mod coalescing;
+mod compression;
 mod flood;
 mod frames;
 mod harness;

@@ -52,7 +52,7 @@ fn a_frame_for_a_room_without_members_here_is_nobody_s() {
     let (here, gone) = (room(1), room(2));
     let ann = node.join(&Guest::new(&here, "ann"));
     let shard = node.home(&here);
-    let delivery = hub::message::Delivery { room: gone, frame: vec![0x81, 0], disconnect: None };
+    let delivery = hub::message::Delivery::new(gone, vec![0x81, 0], None);
     node.tell(shard, Message::Deliver(std::sync::Arc::new(delivery)));
     assert_eq!(node.heard(ann), []);
 }

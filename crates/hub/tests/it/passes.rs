@@ -5,7 +5,7 @@
 use std::cell::Cell;
 use std::collections::BTreeMap;
 
-use hub::audience::{Audience, Offer, Progress};
+use hub::audience::{Audience, Encoding, Offer, Progress};
 use hub::frame::{Opcode, encode_masked};
 use hub::message::Written;
 use proptest::prelude::{Just, Strategy, any, prop_oneof};
@@ -62,7 +62,7 @@ struct Trial {
 impl Trial {
     fn new() -> Self {
         Self {
-            audience: Audience::new(room(1)),
+            audience: Audience::new(room(1), Encoding::Plain),
             history: Vec::new(),
             flushed: 0,
             pass_began_at: None,

@@ -180,6 +180,24 @@ impl<T: Copy> Kind for OneOf<T> {
     }
 }
 
+/// On or off.
+pub(super) struct Switch;
+
+impl Kind for Switch {
+    type Value = bool;
+
+    fn allowed(&self) -> String {
+        "`true` or `false`".to_owned()
+    }
+
+    fn read(&self, raw: Raw<'_>) -> Option<Self::Value> {
+        match raw {
+            Raw::Text(text) => text.parse().ok(),
+            Raw::Toml(value) => value.as_bool(),
+        }
+    }
+}
+
 /// Something, or nothing where the default is empty. An empty text counts as nothing, so that an environment variable
 /// can take back what the file says.
 pub(super) struct Optional<K>(pub(super) K);

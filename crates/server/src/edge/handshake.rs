@@ -45,6 +45,8 @@ pub(super) struct Door {
     pub(super) tls: Option<Arc<ServerConfig>>,
     pub(super) trusted_proxies: TrustedProxies,
     pub(super) readiness: Readiness,
+    /// Messages are compressed for clients that offer it.
+    pub(super) compression: bool,
 }
 
 /// How a handshake ended.
@@ -68,7 +70,9 @@ impl Door {
         let wanted =
             timeout(time, self.hear_out(&mut wire, peer)).await.map_err(|_| ErrorKind::TimedOut)??;
         let (upgrade, peer) = match wanted {
-            Ok((Wanted::Upgrade(upgrade), peer)) => (upgrade, peer),
+            Ok((Wanted::Upgrade(upgrade), peer)) => {
+                (upgrade.without_compression_unless(self.compression), peer)
+            }
             Ok((Wanted::Page { path }, _)) => {
                 self.answer_page(&mut wire, &path).await?;
                 return Ok(Outcome::Ended);
@@ -204,6 +208,7 @@ fn join(upgrade: &Upgrade, claims: Claims, room: &Room, account: Option<Arc<Acco
         user_id: claims.user_id.into(),
         capabilities: claims.capabilities,
         session_end: claims.session_expiry,
+        deflates: upgrade.compression.is_some(),
         greeting: switch_protocols(upgrade),
     }
 }

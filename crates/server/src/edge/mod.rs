@@ -6,6 +6,7 @@
 mod acceptor;
 mod arrival;
 mod ebb;
+mod extension;
 mod handshake;
 mod proxy;
 mod shard;
@@ -48,6 +49,8 @@ pub struct EdgeSettings {
     pub shards: ShardIndex,
     /// Milliseconds; 0: no gathering.
     pub coalescing_window_ms: u64,
+    /// See the setting `edge.compression`.
+    pub compression: bool,
     /// The rates of connections and rooms are lifted.
     pub rates_lifted: bool,
     /// Who may say who the client is.
@@ -151,6 +154,7 @@ impl Shards {
                 tls: settings.tls,
                 trusted_proxies: settings.trusted_proxies,
                 readiness: surroundings.readiness,
+                compression: settings.compression,
             },
             bus: self.bus,
             shards: self.arrivals,

@@ -7,6 +7,8 @@ use protocol::limit::edge::HANDSHAKE_BYTES_MAX;
 use protocol::limit::edge::HANDSHAKE_HEADERS_MAX;
 use sha1::{Digest, Sha1};
 
+use super::extension::agree;
+
 /// What RFC 6455 section 1.3 has the server append to the client's key.
 const ACCEPT_SUFFIX: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
@@ -29,8 +31,17 @@ pub(super) struct Upgrade {
     pub(super) token: String,
     /// `Sec-WebSocket-Accept` of the answer.
     pub(super) accept: String,
+    /// `Sec-WebSocket-Extensions` of the answer, if the server wants that.
+    pub(super) compression: Option<String>,
     /// `X-Forwarded-For`, all of them joined; worth nothing unless the peer is a trusted proxy.
     pub(super) forwarded_for: String,
+}
+
+impl Upgrade {
+    /// The same, agreeing upon no compression unless it is `wanted`.
+    pub(super) fn without_compression_unless(self, wanted: bool) -> Self {
+        Self { compression: self.compression.filter(|_| wanted), ..self }
+    }
 }
 
 impl std::fmt::Debug for Upgrade {
@@ -122,6 +133,7 @@ fn read_request(request: &httparse::Request<'_, '_>) -> Result<Wanted, Refusal> 
     Ok(Wanted::Upgrade(Upgrade {
         token: token.to_owned(),
         accept: STANDARD.encode(Sha1::digest(format!("{key}{ACCEPT_SUFFIX}"))),
+        compression: agree(headers.all("sec-websocket-extensions")),
         forwarded_for: headers.all("x-forwarded-for").collect::<Vec<_>>().join(","),
     }))
 }
@@ -167,10 +179,13 @@ impl<'a> Headers<'a> {
 
 /// The answer that opens the WebSocket. The token is echoed: browsers fail the connection otherwise.
 pub(super) fn switch_protocols(upgrade: &Upgrade) -> Vec<u8> {
+    let compression = upgrade.compression.as_ref();
     format!(
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-         Sec-WebSocket-Accept: {}\r\nSec-WebSocket-Protocol: {}\r\n\r\n",
-        upgrade.accept, upgrade.token
+         Sec-WebSocket-Accept: {}\r\nSec-WebSocket-Protocol: {}\r\n{}\r\n",
+        upgrade.accept,
+        upgrade.token,
+        compression.map(|agreed| format!("Sec-WebSocket-Extensions: {agreed}\r\n")).unwrap_or_default()
     )
     .into_bytes()
 }
@@ -222,7 +237,17 @@ mod tests {
         let answer = String::from_utf8(switch_protocols(&upgrade)).unwrap();
         assert!(answer.contains("\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"), "{answer}");
         assert!(answer.contains("\r\nSec-WebSocket-Protocol: abc.DEF-_~!#1\r\n"), "{answer}");
-        assert!(answer.ends_with("\r\n\r\n"));
+        assert!(answer.ends_with("\r\n\r\n") && !answer.contains("Extensions"));
+    }
+
+    #[test]
+    fn what_is_agreed_upon_is_said() {
+        let offer = "Host: x\r\nSec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n";
+        let (wanted, _) = read_head(GOOD.replace("Host: x\r\n", offer).as_bytes()).unwrap().unwrap();
+        let Wanted::Upgrade(upgrade) = wanted else { panic!("not an upgrade") };
+        let answer = String::from_utf8(switch_protocols(&upgrade)).unwrap();
+        let agreed = "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
+        assert!(answer.ends_with(&format!("\r\nSec-WebSocket-Extensions: {agreed}\r\n\r\n")), "{answer}");
     }
 
     #[test]

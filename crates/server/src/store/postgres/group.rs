@@ -21,7 +21,7 @@ use super::super::change::TagChange;
 use super::super::random::random_id;
 use super::super::{NewRoom, OrderKey, Room, RoomChange, StoreError};
 use super::failure::{Failure, Unreadable};
-use super::order::next_room_order_key;
+use super::order::next_room_order_keys;
 use super::pipeline::{Step, Transaction};
 use super::{logging_configurations, news, posting, rooms, row};
 
@@ -131,11 +131,8 @@ impl Known {
         let logging_configurations: BTreeSet<&str> =
             writes.iter().flat_map(|write| write.logging_configurations()).map(Id::as_str).collect();
         let logging_configurations: Vec<&str> = logging_configurations.into_iter().collect();
-        let needs = [
-            !rooms.is_empty(),
-            !logging_configurations.is_empty(),
-            writes.iter().any(|write| write.needs_order_key()),
-        ];
+        let order_keys = writes.iter().filter(|write| write.needs_order_key()).count();
+        let needs = [!rooms.is_empty(), !logging_configurations.is_empty(), order_keys > 0];
         let mut steps = Vec::new();
         if needs[0] {
             steps.push(rooms::lock(&client, scope, rooms, patience).await?);
@@ -145,7 +142,7 @@ impl Known {
         }
         // Last: the clock is read, and the head of the list looked at, when whoever was there before has finished.
         if needs[2] {
-            steps.push(next_room_order_key(&client, scope).await?);
+            steps.push(next_room_order_keys(&client, scope, order_keys).await?);
         }
         let (transaction, answers) = Transaction::begin(client, steps).await?;
         let mut answers = answers.into_iter();

@@ -39,7 +39,7 @@ pub(super) async fn create(
              (account_id, region, id, name, destination_kind, destination, tags, create_time, order_key)
          SELECT $1, $2, $3, $4, $5, $6, $7, order_key, order_key
          FROM (SELECT ",
-        next_order_key!("logging_configuration", ""),
+        next_order_key!("logging_configuration", "", "1"),
         " AS order_key) AS created
          RETURNING order_key"
     );
@@ -65,12 +65,12 @@ pub(super) async fn update(
     let statement = concat!(
         "UPDATE logging_configuration
          SET name = $4, destination_kind = $5, destination = $6, order_key = ",
-        next_order_key!("logging_configuration", ""),
+        next_order_key!("logging_configuration", "", "1"),
         " WHERE account_id = $1 AND region = $2 AND id = $3
          RETURNING order_key"
     );
     let transaction = begin(&mut client).await?;
-    let mut updated = lock(&transaction, scope, id).await?;
+    let mut updated = lock_to_change(&transaction, scope, id).await?;
     updated.apply(change.clone());
     let statement = transaction.prepare_cached(statement).await?;
     let (kind, destination) = destination_texts(&updated.destination);
@@ -90,7 +90,7 @@ pub(super) async fn change_tags(
     change: &TagChange,
 ) -> Result<(), Failure> {
     let transaction = begin(&mut client).await?;
-    let before = lock(&transaction, scope, id).await?;
+    let before = lock_to_change(&transaction, scope, id).await?;
     let tags = tags_text(&change.clone().apply(id, before.tags)?);
     let statement =
         "UPDATE logging_configuration SET tags = $4 WHERE account_id = $1 AND region = $2 AND id = $3";
@@ -101,16 +101,26 @@ pub(super) async fn change_tags(
 
 /// Deletes a logging configuration that no room has.
 pub(super) async fn delete(mut client: Client, scope: &Scope, id: Id) -> Result<(), Failure> {
+    // First without a lock: while many are giving it to rooms, that would have to wait for all of them.
+    refuse_if_in_use(&client, scope, id).await?;
     let transaction = begin(&mut client).await?;
     // Whoever is giving it to a room has finished when this lock is had, and the next statement sees the posting.
-    lock(&transaction, scope, id).await?;
-    if posting::has_logging_configuration(&transaction, scope, id).await? {
-        return Err(StoreError::LoggingConfigurationInUse(id).into());
-    }
+    let statement = transaction.prepare_cached(concat!(select!(), " AND id = $3 FOR UPDATE")).await?;
+    let found =
+        transaction.query_opt(&statement, &[&&*scope.account_id, &&*scope.region, &id.as_str()]).await?;
+    of_row(found, scope, id)?;
+    refuse_if_in_use(&transaction, scope, id).await?;
     let statement = "DELETE FROM logging_configuration WHERE account_id = $1 AND region = $2 AND id = $3";
     let statement = transaction.prepare_cached(statement).await?;
     transaction.execute(&statement, &[&&*scope.account_id, &&*scope.region, &id.as_str()]).await?;
     commit(transaction).await
+}
+
+async fn refuse_if_in_use(client: &impl GenericClient, scope: &Scope, id: Id) -> Result<(), Failure> {
+    if posting::has_logging_configuration(client, scope, id).await? {
+        return Err(StoreError::LoggingConfigurationInUse(id).into());
+    }
+    Ok(())
 }
 
 /// A logging configuration as it is now.
@@ -135,8 +145,8 @@ pub(super) async fn require(client: &Client, scope: &Scope, id: Id) -> Result<()
     }
 }
 
-/// Asks for the ids of those that exist, and keeps them from being changed or deleted until the transaction has ended. Who wants
-/// that waits, while more who hold them may come. Without patience, those that somebody else is changing just now are passed over. (The order that is asked for
+/// Asks for the ids of those that exist, and keeps them from being deleted until the transaction has ended. Without patience, those
+/// that somebody else is deleting just now are passed over. (The order that is asked for
 /// within each of them is that of the one index which knows ids; the other one would lead through all of the scope.)
 pub(super) async fn hold<'a>(
     client: &impl GenericClient,
@@ -236,8 +246,13 @@ pub(super) async fn existing(
         .collect::<Result<Vec<_>, Unreadable>>()?)
 }
 
-async fn lock(transaction: &Transaction<'_>, scope: &Scope, id: Id) -> Result<LoggingConfiguration, Failure> {
-    let statement = transaction.prepare_cached(concat!(select!(), " AND id = $3 FOR UPDATE")).await?;
+/// Locks a logging configuration against others who change it, and not against those who give it to rooms.
+async fn lock_to_change(
+    transaction: &Transaction<'_>,
+    scope: &Scope,
+    id: Id,
+) -> Result<LoggingConfiguration, Failure> {
+    let statement = transaction.prepare_cached(concat!(select!(), " AND id = $3 FOR NO KEY UPDATE")).await?;
     let found =
         transaction.query_opt(&statement, &[&&*scope.account_id, &&*scope.region, &id.as_str()]).await?;
     of_row(found, scope, id)

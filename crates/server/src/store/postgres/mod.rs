@@ -59,7 +59,7 @@ use self::connections::Connections;
 use self::failure::Failure;
 use self::gate::Gate;
 use self::group::RoomWrite;
-use self::news::Looked;
+use self::news::{Ageing, Looked, Sight};
 use self::writer::Writer;
 use super::change::TagChange;
 use super::transfer::Batch;
@@ -318,13 +318,15 @@ impl Postgres {
 pub(super) struct Watch {
     connections: Arc<Connections>,
     ticks: tokio::time::Interval,
-    seen: news::Seen,
+    /// The last look's; `None` before the first.
+    sight: Option<Sight>,
     /// Seen and not yet told.
     rooms: Vec<RoomNews>,
     /// Some may have been missed, which is not told yet.
     has_gap: bool,
     is_away: bool,
     swept: Instant,
+    ageing: Ageing,
 }
 
 impl Watch {
@@ -335,11 +337,12 @@ impl Watch {
         Self {
             connections,
             ticks,
-            seen: news::Seen::default(),
+            sight: None,
             rooms: Vec::new(),
             has_gap: false,
             is_away: false,
             swept: Instant::now(),
+            ageing: Ageing::default(),
         }
     }
 
@@ -353,12 +356,15 @@ impl Watch {
                 return News::Rooms(std::mem::take(&mut self.rooms));
             }
             self.ticks.tick().await;
-            let seen = &self.seen;
-            match self.connections.run(|client| news::look(client, seen)).await {
-                Ok(Looked { seen, rooms, has_gap }) => {
-                    self.seen = seen;
+            let last = self.sight.as_ref();
+            match self.connections.run(|client| news::look(client, last)).await {
+                Ok(Looked { sight, rooms, has_gap }) => {
+                    self.sight = Some(sight);
                     self.rooms = rooms;
                     self.has_gap |= has_gap;
+                    if has_gap {
+                        self.ageing.begin_anew();
+                    }
                     if std::mem::take(&mut self.is_away) {
                         return News::Back;
                     }
@@ -377,11 +383,7 @@ impl Watch {
         if self.is_away || self.swept.elapsed() < Duration::from_secs(SWEEP_INTERVAL_SECONDS) {
             return;
         }
-        let swept = match self.connections.run(redemption::sweep).await {
-            Ok(redemptions) => self.connections.run(news::sweep).await.map(|notes| redemptions.max(notes)),
-            Err(error) => Err(error),
-        };
-        match swept {
+        match self.sweep().await {
             // There is more: go on at the next tick.
             Ok(rows) if rows >= SWEEP_ROWS_MAX.unsigned_abs() => {}
             Ok(_) => self.swept = Instant::now(),
@@ -391,5 +393,17 @@ impl Watch {
                 self.swept = Instant::now();
             }
         }
+    }
+
+    /// Drops old rows. Answers how many of the kind of which there were most.
+    async fn sweep(&mut self) -> Result<u64, StoreError> {
+        let redemptions = self.connections.run(redemption::sweep).await?;
+        let Some(sight) = &self.sight else { return Ok(redemptions) };
+        let Some(seen) = self.ageing.old(sight, Instant::now()) else { return Ok(redemptions) };
+        let notes = self.connections.run(|client| news::sweep(client, seen)).await?;
+        if notes < SWEEP_ROWS_MAX.unsigned_abs() {
+            self.ageing.begin_anew();
+        }
+        Ok(redemptions.max(notes))
     }
 }

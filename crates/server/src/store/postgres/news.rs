@@ -1,27 +1,26 @@
 //! What other servers did to rooms: whoever updates or deletes one leaves a note in the same transaction, and all servers
 //! look for notes several times a second.
 //!
-//! A note is dated when it is written, and comes to light with the commit, so notes need not come to light in the order of
-//! their dates. Each look therefore goes back [`NEWS_DELAY_SECONDS_MAX`], and passes over what it has seen. It reads one
-//! range of an index, which is as long as much was changed in that time: nothing where nobody updates rooms, and tens of
-//! thousands of notes where thousands are updated every second, so that looks then take a good part of the database's time.
+//! A note bears the number of its transaction, and comes to light with the commit. Each look remembers the database's
+//! snapshot, which says of every transaction whether it had ended by then; so the next look finds exactly what has come
+//! to light since, however late its commit, and reads hardly more: one range of an index, from the oldest
+//! transaction on that was under way at the last look. (One that writes for minutes, in whichever database of that
+//! server, has looks read the notes of all that time again; they still tell each once.)
 //!
-//! Notes are kept for [`NEWS_KEPT_SECONDS`]. A server that could not look for longer may have missed some, and is told so: it
-//! reads the rooms that it has open again, all of them.
-//!
-//! Limit: a note whose commit takes longer than the delay is seen by nobody. No try of a request takes so long; but when the
-//! disk of the database stalls, or a standby that it waits for, a commit may come long after its request was answered with
-//! an error. Other servers then learn of that change with the next one.
+//! Notes are kept for [`NEWS_KEPT_SECONDS`] at least, and not much longer than twice that. A server that could not look for as
+//! long may have missed some, and so may one that finds itself at another database server: a standby that took over has not done all that
+//! the numbers were given for. It is told so, and reads the rooms that it has open again, all of them.
 
-use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
 use deadpool_postgres::{Client, GenericClient};
 use protocol::arn::Scope;
 use protocol::id::Id;
 use protocol::limit::postgres::{
-    NEWS_DELAY_SECONDS_MAX, NEWS_KEPT_SECONDS, ROOMS_PER_READ_MAX, SWEEP_ROWS_MAX,
+    NEWS_KEPT_SECONDS, ROOMS_PER_READ_MAX, SWEEP_INTERVAL_SECONDS, SWEEP_ROWS_MAX,
 };
 use protocol::time::UnixMicros;
+use tokio_postgres::Row;
 
 use super::super::{Room, RoomNews};
 use super::connections::Parameter;
@@ -31,80 +30,95 @@ use super::row;
 
 const MICROS_PER_SECOND: i64 = 1_000_000;
 
-/// A note: when, whose, which.
-type Note = (UnixMicros, Scope, Id);
-
-/// What one server has seen.
-#[derive(Default)]
-pub(super) struct Seen {
-    /// The database's clock at the last look; `None` before the first.
-    last_look: Option<UnixMicros>,
-    /// As far back as looks go.
-    notes: BTreeSet<Note>,
-}
-
 /// Leaves notes that these rooms have changed, or are gone.
 pub(super) async fn add<'a>(
     client: &impl GenericClient,
     scope: &'a Scope,
     rooms: &[&'a Room],
 ) -> Result<Step<'a>, Failure> {
-    let statement = "INSERT INTO room_change (change_time, account_id, region, room)
-                     SELECT order_clock(), $1, $2, room FROM unnest($3::text[]) AS changed (room)
-                     ON CONFLICT DO NOTHING";
+    let statement = "INSERT INTO room_change (account_id, region, room)
+                     SELECT $1, $2, room FROM unnest($3::text[]) AS changed (room)";
     let ids: Vec<&str> = rooms.iter().map(|room| room.id.as_str()).collect();
     Step::new(client, statement, values![&*scope.account_id, &*scope.region, ids]).await
 }
 
+/// How far a look has seen.
+#[derive(Clone)]
+pub(super) struct Sight {
+    /// Which transactions had ended, in the database's own words.
+    snapshot: String,
+    /// The database's clock.
+    time: UnixMicros,
+    /// When the database server was started: no two have that in common.
+    server_start: UnixMicros,
+}
+
+impl Sight {
+    /// Of any row of a look.
+    fn of_row(row: &Row) -> Result<Self, Unreadable> {
+        Ok(Self {
+            snapshot: row::get(row, "snapshot")?,
+            time: row::get(row, "time")?,
+            server_start: row::get(row, "server_start")?,
+        })
+    }
+
+    /// Whether notes may have come and gone between the last look and this one, or numbers of transactions have another
+    /// meaning. A clock that has stepped back does not say how long it has been.
+    fn has_gap_since(&self, last: &Self) -> bool {
+        self.server_start != last.server_start
+            || !(0..=NEWS_KEPT_SECONDS * MICROS_PER_SECOND).contains(&(self.time - last.time))
+    }
+}
+
 /// What a look has found.
-#[derive(Default)]
 pub(super) struct Looked {
     /// For the next look.
-    pub(super) seen: Seen,
+    pub(super) sight: Sight,
     /// The rooms that new notes are about.
     pub(super) rooms: Vec<RoomNews>,
-    /// Between the last look and this one notes may have been dropped.
+    /// Some may have been missed.
     pub(super) has_gap: bool,
 }
 
-/// Looks for notes, and reads their rooms. The first look finds nothing: what was before is no news.
-pub(super) async fn look(client: Client, seen: &Seen) -> Result<Looked, Failure> {
-    let statement = client.prepare_cached("SELECT order_clock()").await?;
-    let now: UnixMicros = client.query_one(&statement, &[]).await?.try_get(0)?;
-    let Some(last_look) = seen.last_look else {
-        return Ok(Looked { seen: Seen { last_look: Some(now), ..Seen::default() }, ..Looked::default() });
-    };
-    let since = last_look - NEWS_DELAY_SECONDS_MAX * MICROS_PER_SECOND;
-    let notes = notes_since(&client, since).await?;
-    let mut new: Vec<&Note> = notes.difference(&seen.notes).collect();
-    new.sort_by_key(|(_, scope, id)| (scope, *id));
-    new.dedup_by_key(|(_, scope, id)| (scope, *id));
-    let mut rooms = Vec::new();
-    for part in new.chunks(ROOMS_PER_READ_MAX) {
+/// Looks for notes that have come to light since the last look, and reads their rooms. The first look finds nothing: what was
+/// before is no news.
+pub(super) async fn look(client: Client, last: Option<&Sight>) -> Result<Looked, Failure> {
+    // All of a statement sees one snapshot, and this is it. No note that it sees is beyond its end; those which came with
+    // a copy of another database server's store may be.
+    let statement = "SELECT snapshot, time, server_start, account_id, region, room
+                     FROM (SELECT pg_current_snapshot()::text AS snapshot, order_clock() AS time,
+                                  (extract(epoch from pg_postmaster_start_time()) * 1000000)::bigint AS server_start)
+                          AS look
+                     LEFT JOIN (SELECT account_id, region, room FROM room_change
+                                WHERE transaction >= pg_snapshot_xmin((SELECT $1::text::pg_snapshot))
+                                  AND transaction < pg_snapshot_xmax((SELECT pg_current_snapshot()))
+                                  AND NOT pg_visible_in_snapshot(transaction, (SELECT $1::text::pg_snapshot)))
+                          AS new ON TRUE";
+    let statement = client.prepare_cached(statement).await?;
+    let rows = client.query(&statement, &[&last.map(|last| &last.snapshot)]).await?;
+    let first =
+        rows.first().ok_or_else(|| Failure::Unavailable("a look has seen nothing at all".to_owned()))?;
+    let sight = Sight::of_row(first)?;
+    let mut noted = Vec::new();
+    for row in &rows {
+        // The only row may be there for its sight.
+        if row::get::<Option<String>>(row, "room")?.is_some() {
+            noted.push((row::scope(row)?, row::id(row, "room")?));
+        }
+    }
+    noted.sort();
+    noted.dedup();
+    let mut rooms = Vec::with_capacity(noted.len());
+    for part in noted.chunks(ROOMS_PER_READ_MAX) {
         rooms.extend(read(&client, part).await?);
     }
-    // A clock that has stepped back a little does not make old notes new. One that has stepped back far, that of a standby
-    // which took over, dates notes long before those that were looked at.
-    let has_stepped_back = last_look - now > NEWS_DELAY_SECONDS_MAX * MICROS_PER_SECOND / 2;
-    Ok(Looked {
-        seen: Seen { last_look: Some(if has_stepped_back { now } else { now.max(last_look) }), notes },
-        rooms,
-        has_gap: has_stepped_back || now - last_look > NEWS_KEPT_SECONDS * MICROS_PER_SECOND,
-    })
-}
-
-async fn notes_since(client: &Client, since: UnixMicros) -> Result<BTreeSet<Note>, Failure> {
-    let statement = "SELECT change_time, account_id, region, room FROM room_change WHERE change_time > $1";
-    let statement = client.prepare_cached(statement).await?;
-    let rows = client.query(&statement, &[&since]).await?;
-    Ok(rows
-        .iter()
-        .map(|found| Ok((row::get(found, "change_time")?, row::scope(found)?, row::id(found, "room")?)))
-        .collect::<Result<_, Unreadable>>()?)
+    let has_gap = last.is_some_and(|last| sight.has_gap_since(last));
+    Ok(Looked { sight, rooms, has_gap })
 }
 
 /// The rooms as they are now.
-async fn read(client: &Client, notes: &[&Note]) -> Result<Vec<RoomNews>, Failure> {
+async fn read(client: &Client, noted: &[(Scope, Id)]) -> Result<Vec<RoomNews>, Failure> {
     let statement = "SELECT wanted.account_id, wanted.region, wanted.room, id, name, create_time, order_key,
                             message_rate_max, message_length_max, handler_uri, handler_fallback,
                             logging_configurations, tags
@@ -116,9 +130,9 @@ async fn read(client: &Client, notes: &[&Note]) -> Result<Vec<RoomNews>, Failure
                          OFFSET 0) AS room ON TRUE";
     let statement = client.prepare_cached(statement).await?;
     let parameters: [Parameter<'_>; 3] = [
-        &notes.iter().map(|(_, scope, _)| &*scope.account_id).collect::<Vec<_>>(),
-        &notes.iter().map(|(_, scope, _)| &*scope.region).collect::<Vec<_>>(),
-        &notes.iter().map(|(.., id)| id.as_str()).collect::<Vec<_>>(),
+        &noted.iter().map(|(scope, _)| &*scope.account_id).collect::<Vec<_>>(),
+        &noted.iter().map(|(scope, _)| &*scope.region).collect::<Vec<_>>(),
+        &noted.iter().map(|(_, id)| id.as_str()).collect::<Vec<_>>(),
     ];
     let rows = client.query(&statement, &parameters).await?;
     Ok(rows
@@ -133,12 +147,35 @@ async fn read(client: &Client, notes: &[&Note]) -> Result<Vec<RoomNews>, Failure
         .collect::<Result<_, Unreadable>>()?)
 }
 
-/// Drops old notes; a part of them only, if there are many. Answers how many.
-pub(super) async fn sweep(client: Client) -> Result<u64, Failure> {
-    let statement = "DELETE FROM room_change WHERE (change_time, account_id, region, room) IN (
-                         SELECT change_time, account_id, region, room FROM room_change
-                         WHERE change_time < (SELECT order_clock() - $1::bigint) ORDER BY change_time LIMIT $2)";
+/// Says which notes are old: those that a look has seen long ago.
+#[derive(Default)]
+pub(super) struct Ageing {
+    /// What was seen then, and when that was by the clock of this machine.
+    seen: Option<(Sight, Instant)>,
+}
+
+impl Ageing {
+    /// Takes note of a look. Answers an earlier one, if all that it has seen is old by now.
+    pub(super) fn old(&mut self, sight: &Sight, now: Instant) -> Option<&Sight> {
+        let (seen, time) = self.seen.get_or_insert_with(|| (sight.clone(), now));
+        // A little longer than others count on: their clocks may differ.
+        let kept = Duration::from_secs(NEWS_KEPT_SECONDS.unsigned_abs() + SWEEP_INTERVAL_SECONDS);
+        (now.duration_since(*time) >= kept).then_some(&*seen)
+    }
+
+    /// All that was old has been dropped, or it cannot be said any more what that is.
+    pub(super) fn begin_anew(&mut self) {
+        self.seen = None;
+    }
+}
+
+/// Drops notes that were there at that look; a part of them only, if there are many. Answers how many.
+pub(super) async fn sweep(client: Client, seen: &Sight) -> Result<u64, Failure> {
+    let statement = "DELETE FROM room_change WHERE (transaction, account_id, region, room) IN (
+                         SELECT transaction, account_id, region, room FROM room_change
+                         WHERE transaction < pg_snapshot_xmax((SELECT $1::text::pg_snapshot))
+                           AND pg_visible_in_snapshot(transaction, (SELECT $1::text::pg_snapshot))
+                         ORDER BY transaction LIMIT $2)";
     let statement = client.prepare_cached(statement).await?;
-    let kept_micros = (NEWS_KEPT_SECONDS + NEWS_DELAY_SECONDS_MAX) * MICROS_PER_SECOND;
-    Ok(client.execute(&statement, &[&kept_micros, &SWEEP_ROWS_MAX]).await?)
+    Ok(client.execute(&statement, &[&seen.snapshot, &SWEEP_ROWS_MAX]).await?)
 }

@@ -7,15 +7,20 @@
 //!   from being sent, a COMMIT above all.
 //! - When one of them fails, the database does none of those behind it, and makes a ROLLBACK of the COMMIT. Whoever waits is
 //!   told of the failure.
-//! - A transaction that was given up half-way (it took too long, say) takes its connection with it: nobody gets one that is
-//!   in the middle of something.
+//! - A transaction that was given up half-way (it took too long, say) keeps its connection until the database has ended
+//!   it: nobody gets one that is in the middle of something, and as long as the database is busy with it, it counts as one
+//!   of the pool's. After [`GIVEN_UP_SECONDS_MAX`] the connection is closed.
 
 use std::future::{Future, poll_fn, ready};
 use std::pin::Pin;
 use std::task::Poll;
+use std::time::Duration;
 
 use deadpool_postgres::{Client, GenericClient, Object};
 use futures_util::TryStreamExt;
+use protocol::limit::postgres::GIVEN_UP_SECONDS_MAX;
+use tokio::runtime::Handle;
+use tokio::time::timeout;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Error, Row, Statement};
 
@@ -75,7 +80,7 @@ impl Transaction {
         match transaction.first_exchange(steps).await {
             Ok(rows) => Ok((transaction, rows)),
             Err(failure) => {
-                // A connection that cannot even do this is closed.
+                // When this fails too, it is given up.
                 let _ = transaction.roll_back().await;
                 Err(failure)
             }
@@ -135,11 +140,25 @@ impl Transaction {
 
 impl Drop for Transaction {
     fn drop(&mut self) {
-        if let Some(client) = self.client.take() {
-            // Not back into the pool: it is closed.
-            drop(Object::take(client));
+        let Some(client) = self.client.take() else { return };
+        match Handle::try_current() {
+            Ok(runtime) => drop(runtime.spawn(end_given_up(client))),
+            Err(_) => close(client),
         }
     }
+}
+
+/// Sees a transaction to its end that nobody waits for. After a COMMIT that was on its way, a ROLLBACK does nothing.
+async fn end_given_up(client: Client) {
+    let ended = client.batch_execute("ROLLBACK");
+    if !matches!(timeout(Duration::from_secs(GIVEN_UP_SECONDS_MAX), ended).await, Ok(Ok(()))) {
+        close(client);
+    }
+}
+
+/// It does not go back into the pool.
+fn close(client: Client) {
+    drop(Object::take(client));
 }
 
 /// A statement without values or rows.

@@ -11,7 +11,11 @@ use super::connections::{Connections, begin, commit};
 use super::failure::Failure;
 
 /// The steps from an empty database to the newest schema; the position of each plus one is the version it leads to.
-const MIGRATIONS: [&str; 2] = [include_str!("migrations/0001.sql"), include_str!("migrations/0002.sql")];
+const MIGRATIONS: [&str; 3] = [
+    include_str!("migrations/0001.sql"),
+    include_str!("migrations/0002.sql"),
+    include_str!("migrations/0003.sql"),
+];
 
 /// The table of the version.
 const HISTORY: &str = "

@@ -8,11 +8,11 @@ mod writes;
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use protocol::arn::{Arn, ResourceKind};
-use protocol::limit::postgres::{WRITE_CONNECTIONS_MAX, WRITERS_MAX};
+use protocol::limit::postgres::{GROUP_WRITES_MAX, NEWS_KEPT_SECONDS, WRITE_CONNECTIONS_MAX, WRITERS_MAX};
 use protocol::limit::store::REDEMPTION_BUCKET_SECONDS;
 use tokio::sync::Barrier;
 use tokio::task::JoinSet;
@@ -20,9 +20,13 @@ use tokio::task::JoinSet;
 use super::super::tests::database::{Schema, fresh};
 use super::super::tests::{home, is_unavailable, new_logging_configuration, new_room, redeem, tags, walk};
 use super::super::{
-    KeyPurpose, NewRoom, News, Redemption, Room, RoomChange, RoomFilter, RoomNews, Store, StoreError, Watch,
+    KeyPurpose, LoggingConfigurationChange, NewRoom, News, Redemption, Room, RoomChange, RoomFilter,
+    RoomNews, Store, StoreError, Watch,
 };
 use super::connections::Connections;
+use super::group::Patience;
+use super::logging_configurations::hold;
+use super::pipeline::Transaction;
 use super::{news, redemption};
 
 const SERVERS: usize = 3;
@@ -121,6 +125,25 @@ async fn writes_in_one_microsecond_get_different_order_keys() {
     assert_eq!(walk(&servers[0], &home(), &RoomFilter::default(), 5).await.len(), 24);
 }
 
+/// All servers bring groups, as large as they may be, and all want the keys behind the head of the list.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn writes_of_many_servers_find_a_place_while_the_clock_is_behind() {
+    let schema = fresh().await;
+    let servers = servers(&schema).await;
+    set_clock(&schema, 1_700_000_000_000_000).await;
+    let head = servers[0].create_room(&home(), new_room("a")).await.unwrap().order_key;
+    set_clock(&schema, 1_600_000_000_000_000).await;
+    let writes = 3 * GROUP_WRITES_MAX;
+    let mut writers = JoinSet::new();
+    for number in 0..SERVERS * writes {
+        let server = servers[number % SERVERS].clone();
+        writers.spawn(async move { server.create_room(&home(), new_room("a")).await.unwrap().order_key });
+    }
+    let keys: HashSet<i64> = writers.join_all().await.into_iter().collect();
+    assert_eq!(keys.len(), SERVERS * writes);
+    assert!(keys.iter().all(|&key| key > head));
+}
+
 #[tokio::test]
 async fn conflicts_are_tried_again_and_not_for_ever() {
     let schema = fresh().await;
@@ -175,6 +198,33 @@ async fn a_logging_configuration_is_never_deleted_while_a_room_gets_it() {
     assert_eq!(servers[0].check().await.unwrap().discrepancies, []);
 }
 
+/// Whoever gives it to a room keeps it from being deleted, and nobody from changing it; and while rooms have it, whoever
+/// wants it deleted hears so at once.
+#[tokio::test]
+async fn a_logging_configuration_that_many_give_to_rooms_is_changed_meanwhile() {
+    let store = fresh().await.open().await;
+    let Store::Postgres(postgres) = &store else { panic!("another engine") };
+    let scope = home();
+    let logs = store.create_logging_configuration(&scope, new_logging_configuration("logs")).await.unwrap();
+    let room = NewRoom { logging_configurations: vec![logs.id], ..new_room("a") };
+    store.create_room(&scope, room).await.unwrap();
+    let held = postgres.read_connections.run(|client| async {
+        let hold = hold(&client, &scope, vec![logs.id.as_str()], Patience::Waits).await?;
+        let (transaction, mut rows) = Transaction::begin(client, vec![hold]).await?;
+        assert_eq!(rows.remove(0).len(), 1);
+        Ok(transaction)
+    });
+    let held = held.await.unwrap();
+    let change = LoggingConfigurationChange { name: Some("renamed".to_owned()), destination: None };
+    let updated = store.update_logging_configuration(&scope, logs.id, change).await.unwrap();
+    assert!(updated.order_key > logs.order_key);
+    let arn = Arn::new(home(), ResourceKind::LoggingConfiguration, logs.id);
+    store.tag(&arn, tags([("a", "b")])).await.unwrap();
+    let deleted = store.delete_logging_configuration(&scope, logs.id).await;
+    assert_eq!(deleted, Err(StoreError::LoggingConfigurationInUse(logs.id)));
+    held.roll_back().await.map_err(StoreError::from).unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_racers_on_three_servers_one_uses_the_token() {
     let schema = fresh().await;
@@ -219,14 +269,9 @@ async fn old_redemptions_are_dropped_and_their_tokens_stay_refused() {
     assert_eq!(store.redeem(&used).await, Ok(false), "even for who used it");
 }
 
-#[tokio::test]
-async fn what_one_server_does_to_rooms_is_news_to_all() {
-    let schema = fresh().await;
-    let (writer, reader) = (schema.open().await, schema.open().await);
-    let room = writer.create_room(&home(), new_room("a")).await.unwrap();
-    let mut watch = reader.watch();
-    // The watch begins with its first look; whatever comes to light after that is told.
-    let first_look = tokio::time::timeout(PATIENCE, async {
+/// Changes the room until that is told. The watch begins with its first look, and what comes to light after that is told.
+async fn wait_for_first_look(watch: &mut Watch, writer: &Store, room: &Room) {
+    let told = tokio::time::timeout(PATIENCE, async {
         loop {
             let change = RoomChange { message_rate_max: Some(7), ..RoomChange::default() };
             let updated = writer.update_room(&home(), room.id, change).await.unwrap();
@@ -235,18 +280,50 @@ async fn what_one_server_does_to_rooms_is_news_to_all() {
             }
         }
     });
-    let (updated, news) = first_look.await.unwrap();
-    assert_eq!(news, News::Rooms(vec![RoomNews::Changed(Box::new(updated))]));
+    let (updated, news) = told.await.unwrap();
+    assert_eq!(news, changed(&updated));
+}
+
+fn changed(room: &Room) -> News {
+    News::Rooms(vec![RoomNews::Changed(Box::new(room.clone()))])
+}
+
+#[tokio::test]
+async fn what_one_server_does_to_rooms_is_news_to_all() {
+    let schema = fresh().await;
+    let (writer, reader) = (schema.open().await, schema.open().await);
+    let room = writer.create_room(&home(), new_room("a")).await.unwrap();
+    let mut watch = reader.watch();
+    wait_for_first_look(&mut watch, &writer, &room).await;
     writer.delete_room(&home(), room.id).await.unwrap();
     assert_eq!(next_news(&mut watch).await, News::Rooms(vec![RoomNews::Deleted(home(), room.id)]));
-    // A write that took its time to come to light.
-    let other = writer.create_room(&home(), new_room("b")).await.unwrap();
-    let note = format!(
-        "INSERT INTO room_change SELECT order_clock() - 5000000, account_id, region, id FROM room WHERE id = '{}'",
-        other.id
-    );
-    schema.execute(&note).await;
-    assert_eq!(next_news(&mut watch).await, News::Rooms(vec![RoomNews::Changed(Box::new(other))]));
+}
+
+/// While it is under way, others begin and end; whenever it comes to light, it is told, and told once.
+#[tokio::test]
+async fn a_change_that_is_committed_late_is_news_too() {
+    let schema = fresh().await;
+    let store = schema.open().await;
+    let Store::Postgres(postgres) = &store else { panic!("another engine") };
+    let (scope, mut rooms) = (home(), Vec::new());
+    for name in ["early", "late"] {
+        rooms.push(store.create_room(&scope, new_room(name)).await.unwrap());
+    }
+    let mut watch = store.watch();
+    wait_for_first_look(&mut watch, &store, &rooms[0]).await;
+    let under_way = postgres.write_connections.run(|client| async {
+        let note = news::add(&client, &scope, &[&rooms[1]]).await?;
+        Ok(Transaction::begin(client, vec![note]).await?.0)
+    });
+    let under_way = under_way.await.unwrap();
+    for _ in 0..2 {
+        let early = store.update_room(&scope, rooms[0].id, RoomChange::default()).await.unwrap();
+        assert_eq!(next_news(&mut watch).await, changed(&early));
+    }
+    under_way.commit(Vec::new()).await.map_err(StoreError::from).unwrap();
+    assert_eq!(next_news(&mut watch).await, changed(&rooms[1]));
+    let early = store.update_room(&scope, rooms[0].id, RoomChange::default()).await.unwrap();
+    assert_eq!(next_news(&mut watch).await, changed(&early));
 }
 
 #[tokio::test]
@@ -257,10 +334,8 @@ async fn a_server_that_could_not_look_before_news_was_dropped_is_told() {
     let start = 1_700_000_000_000_000;
     set_clock(&schema, start).await;
     let mut watch = store.watch();
-    let room = store.update_room(&home(), room.id, RoomChange::default()).await.unwrap();
-    // The second look goes back a little, so by then the first one is over.
-    assert_eq!(next_news(&mut watch).await, News::Rooms(vec![RoomNews::Changed(Box::new(room.clone()))]));
-    for (minutes, has_gap) in [(59, false), (59 + 62, true)] {
+    wait_for_first_look(&mut watch, &store, &room).await;
+    for (minutes, has_gap) in [(4, false), (4 + 6, true), (8, true)] {
         schema.execute("DELETE FROM room_change").await;
         set_clock(&schema, start + minutes * MINUTE).await;
         if has_gap {
@@ -268,25 +343,67 @@ async fn a_server_that_could_not_look_before_news_was_dropped_is_told() {
         }
         // And then it goes on as ever.
         let change = RoomChange { name: Some(format!("after {minutes} minutes")), ..RoomChange::default() };
-        let changed = store.update_room(&home(), room.id, change).await.unwrap();
-        assert_eq!(next_news(&mut watch).await, News::Rooms(vec![RoomNews::Changed(Box::new(changed))]));
+        let updated = store.update_room(&home(), room.id, change).await.unwrap();
+        assert_eq!(next_news(&mut watch).await, changed(&updated));
     }
 }
 
+/// Numbers of transactions that this database has not given out yet.
 #[tokio::test]
-async fn old_news_is_dropped() {
+async fn news_of_another_database_is_none() {
+    let schema = fresh().await;
+    let store = schema.open().await;
+    let room = store.create_room(&home(), new_room("a")).await.unwrap();
+    let mut watch = store.watch();
+    wait_for_first_look(&mut watch, &store, &room).await;
+    let copied = "INSERT INTO room_change
+                  SELECT '9000000000000000000'::xid8, account_id, region, 'bbbbbbbbbbbb' FROM room";
+    assert_eq!(schema.execute(copied).await, 1);
+    let updated = store.update_room(&home(), room.id, RoomChange::default()).await.unwrap();
+    assert_eq!(next_news(&mut watch).await, changed(&updated));
+}
+
+#[tokio::test]
+async fn what_a_look_has_seen_long_ago_is_dropped_and_nothing_else() {
     let schema = fresh().await;
     let store = schema.open().await;
     let Store::Postgres(postgres) = &store else { panic!("another engine") };
-    let room = store.create_room(&home(), new_room("a")).await.unwrap();
-    let start = 1_700_000_000_000_000;
-    set_clock(&schema, start).await;
-    store.update_room(&home(), room.id, RoomChange::default()).await.unwrap();
-    for (minutes, left) in [(59, 1), (62, 0)] {
-        set_clock(&schema, start + minutes * MINUTE).await;
-        postgres.watch_connection.run(news::sweep).await.unwrap();
-        assert_eq!(schema.execute("SELECT * FROM room_change").await, left, "after {minutes} minutes");
+    let (scope, mut rooms) = (home(), Vec::new());
+    for name in ["before", "meanwhile", "after"] {
+        rooms.push(store.create_room(&scope, new_room(name)).await.unwrap());
     }
+    let update = async |room: &Room| {
+        store.update_room(&scope, room.id, RoomChange::default()).await.unwrap();
+    };
+    let left = async || {
+        let mut left = Vec::new();
+        for room in &rooms {
+            let found = format!("SELECT 1 FROM room_change WHERE room = '{}'", room.id);
+            left.push(schema.execute(&found).await);
+        }
+        left
+    };
+    update(&rooms[0]).await;
+    let under_way = postgres.write_connections.run(|client| async {
+        let note = news::add(&client, &scope, &[&rooms[1]]).await?;
+        Ok(Transaction::begin(client, vec![note]).await?.0)
+    });
+    let under_way = under_way.await.unwrap();
+    let look = postgres.watch_connection.run(|client| news::look(client, None)).await.unwrap();
+    under_way.commit(Vec::new()).await.map_err(StoreError::from).unwrap();
+    update(&rooms[2]).await;
+    assert_eq!(left().await, [1, 1, 1]);
+    for dropped in [1, 0] {
+        let sweep = postgres.watch_connection.run(|client| news::sweep(client, &look.sight));
+        assert_eq!(sweep.await, Ok(dropped));
+        assert_eq!(left().await, [0, 1, 1]);
+    }
+    let (mut ageing, start) = (news::Ageing::default(), Instant::now());
+    let kept = Duration::from_secs(NEWS_KEPT_SECONDS.unsigned_abs());
+    assert!(ageing.old(&look.sight, start).is_none() && ageing.old(&look.sight, start + kept).is_none());
+    assert!(ageing.old(&look.sight, start + 2 * kept).is_some());
+    ageing.begin_anew();
+    assert!(ageing.old(&look.sight, start + 3 * kept).is_none());
 }
 
 /// Whatever the database is told to prefer, its answers come from ranges of indexes.
@@ -362,6 +479,10 @@ async fn every_statement_is_a_point_or_a_range_of_an_index() {
     walk(&store, &home(), &filter, 5).await;
     store.has_at_least(&home(), ResourceKind::Room, 1).await.unwrap();
     assert!(store.delete_logging_configuration(&home(), logs.id).await.is_err());
+    let look = async |last| postgres.watch_connection.run(|client| news::look(client, last)).await.unwrap();
+    let first = look(None).await;
+    store.update_room(&home(), room.id, RoomChange::default()).await.unwrap();
+    look(Some(&first.sight)).await;
     store.delete_room(&home(), room.id).await.unwrap();
     // Refused only after it was waited for.
     assert!(store.update_room(&home(), room.id, change).await.is_err());
@@ -376,8 +497,11 @@ async fn every_statement_is_a_point_or_a_range_of_an_index() {
         let mut all = plans(&postgres.read_connections).await;
         all.extend(plans(postgres.writer.group_connections()).await);
         all.extend(plans(&postgres.write_connections).await);
-        assert!(all.len() >= 18, "each pool has needed one connection: {}", all.len());
+        all.extend(plans(&postgres.watch_connection).await);
+        assert!(all.len() >= 20, "each pool has needed one connection: {}", all.len());
         for (statement, plan) in all {
+            // A look passes over what it has seen, in the range that it reads.
+            let plan = plan.replace("  Filter: (NOT pg_visible_in_snapshot(", "");
             let is_whole = ["Seq Scan on", "Bitmap", "Sort", "Hash", "Merge", "  Filter:", "Join Filter:"];
             assert!(!is_whole.iter().any(|node| plan.contains(node)), "{statement}\n{plan}");
         }

@@ -93,7 +93,7 @@ async fn a_log_that_an_earlier_version_left_behind_counts() {
     }
 }
 
-/// The first schema of a database, whose tables are today's but for postings.
+/// The first schema of a database, whose tables are today's but for these two and one constraint.
 #[tokio::test]
 async fn a_database_of_the_first_version_has_everything() {
     let schema = fresh().await;
@@ -106,11 +106,17 @@ async fn a_database_of_the_first_version_has_everything() {
     }
     store.close().await;
     let first = include_str!("../postgres/migrations/0001.sql");
-    let begin = first.find("CREATE TABLE posting").unwrap();
-    let table = &first[begin..begin + first[begin..].find(';').unwrap()];
+    let table = |name: &str| {
+        let begin = first.find(&format!("CREATE TABLE {name} ")).unwrap();
+        &first[begin..begin + first[begin..].find(';').unwrap()]
+    };
+    let (posting, room_change) = (table("posting"), table("room_change"));
     let downgrade = format!(
-        "ALTER TABLE posting RENAME TO later;
-         {table};
+        "DROP TABLE room_change; {room_change};
+         DROP INDEX logging_configuration_order;
+         ALTER TABLE logging_configuration
+             ADD CONSTRAINT logging_configuration_order UNIQUE (account_id, region, order_key);
+         ALTER TABLE posting RENAME TO later; {posting};
          UPDATE grandstand_schema SET version = 1;
          INSERT INTO posting
          SELECT later.account_id, later.region, by_name, by_handler, by_logging, later.order_key, room.id, name,

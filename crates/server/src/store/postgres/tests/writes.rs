@@ -1,15 +1,22 @@
 //! Writes of rooms go to the database together, and what becomes of one is no matter of the others.
 
-use futures_util::future::{BoxFuture, join_all};
+use std::sync::Arc;
+use std::sync::atomic::AtomicI32;
+use std::sync::atomic::Ordering::Relaxed;
+
+use deadpool_postgres::Client;
+use futures_util::future::{BoxFuture, join, join_all, join3};
 use protocol::arn::{Arn, ResourceKind};
 use protocol::id::Id;
 use protocol::limit::member::TAGS_MAX;
-use protocol::limit::postgres::GROUP_WRITES_MAX;
+use protocol::limit::postgres::{GROUP_WRITES_MAX, REQUESTS_WAITING_MAX, WRITERS_MAX};
 use tokio::task::JoinSet;
 
 use super::super::super::tests::database::{Schema, fresh};
 use super::super::super::tests::{details, home, is_unavailable, new_room, scope, tags, walk};
-use super::super::super::{NewRoom, Room, RoomChange, RoomFilter, Store, StoreError, Tags};
+use super::super::super::{Location, NewRoom, Room, RoomChange, RoomFilter, Store, StoreError, Tags};
+use super::super::connections::Connections;
+use super::super::failure::Failure;
 use super::super::group::Patience;
 use super::super::pipeline::{Step, Transaction, values};
 use super::super::{Postgres, rooms};
@@ -205,12 +212,29 @@ async fn locked(store: &Store, room: &Room) -> Transaction {
 }
 
 #[tokio::test]
-async fn a_transaction_that_is_given_up_takes_its_connection_with_it() {
-    let store = fresh().await.open().await;
+async fn a_transaction_that_is_given_up_is_ended_before_its_connection_is_used_again() {
+    let schema = fresh().await;
+    let store = schema.open().await;
     let room = create(&store, &["a"]).await.remove(0);
-    drop(locked(&store, &room).await);
+    let Location::Postgres(url) = schema.location() else { panic!("another engine") };
+    let connections = Connections::new(&url, 1, Arc::default()).unwrap();
+    let (scope, process) = (home(), AtomicI32::new(0));
+    let begun = connections.run(|client| async {
+        let lock = rooms::lock(&client, &scope, vec![room.id.as_str()], Patience::Waits).await?;
+        let (transaction, _) = Transaction::begin(client, vec![lock]).await?;
+        process.store(backend(transaction.client()?).await?, Relaxed);
+        Ok(transaction)
+    });
+    drop(begun.await.unwrap());
     store.update_room(&home(), room.id, rename("b")).await.unwrap();
+    let next = connections.run(|client| async move { backend(&client).await }).await;
+    assert_eq!(next, Ok(process.load(Relaxed)), "it was kept: it counts as one of the pool's");
     assert_sound(&store).await;
+}
+
+/// The database's process behind a connection.
+async fn backend(client: &Client) -> Result<i32, Failure> {
+    Ok(client.query_one("SELECT pg_backend_pid()", &[]).await?.try_get(0)?)
 }
 
 #[tokio::test]
@@ -232,6 +256,84 @@ async fn who_waits_for_a_locked_room_holds_up_nobody_else() {
     assert!(waited.is_ok() || is_unavailable(&waited), "{waited:?}");
     store.update_room(&home(), rooms[0].id, rename("c")).await.unwrap();
     assert_sound(&store).await;
+}
+
+/// On a runtime of one thread all callers have asked before the first writer looks.
+#[tokio::test]
+async fn beyond_what_may_wait_callers_are_refused_at_once() {
+    let store = fresh().await.open().await;
+    let scope = home();
+    let asked = (0..REQUESTS_WAITING_MAX + 5).map(|_| store.create_room(&scope, new_room("a")));
+    let answers = join_all(asked).await;
+    assert!(answers[..REQUESTS_WAITING_MAX].iter().all(Result::is_ok));
+    assert!(answers[REQUESTS_WAITING_MAX..].iter().all(is_unavailable));
+    assert_eq!(walk(&store, &home(), &RoomFilter::default(), 50).await.len(), REQUESTS_WAITING_MAX);
+}
+
+/// Nobody can create rooms until this ends.
+async fn lock_table(store: &Store) -> Transaction {
+    let begun = postgres(store).read_connections.run(|client| async {
+        let lock = Step::new(&client, "LOCK TABLE room IN SHARE MODE", values![]).await?;
+        Ok(Transaction::begin(client, vec![lock]).await?.0)
+    });
+    begun.await.unwrap()
+}
+
+/// Returns when all writers are in the middle of a group.
+async fn wait_until_all_are_at_work(schema: &Schema) {
+    let waiting = "SELECT 1 FROM pg_locks WHERE relation = 'room'::regclass AND NOT granted";
+    let all = async { while schema.execute(waiting).await < WRITERS_MAX as u64 {} };
+    tokio::time::timeout(PATIENCE, all).await.expect("all writers want to create rooms");
+}
+
+#[tokio::test]
+async fn a_write_that_nobody_begins_in_time_is_taken_back() {
+    let schema = fresh().await;
+    let store = schema.open().await;
+    let lock = lock_table(&store).await;
+    let scope = home();
+    let create = |name, count| join_all((0..count).map(|_| store.create_room(&scope, new_room(name))));
+    let begun = create("begun", WRITERS_MAX * GROUP_WRITES_MAX);
+    let late = async {
+        let (answers, ()) = join(create("late", 10), wait_until_all_are_at_work(&schema)).await;
+        lock.roll_back().await.map_err(StoreError::from).unwrap();
+        answers
+    };
+    let (begun, late) = join(begun, late).await;
+    for answer in &late {
+        let Err(StoreError::Unavailable(cause)) = answer else { panic!("it is not begun: {answer:?}") };
+        assert!(cause.to_string().contains("does not keep up"), "{cause}");
+    }
+    // On a machine that is very busy they may have taken too long.
+    assert!(begun.iter().all(|answer| answer.is_ok() || is_unavailable(answer)));
+    // What comes now goes behind all that waited.
+    create("next", 1).await.remove(0).unwrap();
+    let listed = walk(&store, &home(), &RoomFilter::default(), 50).await;
+    assert!(!listed.iter().any(|room| details(room)["name"] == "late"));
+    assert!(listed.len() > begun.iter().filter(|answer| answer.is_ok()).count());
+    assert_sound(&store).await;
+}
+
+#[tokio::test]
+async fn whoever_waits_is_answered_when_the_store_closes() {
+    let schema = fresh().await;
+    let store = schema.open().await;
+    let lock = lock_table(&store).await;
+    let scope = home();
+    let create = |name, count| join_all((0..count).map(|_| store.create_room(&scope, new_room(name))));
+    let begun = create("begun", WRITERS_MAX * GROUP_WRITES_MAX);
+    let close = async {
+        wait_until_all_are_at_work(&schema).await;
+        store.close().await;
+        lock.roll_back().await.map_err(StoreError::from).unwrap();
+    };
+    let all = join3(begun, create("late", 10), close);
+    let (begun, late, ()) = tokio::time::timeout(PATIENCE, all).await.expect("all are answered");
+    assert!(begun.iter().all(|answer| answer.is_ok() || is_unavailable(answer)));
+    assert!(late.iter().all(is_unavailable));
+    let listed = walk(&schema.open().await, &home(), &RoomFilter::default(), 50).await;
+    assert!(listed.len() >= begun.iter().filter(|answer| answer.is_ok()).count());
+    assert!(!listed.iter().any(|room| details(room)["name"] == "late"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
