@@ -9,7 +9,7 @@ use crate::peers::{self, Peer, Setup};
 use crate::server::{Cores, Grandstand};
 use crate::store::Sites;
 use crate::storm::Cut;
-use crate::{fanout, idle, join, list, spike, store, storm};
+use crate::{beside, fanout, idle, join, list, spike, stalled, store, storm};
 
 /// A server accepts no more connections to its control plane than 1,024; some are left to others.
 const DESKS_MAX: usize = 1_000;
@@ -21,6 +21,8 @@ pub fn command() -> Command {
         .about("Measures Grandstand beside other servers; every delivery is verified")
         .subcommand_required(true)
         .subcommand(fanout_command())
+        .subcommand(beside_command())
+        .subcommand(stalled_command())
         .subcommand(
             with_common(Command::new("idle").about("Many connections that say nothing"), "5")
                 .arg(number("connections", "10000", "how many"))
@@ -69,10 +71,45 @@ fn fanout_command() -> Command {
             "100",
             "messages per second in each room; above 100 the server's rates are lifted",
         ))
+        .arg(
+            Arg::new("saturate")
+                .long("saturate")
+                .value_name("N")
+                .conflicts_with("rate")
+                .value_parser(value_parser!(u64).range(1..))
+                .help(
+                    "instead of a rate: the next message when the crowd as a whole is less than N messages behind in each room; \
+                     the server's rates are lifted",
+                ),
+        )
         .arg(number("seconds", "10", "how long is measured"))
         .arg(number("warm-up", "2", "seconds of the same load before"))
         .arg(number("content", "30", "characters of a message's content"))
         .arg(plot("latency and processor time of all rounds"))
+}
+
+fn beside_command() -> Command {
+    let about = "Small rooms, alone and then beside a large one that is busy";
+    with_servers(Command::new("beside").about(about), "5")
+        .arg(number("rooms", "50", "how many small rooms"))
+        .arg(number("viewers", "10", "connections that only watch, in each small room"))
+        .arg(number("rate", "10", "messages per second in each small room"))
+        .arg(number("large-viewers", "10000", "connections that only watch, in the large room"))
+        .arg(number("large-rate", "100", "messages per second in the large room"))
+        .arg(number("seconds", "10", "how long is measured, alone and then beside the large room"))
+        .arg(number("warm-up", "2", "seconds of the same load before each"))
+        .arg(number("content", "30", "characters of a message's content"))
+}
+
+fn stalled_command() -> Command {
+    let about = "A large room in which some viewers do not read";
+    with_servers(Command::new("stalled").about(about), "5")
+        .arg(number("viewers", "10000", "connections that only watch, the stalled ones included"))
+        .arg(number("percent", "20", "how many of them stall"))
+        .arg(number("rate", "10", "messages per second"))
+        .arg(number("seconds", "60", "how long is measured"))
+        .arg(number("warm-up", "2", "seconds of the same load before"))
+        .arg(number("content", "500", "characters of a message's content"))
 }
 
 fn storm_command() -> Command {
@@ -178,22 +215,72 @@ fn report() -> Arg {
 /// # Errors
 /// A value that makes no sense.
 pub fn fanout_plan(matches: &ArgMatches) -> Result<fanout::Plan, Failure> {
-    let load = fanout::Load {
-        rooms: value(matches, "rooms").max(1),
-        viewers: value(matches, "viewers"),
-        rate: value(matches, "rate").max(1),
-        seconds: value(matches, "seconds").max(1),
-        warm_up_seconds: value(matches, "warm-up"),
-        content_length: usize::try_from(value(matches, "content")).unwrap_or(usize::MAX).clamp(30, 500),
-    };
-    let room_rate = u64::from(protocol::limit::member::MESSAGE_RATE_MAX);
-    let profile = if load.rate > room_rate { "unlimited" } else { "standard" };
+    let messages_in_flight = matches.get_one::<u64>("saturate").copied();
+    let [rooms, viewers, rate] = ["rooms", "viewers", "rate"].map(|name| value(matches, name));
+    let load = fanout::Load { messages_in_flight, ..load(matches, rooms, viewers, rate) };
+    let profile = if messages_in_flight.is_some() { "unlimited" } else { profile(load.rate) };
     Ok(fanout::Plan {
         peers: peers(matches)?,
         rounds: value(matches, "rounds"),
         setup: setup(matches, profile)?,
         load,
         plot_file: plot_file(matches),
+        report_file: report_file(matches),
+    })
+}
+
+/// A steady load of so many rooms with so many viewers each, and so many messages a second in each.
+fn load(matches: &ArgMatches, rooms: u64, viewers: u64, rate: u64) -> fanout::Load {
+    fanout::Load {
+        rooms: rooms.max(1),
+        viewers,
+        rate: rate.max(1),
+        messages_in_flight: None,
+        seconds: value(matches, "seconds").max(1),
+        warm_up_seconds: value(matches, "warm-up"),
+        // Long enough for a sequence number, and no longer than messages may be.
+        content_length: count(matches, "content").clamp(30, 500),
+    }
+}
+
+/// `limits.profile` with which a room may have such a rate.
+fn profile(rate: u64) -> &'static str {
+    let legal = u64::from(protocol::limit::member::MESSAGE_RATE_MAX);
+    if rate > legal { "unlimited" } else { "standard" }
+}
+
+/// `beside`'s plan, on a system that lets a process open so many files.
+///
+/// # Errors
+/// A value that makes no sense.
+pub fn beside_plan(matches: &ArgMatches, descriptors: u64) -> Result<beside::Plan, Failure> {
+    let [rooms, viewers, rate] = ["rooms", "viewers", "rate"].map(|name| value(matches, name));
+    let small = load(matches, rooms, viewers, rate);
+    let large = load(matches, 1, value(matches, "large-viewers"), value(matches, "large-rate"));
+    Ok(beside::Plan {
+        rounds: value(matches, "rounds"),
+        setup: setup(matches, profile(small.rate.max(large.rate)))?,
+        small,
+        large,
+        descriptors,
+        report_file: report_file(matches),
+    })
+}
+
+/// `stalled`'s plan, on a system that lets a process open so many files.
+///
+/// # Errors
+/// A value that makes no sense.
+pub fn stalled_plan(matches: &ArgMatches, descriptors: u64) -> Result<stalled::Plan, Failure> {
+    let everybody = value(matches, "viewers");
+    let stalled = everybody * value(matches, "percent").min(100) / 100;
+    let load = load(matches, 1, everybody - stalled, value(matches, "rate"));
+    Ok(stalled::Plan {
+        rounds: value(matches, "rounds"),
+        setup: setup(matches, profile(load.rate))?,
+        load,
+        stalled,
+        descriptors,
         report_file: report_file(matches),
     })
 }

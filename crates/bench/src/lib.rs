@@ -2,12 +2,13 @@
 //!
 //! | module | room for |
 //! | --- | --- |
-//! | [`fanout`], [`idle`], [`join`], [`storm`], [`list`], [`start`], [`store`], [`spike`] | the benchmarks, one each |
+//! | [`fanout`], [`beside`], [`stalled`], [`idle`], [`join`], [`storm`], [`list`], [`start`], [`store`], [`spike`] | the benchmarks, one each |
 //! | [`client`], [`frames`], [`nats`] | the crowd of WebSocket clients, on one thread |
 //! | [`newcomers`] | clients that take a token over HTTP first, and may be cut off |
+//! | [`play`] | the crowd publishes and listens for some time |
 //! | [`verify`] | was everything delivered, once, in one order |
 //! | [`peers`], [`server`], [`control`] | the servers under test: start, let the crowd in, stop |
-//! | [`process`], [`os`] | what Linux says of processor time and memory |
+//! | [`process`], [`watch`], [`os`] | what Linux, and a server itself, say of processor time and memory |
 //! | [`histogram`], [`report`], [`picture`] | from measurements to results |
 //!
 //! # What makes a result worth something
@@ -16,6 +17,7 @@
 //! - Peers run on the same cores, in turns, and deliver frames of the same bytes; results are ratios within a round.
 
 pub mod arguments;
+pub mod beside;
 pub mod client;
 pub mod control;
 pub mod failure;
@@ -30,11 +32,14 @@ pub mod newcomers;
 pub mod os;
 pub mod peers;
 pub mod picture;
+pub mod play;
 pub mod process;
 pub mod report;
 pub mod server;
 pub mod spike;
+pub mod stalled;
 pub mod start;
 pub mod store;
 pub mod storm;
 pub mod verify;
+pub mod watch;

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use bench::failure::Failure;
-use bench::{arguments, fanout, idle, join, list, os, peers, spike, start, store, storm};
+use bench::{arguments, beside, fanout, idle, join, list, os, peers, spike, stalled, start, store, storm};
 
 fn main() -> ExitCode {
     match run() {
@@ -21,6 +21,8 @@ fn run() -> Result<(), Failure> {
     let descriptors = os::raise_descriptor_limit().map_err(Failure::io("raise the limit of descriptors"))?;
     match matches.subcommand() {
         Some(("fanout", matches)) => fanout::run(&arguments::fanout_plan(matches)?),
+        Some(("beside", matches)) => beside::run(&arguments::beside_plan(matches, descriptors)?),
+        Some(("stalled", matches)) => stalled::run(&arguments::stalled_plan(matches, descriptors)?),
         Some(("idle", matches)) => idle::run(&arguments::idle_plan(matches, descriptors)?),
         Some(("join", matches)) => join::run(&arguments::join_plan(matches)?),
         Some(("storm", matches)) => storm::run(&arguments::storm_plan(matches, descriptors)?),

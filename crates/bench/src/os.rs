@@ -35,6 +35,27 @@ pub fn pin(_cores: &[usize]) -> io::Result<()> {
     Ok(())
 }
 
+/// Lets other threads go first on the cores of the calling thread, from now on.
+///
+/// # Errors
+/// The system's.
+#[cfg(target_os = "linux")]
+pub fn go_last() -> io::Result<()> {
+    const NICE: libc::c_int = 10;
+    // SAFETY: no memory is passed. On Linux the number 0 stands for the calling thread alone.
+    let result = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICE) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Does nothing: elsewhere it would be the whole process that goes last.
+///
+/// # Errors
+/// Never.
+#[cfg(not(target_os = "linux"))]
+pub fn go_last() -> io::Result<()> {
+    Ok(())
+}
+
 /// Raises the number of files that this process and those it starts may open to the most that is allowed; the number.
 ///
 /// # Errors

@@ -33,6 +33,8 @@ pub struct Addresses {
     pub edge: SocketAddr,
     /// For its control plane, if it has one.
     pub api: Option<SocketAddr>,
+    /// For its metrics, if it has any.
+    pub admin: Option<SocketAddr>,
 }
 
 impl Addresses {
@@ -40,7 +42,11 @@ impl Addresses {
     #[must_use]
     pub fn read(ready_line: &str) -> Option<Self> {
         let ready: Value = serde_json::from_str(ready_line).ok()?;
-        Some(Self { edge: address(&ready["edge"])?, api: address(&ready["api"]) })
+        Some(Self {
+            edge: address(&ready["edge"])?,
+            api: address(&ready["api"]),
+            admin: address(&ready["admin"]),
+        })
     }
 }
 
@@ -54,6 +60,7 @@ pub struct Server {
     pub edge: SocketAddr,
     /// Where the control plane listens, if it has one.
     api: Option<SocketAddr>,
+    admin: Option<SocketAddr>,
 }
 
 impl Server {
@@ -86,7 +93,7 @@ impl Server {
             ready
         });
         let start_to_ready = began.elapsed();
-        let Some(Addresses { edge, api }) = ready else {
+        let Some(Addresses { edge, api, admin }) = ready else {
             // Its end, however it came about, is not what matters now.
             drop(child.kill().and_then(|()| child.wait()));
             return Err(Failure::NotReady { what: format!("said {said:?}, log: {}", tail(log)) });
@@ -95,7 +102,7 @@ impl Server {
         if let (Some(mut stdout), Ok(mut log)) = (stdout, log.try_clone()) {
             thread::spawn(move || io::copy(&mut stdout, &mut log));
         }
-        Ok(Self { child, log, start_to_ready, edge, api })
+        Ok(Self { child, log, start_to_ready, edge, api, admin })
     }
 
     /// Its process.
@@ -110,6 +117,14 @@ impl Server {
     /// It has none.
     pub fn api(&self) -> Result<SocketAddr, Failure> {
         self.api.ok_or_else(|| Failure::NotReady { what: "the ready line names no control plane".to_owned() })
+    }
+
+    /// Where it tells its metrics.
+    ///
+    /// # Errors
+    /// It has none.
+    pub fn admin(&self) -> Result<SocketAddr, Failure> {
+        self.admin.ok_or_else(|| Failure::NotReady { what: "the ready line names no metrics".to_owned() })
     }
 
     /// The end of what it wrote to its standard error, and to its standard output once it was ready.

@@ -35,7 +35,7 @@ pub fn command(folder: &Path) -> Result<Command, Failure> {
 #[must_use]
 pub fn read_ready(line: &str) -> Option<Addresses> {
     let (_, address) = line.split_once(LISTENING)?;
-    Some(Addresses { edge: address.trim().parse().ok()?, api: None })
+    Some(Addresses { edge: address.trim().parse().ok()?, api: None, admin: None })
 }
 
 /// The subject that a room is.

@@ -1,0 +1,143 @@
+//! Small rooms while nothing else happens, and the same ones while a large room beside them is busy.
+//!
+//! Both halves of a run are one play of the small rooms, with the same connections, at a steady rate without a pause; the
+//! large room's crowd is there all the time too, and says nothing in the first half. Each crowd has a thread of its own,
+//! and that of the small rooms goes first, so that reading what the large room gets is not measured as the server's delay.
+
+use std::path::PathBuf;
+use std::{io, thread};
+
+use crate::client::{Clock, Crowd};
+use crate::failure::Failure;
+use crate::fanout::Load;
+use crate::histogram::Histogram;
+use crate::os;
+use crate::peers::{Peer, RunningPeer, Setup};
+use crate::play::{Play, SECOND_NANOS};
+use crate::process::ProcessorTime;
+use crate::report::{Figures, Report};
+
+/// Descriptors that a process keeps for other things than connections.
+const DESCRIPTORS_SPARED: u64 = 500;
+/// The phases of the small rooms: warm-up, quiet, the large room's warm-up, beside it.
+const QUIET: usize = 1;
+const BESIDE: usize = 3;
+
+/// What `beside` does.
+pub struct Plan {
+    /// How often everything is measured.
+    pub rounds: u64,
+    /// How the server is started.
+    pub setup: Setup,
+    /// The small rooms. Each half is as long as this says.
+    pub small: Load,
+    /// The large room, as long as the small ones.
+    pub large: Load,
+    /// Files that a process may open.
+    pub descriptors: u64,
+    /// Where the lines of JSON go.
+    pub report_file: PathBuf,
+}
+
+/// Measures all rounds and reports.
+///
+/// # Errors
+/// More connections than descriptors, a void run, and the system's.
+pub fn run(plan: &Plan) -> Result<(), Failure> {
+    let connections: u64 =
+        [plan.small, plan.large].iter().map(|load| load.members().publishers + load.members().viewers).sum();
+    let most = plan.descriptors.saturating_sub(DESCRIPTORS_SPARED);
+    if connections > most {
+        return Err(Failure::Arguments(format!("this system allows at most {most} connections")));
+    }
+    let mut report = Report::default();
+    for round in 1..=plan.rounds {
+        let running = Peer::Grandstand.start(&plan.setup)?;
+        let figures = measure(&running, plan);
+        if figures.is_err() {
+            eprintln!("grandstand said: {}", running.server.log_tail());
+        }
+        report.add_outcome(round, Peer::Grandstand.name(), figures)?;
+        running.stop()?;
+    }
+    report.publish("", &[], &plan.report_file)?;
+    report.verdict()
+}
+
+fn measure(running: &RunningPeer, plan: &Plan) -> Result<Figures, Failure> {
+    let clock = Clock::start();
+    let (small, large) = (assemble(running, &plan.small, clock)?, assemble(running, &plan.large, clock)?);
+    let halves =
+        [plan.small.warm_up_seconds, plan.small.seconds, plan.large.warm_up_seconds, plan.small.seconds];
+    let start = clock.nanos() + SECOND_NANOS / 10;
+    let large_start = start + (halves[0] + halves[1]) * SECOND_NANOS;
+    let new_play = |load: &Load, crowd, start, phases: &[u64]| {
+        Play::new(Peer::Grandstand, load.script(), (clock, crowd), load.pace(start), phases)
+    };
+    let mut small = new_play(&plan.small, small, start, &halves);
+    let mut large = new_play(&plan.large, large, large_start, &halves[2..]);
+    let mut readings = Vec::new();
+    thread::scope(|scope| {
+        let beside = scope.spawn(|| {
+            os::go_last().map_err(Failure::io("let the small rooms go first"))?;
+            large.perform(|_, play| {
+                readings.push(Reading::take(play, running)?);
+                Ok(())
+            })
+        });
+        let alone = small.perform(|_, _| Ok(()));
+        let ended = |_| Failure::io("play in the large room")(io::Error::other("its thread has ended"));
+        beside.join().map_err(ended).flatten().and(alone)
+    })?;
+    match readings.as_slice() {
+        [_, begin, end] => Ok(figures(&small, &large, begin, end)),
+        _ => Err(Failure::Arguments("nothing is measured".to_owned())),
+    }
+}
+
+fn assemble(running: &RunningPeer, load: &Load, clock: Clock) -> Result<Crowd, Failure> {
+    let mut crowd = Crowd::new(clock)?;
+    crowd.join(running.server.edge, &running.tickets(&load.members())?)?;
+    Ok(crowd)
+}
+
+/// What is looked at when a phase of the large room begins or ends.
+struct Reading {
+    at_nanos: u64,
+    server: ProcessorTime,
+    client: ProcessorTime,
+    received: u64,
+}
+
+impl Reading {
+    fn take(large: &Play, running: &RunningPeer) -> Result<Self, Failure> {
+        Ok(Self {
+            at_nanos: large.clock().nanos(),
+            server: ProcessorTime::read(running.server.pid())?,
+            client: ProcessorTime::read(std::process::id())?,
+            received: large.verifier().received(),
+        })
+    }
+}
+
+fn figures(small: &Play, large: &Play, begin: &Reading, end: &Reading) -> Figures {
+    let millis = |latency: &Histogram, per_mille| latency.percentile(per_mille) as f64 / 1e6;
+    let (quiet, beside, of_large) = (small.latency(QUIET), small.latency(BESIDE), large.latency(1));
+    let elapsed_nanos = (end.at_nanos - begin.at_nanos) as f64;
+    let share_percent = |now: ProcessorTime, then| 100.0 * now.since(then).run_nanos as f64 / elapsed_nanos;
+    vec![
+        ("beyond_quiet_p99_ms", millis(&beside, 990) - millis(&quiet, 990)),
+        ("quiet_p99_ms", millis(&quiet, 990)),
+        ("beside_p99_ms", millis(&beside, 990)),
+        ("large_deliveries_per_s", (end.received - begin.received) as f64 * 1e9 / elapsed_nanos),
+        ("quiet_p50_ms", millis(&quiet, 500)),
+        ("beside_p50_ms", millis(&beside, 500)),
+        ("quiet_max_ms", quiet.longest() as f64 / 1e6),
+        ("beside_max_ms", beside.longest() as f64 / 1e6),
+        ("large_p99_ms", millis(&of_large, 990)),
+        ("small_late_p99_ms", millis(small.lateness(), 990)),
+        ("large_late_p99_ms", millis(large.lateness(), 990)),
+        ("server_core_percent", share_percent(end.server, begin.server)),
+        ("client_core_percent", share_percent(end.client, begin.client)),
+    ]
+}
