@@ -107,7 +107,7 @@ fn stalled_command() -> Command {
         .arg(number("viewers", "10000", "connections that only watch, the stalled ones included"))
         .arg(number("percent", "20", "how many of them stall"))
         .arg(number("rate", "10", "messages per second"))
-        .arg(number("seconds", "60", "how long is measured"))
+        .arg(number("seconds", "70", "how long is measured"))
         .arg(number("warm-up", "2", "seconds of the same load before"))
         .arg(number("content", "500", "characters of a message's content"))
 }

@@ -14,11 +14,9 @@ use crate::histogram::Histogram;
 use crate::os;
 use crate::peers::{Peer, RunningPeer, Setup};
 use crate::play::{Play, SECOND_NANOS};
-use crate::process::ProcessorTime;
+use crate::reading::Reading;
 use crate::report::{Figures, Report};
 
-/// Descriptors that a process keeps for other things than connections.
-const DESCRIPTORS_SPARED: u64 = 500;
 /// The phases of the small rooms: warm-up, quiet, the large room's warm-up, beside it.
 const QUIET: usize = 1;
 const BESIDE: usize = 3;
@@ -44,12 +42,8 @@ pub struct Plan {
 /// # Errors
 /// More connections than descriptors, a void run, and the system's.
 pub fn run(plan: &Plan) -> Result<(), Failure> {
-    let connections: u64 =
-        [plan.small, plan.large].iter().map(|load| load.members().publishers + load.members().viewers).sum();
-    let most = plan.descriptors.saturating_sub(DESCRIPTORS_SPARED);
-    if connections > most {
-        return Err(Failure::Arguments(format!("this system allows at most {most} connections")));
-    }
+    let connections = [plan.small, plan.large].map(|load| load.members().connections());
+    os::allow_connections(connections.iter().sum(), plan.descriptors)?;
     let mut report = Report::default();
     for round in 1..=plan.rounds {
         let running = Peer::Grandstand.start(&plan.setup)?;
@@ -101,43 +95,23 @@ fn assemble(running: &RunningPeer, load: &Load, clock: Clock) -> Result<Crowd, F
     Ok(crowd)
 }
 
-/// What is looked at when a phase of the large room begins or ends.
-struct Reading {
-    at_nanos: u64,
-    server: ProcessorTime,
-    client: ProcessorTime,
-    received: u64,
-}
-
-impl Reading {
-    fn take(large: &Play, running: &RunningPeer) -> Result<Self, Failure> {
-        Ok(Self {
-            at_nanos: large.clock().nanos(),
-            server: ProcessorTime::read(running.server.pid())?,
-            client: ProcessorTime::read(std::process::id())?,
-            received: large.verifier().received(),
-        })
-    }
-}
-
 fn figures(small: &Play, large: &Play, begin: &Reading, end: &Reading) -> Figures {
     let millis = |latency: &Histogram, per_mille| latency.percentile(per_mille) as f64 / 1e6;
     let (quiet, beside, of_large) = (small.latency(QUIET), small.latency(BESIDE), large.latency(1));
-    let elapsed_nanos = (end.at_nanos - begin.at_nanos) as f64;
-    let share_percent = |now: ProcessorTime, then| 100.0 * now.since(then).run_nanos as f64 / elapsed_nanos;
-    vec![
-        ("beyond_quiet_p99_ms", millis(&beside, 990) - millis(&quiet, 990)),
-        ("quiet_p99_ms", millis(&quiet, 990)),
-        ("beside_p99_ms", millis(&beside, 990)),
-        ("large_deliveries_per_s", (end.received - begin.received) as f64 * 1e9 / elapsed_nanos),
-        ("quiet_p50_ms", millis(&quiet, 500)),
-        ("beside_p50_ms", millis(&beside, 500)),
+    let mut figures = vec![
+        ("beyond_quiet_p99_ms", millis(beside, 990) - millis(quiet, 990)),
+        ("quiet_p99_ms", millis(quiet, 990)),
+        ("beside_p99_ms", millis(beside, 990)),
+        ("large_deliveries_per_s", end.deliveries_per_s(begin)),
+        ("quiet_p50_ms", millis(quiet, 500)),
+        ("beside_p50_ms", millis(beside, 500)),
         ("quiet_max_ms", quiet.longest() as f64 / 1e6),
         ("beside_max_ms", beside.longest() as f64 / 1e6),
-        ("large_p99_ms", millis(&of_large, 990)),
-        ("small_late_p99_ms", millis(small.lateness(), 990)),
-        ("large_late_p99_ms", millis(large.lateness(), 990)),
-        ("server_core_percent", share_percent(end.server, begin.server)),
-        ("client_core_percent", share_percent(end.client, begin.client)),
-    ]
+        ("large_p99_ms", millis(of_large, 990)),
+        ("quiet_late_p99_ms", millis(small.lateness(QUIET), 990)),
+        ("beside_late_p99_ms", millis(small.lateness(BESIDE), 990)),
+        ("large_late_p99_ms", millis(large.lateness(1), 990)),
+    ];
+    figures.extend(end.shares(begin));
+    figures
 }

@@ -7,17 +7,15 @@ use std::path::PathBuf;
 
 use protocol::limit::edge::REQUESTS_PER_SECOND;
 
-use crate::client::{Clock, Crowd, Traffic};
+use crate::client::{Clock, Crowd};
 use crate::failure::Failure;
 use crate::peers::{Members, Peer, RunningPeer, Setup};
 use crate::picture;
 use crate::play::{Pace, Play, SECOND_NANOS};
-use crate::process::{CoreTime, ProcessorTime};
+use crate::reading::Reading;
 use crate::report::{Figures, Report};
 use crate::verify::Script;
 
-/// Of so many receivers the kernel is asked how many segments they got.
-const SEGMENT_SAMPLE: usize = 500;
 /// In a room that is to be saturated: as many as its highest legal rate takes.
 const SATURATING_PUBLISHERS: u64 = 10;
 
@@ -79,18 +77,6 @@ impl Load {
     }
 }
 
-/// Everything that counters show at one instant.
-struct Reading {
-    at_nanos: u64,
-    server: ProcessorTime,
-    client: ProcessorTime,
-    cores: CoreTime,
-    traffic: Traffic,
-    received: u64,
-    sampled_segments: u64,
-    sampled_received: u64,
-}
-
 /// Measures one run.
 ///
 /// # Errors
@@ -130,44 +116,22 @@ fn measure_running(
     }
 }
 
-impl Reading {
-    fn take(play: &Play, running: &RunningPeer) -> Result<Self, Failure> {
-        let (crowd, verifier) = (play.crowd(), play.verifier());
-        let receivers = crowd.len();
-        let sample = (0..receivers).step_by((receivers / SEGMENT_SAMPLE).max(1));
-        Ok(Self {
-            at_nanos: play.clock().nanos(),
-            server: ProcessorTime::read(running.server.pid())?,
-            client: ProcessorTime::read(std::process::id())?,
-            cores: CoreTime::read()?,
-            traffic: crowd.traffic(),
-            received: verifier.received(),
-            sampled_segments: sample.clone().map(|index| crowd.data_segments_received(index)).sum(),
-            sampled_received: sample.map(|index| verifier.received_by(index)).sum(),
-        })
-    }
-}
-
 fn figures(play: &Play, begin: &Reading, end: &Reading, setup: &Setup) -> Figures {
     let deliveries = (end.received - begin.received) as f64;
-    let elapsed_nanos = end.at_nanos - begin.at_nanos;
     let per_delivery_us = |nanos: f64| nanos / 1_000.0 / deliveries;
     let server = end.server.since(begin.server);
     let client = end.client.since(begin.client);
     let run_us = per_delivery_us(server.run_nanos as f64);
     let server_core_nanos = end.cores.busy_since(&begin.cores, &setup.cores.server);
-    let machine_nanos = end.cores.busy_since(&begin.cores, &[]);
-    let others_nanos = machine_nanos.saturating_sub(server.run_nanos + client.run_nanos);
-    let share_percent = |nanos: u64| 100.0 * nanos as f64 / elapsed_nanos as f64;
     let sampled = (end.sampled_received - begin.sampled_received) as f64;
     let millis = |nanos: u64| nanos as f64 / 1e6;
     let latency = play.latency(1);
-    vec![
+    let mut figures = vec![
         ("cpu_us_per_delivery", run_us),
         ("user_us_per_delivery", run_us * server.user_share()),
         ("system_us_per_delivery", run_us * (1.0 - server.user_share())),
         ("server_core_us_per_delivery", per_delivery_us(server_core_nanos as f64)),
-        ("deliveries_per_s", deliveries * 1e9 / elapsed_nanos as f64),
+        ("deliveries_per_s", end.deliveries_per_s(begin)),
         ("writes_per_delivery", (end.sampled_segments - begin.sampled_segments) as f64 / sampled),
         ("bytes_per_delivery", (end.traffic.bytes - begin.traffic.bytes) as f64 / deliveries),
         ("latency_p50_ms", millis(latency.percentile(500))),
@@ -176,11 +140,10 @@ fn figures(play: &Play, begin: &Reading, end: &Reading, setup: &Setup) -> Figure
         ("latency_max_ms", millis(latency.longest())),
         ("deliveries_per_client_read", deliveries / (end.traffic.reads - begin.traffic.reads) as f64),
         ("client_us_per_delivery", per_delivery_us(client.run_nanos as f64)),
-        ("client_late_p99_ms", millis(play.lateness().percentile(990))),
-        ("server_core_percent", share_percent(server.run_nanos)),
-        ("client_core_percent", share_percent(client.run_nanos)),
-        ("others_core_percent", share_percent(others_nanos)),
-    ]
+        ("client_late_p99_ms", millis(play.lateness(1).percentile(990))),
+    ];
+    figures.extend(end.shares(begin));
+    figures
 }
 
 /// What `fanout` does.

@@ -7,13 +7,12 @@ use std::path::PathBuf;
 
 use crate::client::{Clock, Crowd, Received, events};
 use crate::failure::Failure;
+use crate::os;
 use crate::peers::{Members, Peer, RunningPeer, Setup};
 use crate::process::{Memory, ProcessorTime};
 use crate::report::{Figures, Report};
 
 const SECOND_NANOS: u64 = 1_000_000_000;
-/// Descriptors that a process keeps for other things than connections.
-const DESCRIPTORS_SPARED: u64 = 500;
 
 /// What `idle` does.
 pub struct Plan {
@@ -38,10 +37,7 @@ pub struct Plan {
 /// # Errors
 /// More connections than descriptors, a refused or closed connection.
 pub fn run(plan: &Plan) -> Result<(), Failure> {
-    let most = plan.descriptors.saturating_sub(DESCRIPTORS_SPARED);
-    if plan.connections > most {
-        return Err(Failure::Arguments(format!("this system allows at most {most} connections")));
-    }
+    os::allow_connections(plan.connections, plan.descriptors)?;
     let mut report = Report::default();
     for round in 1..=plan.rounds {
         for peer in plan.peers.iter().copied() {

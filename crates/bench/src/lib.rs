@@ -8,7 +8,7 @@
 //! | [`play`] | the crowd publishes and listens for some time |
 //! | [`verify`] | was everything delivered, once, in one order |
 //! | [`peers`], [`server`], [`control`] | the servers under test: start, let the crowd in, stop |
-//! | [`process`], [`watch`], [`os`] | what Linux, and a server itself, say of processor time and memory |
+//! | [`process`], [`reading`], [`watch`], [`os`] | what Linux, and a server itself, say of processor time and memory |
 //! | [`histogram`], [`report`], [`picture`] | from measurements to results |
 //!
 //! # What makes a result worth something
@@ -34,6 +34,7 @@ pub mod peers;
 pub mod picture;
 pub mod play;
 pub mod process;
+pub mod reading;
 pub mod report;
 pub mod server;
 pub mod spike;

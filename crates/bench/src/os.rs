@@ -8,6 +8,8 @@
 use std::io;
 use std::os::fd::AsRawFd;
 
+use crate::failure::Failure;
+
 /// Puts the calling thread, and all threads and processes it starts from now on, on `cores`.
 ///
 /// # Errors
@@ -73,6 +75,19 @@ pub fn raise_descriptor_limit() -> io::Result<u64> {
         }
     };
     if result == 0 { Ok(limit.rlim_cur) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Success, if a process that may open so many files may have so many connections besides what else it opens.
+///
+/// # Errors
+/// [`Failure::Arguments`].
+pub fn allow_connections(connections: u64, descriptors: u64) -> Result<(), Failure> {
+    const DESCRIPTORS_SPARED: u64 = 500;
+    let most = descriptors.saturating_sub(DESCRIPTORS_SPARED);
+    if connections <= most {
+        return Ok(());
+    }
+    Err(Failure::Arguments(format!("this system allows at most {most} connections")))
 }
 
 /// Asks a process to end.

@@ -123,7 +123,8 @@ pub struct Play {
     clock: Clock,
     crowd: Crowd,
     listener: Listener,
-    lateness: Histogram,
+    /// By phase.
+    lateness: Vec<Histogram>,
 }
 
 impl Play {
@@ -141,7 +142,14 @@ impl Play {
             verifier: Verifier::new(script, crowd.len()),
             latencies: vec![Histogram::default(); phase_seconds.len()],
         };
-        Self { peer, script, clock, crowd, listener, lateness: Histogram::default() }
+        Self {
+            peer,
+            script,
+            clock,
+            crowd,
+            listener,
+            lateness: vec![Histogram::default(); phase_seconds.len()],
+        }
     }
 
     /// Plays all phases. `enter` is called with the number of each phase when it begins, and once more with their count
@@ -178,7 +186,7 @@ impl Play {
             for sequence in first..end {
                 let due = self.listener.timetable.due_nanos(sequence);
                 self.listen_until(due, &mut events)?;
-                self.lateness.add(self.clock.nanos().saturating_sub(due));
+                self.lateness[phase].add(self.clock.nanos().saturating_sub(due));
                 self.publish(sequence)?;
             }
         }
@@ -263,16 +271,17 @@ impl Play {
         self.clock
     }
 
-    /// Latencies of the messages of a phase; none when there is no such phase.
+    /// Latencies of the messages of a phase that there is.
     #[must_use]
-    pub fn latency(&self, phase: usize) -> Histogram {
-        self.listener.latencies.get(phase).cloned().unwrap_or_default()
+    pub fn latency(&self, phase: usize) -> &Histogram {
+        &self.listener.latencies[phase]
     }
 
-    /// By how much messages were sent after they were due: the load generator's own delay. A closed loop has none.
+    /// By how much messages of a phase that there is were sent after they were due: the load generator's own delay. A
+    /// closed loop has none.
     #[must_use]
-    pub fn lateness(&self) -> &Histogram {
-        &self.lateness
+    pub fn lateness(&self, phase: usize) -> &Histogram {
+        &self.lateness[phase]
     }
 }
 

@@ -23,14 +23,13 @@ use crate::client::{Clock, Crowd, Ticket, read_handshake_answer};
 use crate::failure::Failure;
 use crate::fanout::Load;
 use crate::frames::{ServerFrame, read_frame};
+use crate::os;
 use crate::peers::{Peer, RunningPeer, Setup};
 use crate::play::{Play, SECOND_NANOS};
-use crate::process::{CoreTime, ProcessorTime};
+use crate::reading::Reading;
 use crate::report::{Figures, Report};
 use crate::watch::{Seen, Watch};
 
-/// Descriptors that a process keeps for other things than connections.
-const DESCRIPTORS_SPARED: u64 = 500;
 /// The receive buffer of a viewer that does not read, in bytes; the kernel doubles it.
 const SMALL_BUFFER_BYTES: usize = 4_096;
 /// The receive buffer of the same viewer once it reads after all.
@@ -82,11 +81,7 @@ impl Others {
 /// # Errors
 /// More connections than descriptors, and the system's; and a run was void.
 pub fn run(plan: &Plan) -> Result<(), Failure> {
-    let members = plan.load.members();
-    let most = plan.descriptors.saturating_sub(DESCRIPTORS_SPARED);
-    if members.publishers + members.viewers + plan.stalled > most {
-        return Err(Failure::Arguments(format!("this system allows at most {most} connections")));
-    }
+    os::allow_connections(plan.load.members().connections() + plan.stalled, plan.descriptors)?;
     let mut report = Report::default();
     for round in 1..=plan.rounds {
         let mut variants = Others::ALL;
@@ -145,7 +140,7 @@ fn measure(running: &RunningPeer, plan: &Plan, others: Others) -> Result<Figures
     let heard = stalled.hear_out()?;
     match readings.as_slice() {
         [_, begin, end] => {
-            let mut figures = figures_of_healthy(&play, begin, end, &plan.setup);
+            let mut figures = figures_of_healthy(&play, begin, end);
             figures.extend(figures_of_server(&seen, plan.stalled, start));
             figures.extend(heard);
             Ok(figures)
@@ -154,39 +149,18 @@ fn measure(running: &RunningPeer, plan: &Plan, others: Others) -> Result<Figures
     }
 }
 
-/// What is looked at when a phase begins or ends.
-struct Reading {
-    at_nanos: u64,
-    server: ProcessorTime,
-    cores: CoreTime,
-    received: u64,
-}
-
-impl Reading {
-    fn take(play: &Play, running: &RunningPeer) -> Result<Self, Failure> {
-        Ok(Self {
-            at_nanos: play.clock().nanos(),
-            server: ProcessorTime::read(running.server.pid())?,
-            cores: CoreTime::read()?,
-            received: play.verifier().received(),
-        })
-    }
-}
-
-fn figures_of_healthy(play: &Play, begin: &Reading, end: &Reading, setup: &Setup) -> Figures {
+fn figures_of_healthy(play: &Play, begin: &Reading, end: &Reading) -> Figures {
     let latency = play.latency(1);
     let millis = |nanos: u64| nanos as f64 / 1e6;
-    let elapsed_nanos = (end.at_nanos - begin.at_nanos) as f64;
-    let share_percent = |nanos: u64| 100.0 * nanos as f64 / elapsed_nanos;
-    vec![
+    let mut figures = vec![
         ("latency_p99_ms", millis(latency.percentile(990))),
         ("latency_p50_ms", millis(latency.percentile(500))),
         ("latency_max_ms", millis(latency.longest())),
-        ("deliveries_per_s", (end.received - begin.received) as f64 * 1e9 / elapsed_nanos),
-        ("client_late_p99_ms", millis(play.lateness().percentile(990))),
-        ("server_core_percent", share_percent(end.server.since(begin.server).run_nanos)),
-        ("client_core_percent", share_percent(end.cores.busy_since(&begin.cores, &setup.cores.client))),
-    ]
+        ("deliveries_per_s", end.deliveries_per_s(begin)),
+        ("client_late_p99_ms", millis(play.lateness(1).percentile(990))),
+    ];
+    figures.extend(end.shares(begin));
+    figures
 }
 
 /// Memory is shared out among the stalled viewers in all runs, so that what others cause can be taken off.

@@ -19,6 +19,7 @@ use crate::client::Clock;
 use crate::failure::Failure;
 use crate::histogram::Histogram;
 use crate::newcomers::{Happening, Newcomers};
+use crate::os;
 use crate::peers::Setup;
 use crate::picture;
 use crate::process::ProcessorTime;
@@ -35,8 +36,6 @@ const BACK_SECONDS_MAX: u64 = 60;
 const HEARD_SECONDS_MAX: u64 = 10;
 /// Between the first joining and the storm, so that what joining left to do is done.
 const CALM_NANOS: u64 = SECOND_NANOS;
-/// Descriptors that a process keeps for other things than connections.
-const DESCRIPTORS_SPARED: u64 = 500;
 
 /// How everybody is cut off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,10 +83,7 @@ pub struct Plan {
 /// # Errors
 /// [`Failure::NotBack`] when somebody gave up, was too late, or did not hear what was said; and the system's.
 pub fn run(plan: &Plan) -> Result<(), Failure> {
-    let most = plan.descriptors.saturating_sub(DESCRIPTORS_SPARED + plan.desks as u64);
-    if plan.clients as u64 > most {
-        return Err(Failure::Arguments(format!("this system allows at most {most} clients")));
-    }
+    os::allow_connections((plan.clients + plan.desks) as u64, plan.descriptors)?;
     let mut report = Report::default();
     let mut missing = 0;
     let mut curves = Vec::new();

@@ -51,6 +51,14 @@ pub struct Members {
     pub viewers: u64,
 }
 
+impl Members {
+    /// All of them.
+    #[must_use]
+    pub fn connections(&self) -> u64 {
+        self.publishers + self.viewers
+    }
+}
+
 /// How peers are started.
 #[derive(Clone, Debug)]
 pub struct Setup {

@@ -60,13 +60,13 @@ fn viewers_that_do_not_read_are_dropped_without_a_close_frame_and_the_others_los
         "--percent",
         "25",
         "--rate",
-        "1000",
+        "1500",
         "--content",
         "500",
         "--seconds",
-        "3",
+        "2",
         "--warm-up",
-        "1",
+        "0",
     ]);
     let names: Vec<&str> = runs.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(names, ["absent", "reading", "stalled"]);
