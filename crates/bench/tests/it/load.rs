@@ -23,7 +23,6 @@ fn a_saturated_room_loses_nothing_in_any_server_here() {
     ]);
     assert_eq!(runs.len(), 3);
     for (peer, figures) in &runs {
-        // Far more than the highest rate of a steady load could be here: 100 messages/s for 20 members.
         assert!(figures["deliveries_per_s"].as_f64() > Some(0.0), "{peer}: {figures}");
     }
 }
@@ -52,7 +51,8 @@ fn small_rooms_are_heard_alone_and_beside_a_large_one() {
 
 #[test]
 fn viewers_that_do_not_read_are_dropped_without_a_close_frame_and_the_others_lose_nothing() {
-    // 2 MB in two seconds: more than the kernel holds for one connection, and a room for one that is behind.
+    // 530 KB: more than the kernel holds for one connection whose window is closed, so the server is blocked on it; and less
+    // than kernel and room hold for a healthy one together, however late it reads on a busy machine.
     let runs = figures(&[
         "stalled",
         "--viewers",
@@ -60,7 +60,7 @@ fn viewers_that_do_not_read_are_dropped_without_a_close_frame_and_the_others_los
         "--percent",
         "25",
         "--rate",
-        "1500",
+        "375",
         "--content",
         "500",
         "--seconds",
