@@ -37,4 +37,5 @@ pub mod spike;
 pub mod start;
 pub mod store;
 pub mod storm;
+pub mod stream;
 pub mod verify;

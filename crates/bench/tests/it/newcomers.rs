@@ -1,19 +1,10 @@
 //! Clients that come in with tokens: they join one after the other, and a small storm loses nobody.
 
-use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
 
-use crate::allowed_core;
-
-/// The server: the one that is to be tested, or the one that was built into the folder of this benchmark.
-fn grandstand() -> PathBuf {
-    let beside = || Path::new(env!("CARGO_BIN_EXE_bench")).with_file_name("grandstand");
-    let binary = std::env::var_os("GRANDSTAND_BIN").map_or_else(beside, PathBuf::from);
-    assert!(binary.exists(), "no server yet: cargo build -p server");
-    binary
-}
+use crate::{allowed_core, grandstand};
 
 /// What a benchmark of one round reports, peer by peer.
 fn figures(arguments: &[&str]) -> Vec<(String, Value)> {
