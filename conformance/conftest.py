@@ -5,6 +5,7 @@ Each test's outcome goes to `.test-results/pytest.jsonl`; the matrix and the com
 
 import contextlib
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,7 @@ CLIENT_OF_FILE = {
     "test_review": "raw WebSocket",
     "test_floods": "raw WebSocket",
     "test_account_quotas": "raw WebSocket",
+    "test_autobahn": "kosoku",
     "test_tls": "Python websockets",
     "test_restart": "raw WebSocket",
     "test_proxies": "raw WebSocket",
@@ -97,6 +99,19 @@ def strict_server(request, tmp_path_factory):
     server = Server(tmp_path_factory.mktemp("strict") / "data", environment=environment).start()
     yield server
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory):
+    """A self-signed certificate for 127.0.0.1: the paths of certificate and key."""
+    folder = tmp_path_factory.mktemp("tls")
+    cert, key = folder / "cert.pem", folder / "key.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
+         "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", cert],
+        check=True, capture_output=True, timeout=60,
+    )  # fmt: skip
+    return cert, key
 
 
 class MinuteSession:

@@ -81,12 +81,12 @@ pub enum Decoded<'a> {
 }
 
 /// Header of a client's frame.
-struct Header {
-    fin: bool,
-    opcode: Opcode,
-    mask: [u8; 4],
-    header_bytes: usize,
-    payload_bytes: usize,
+pub(crate) struct Header {
+    pub(crate) fin: bool,
+    pub(crate) opcode: Opcode,
+    pub(crate) mask: [u8; 4],
+    pub(crate) header_bytes: usize,
+    pub(crate) payload_bytes: usize,
 }
 
 /// Decodes the frame at the beginning of `buffer` and unmasks its payload in place. A payload longer than
@@ -102,7 +102,8 @@ pub fn decode(buffer: &mut [u8], payload_bytes_max: usize) -> Result<Decoded<'_>
     Ok(Decoded::Frame(Frame { fin: header.fin, opcode: header.opcode, payload }, length))
 }
 
-fn decode_header(buffer: &[u8], payload_bytes_max: usize) -> Result<Option<Header>, CloseCode> {
+/// The header at the beginning of `buffer`; `None` while it is not whole.
+pub(crate) fn decode_header(buffer: &[u8], payload_bytes_max: usize) -> Result<Option<Header>, CloseCode> {
     let [first, rest @ ..] = buffer else { return Ok(None) };
     if first & RESERVED != 0 {
         return Err(CloseCode::ProtocolError);
@@ -135,7 +136,8 @@ fn decode_header(buffer: &[u8], payload_bytes_max: usize) -> Result<Option<Heade
     Ok(Some(Header { fin, opcode, mask: [a, b, c, d], header_bytes: 2 + length_bytes + 4, payload_bytes }))
 }
 
-fn unmask(payload: &mut [u8], mask: [u8; 4]) {
+/// Takes the mask off a payload, or off its next part when the mask has been turned to where that begins.
+pub(crate) fn unmask(payload: &mut [u8], mask: [u8; 4]) {
     // Eight bytes at a time: the compiler makes vector code of this.
     let wide = u64::from_ne_bytes([mask[0], mask[1], mask[2], mask[3], mask[0], mask[1], mask[2], mask[3]]);
     let mut chunks = payload.chunks_exact_mut(8);

@@ -4,21 +4,22 @@ use protocol::messaging::{
     Action, Moderation, RATE_EXCEEDED, Refusal, SESSION_EXPIRED, forbidden, parse_request,
 };
 
-use crate::frame::{Opcode, encode, encode_close};
-use crate::inbound::Incoming;
+use crate::frame::{Opcode, encode, encode_close, encode_text};
+use crate::inbound::{Incoming, Messages};
 use crate::message::{Act, ConnectionId, Effect, Message, Now};
 use crate::session::Phase;
 use crate::{Hub, SECOND_NANOS, slot};
 
 impl Hub {
-    /// Takes what a client has sent, as far as it makes whole frames, and answers how many bytes that was. The caller
-    /// keeps the rest and gives it again, in front of what comes next; if the connection [`Hub::is_paused`] now, not
-    /// before [`Effect::Resume`]. Bytes are unmasked in place.
+    /// Takes what a client has sent, and answers how many bytes that was: all, but for the beginning of a header or of a
+    /// control frame. The caller keeps the rest and gives it again, in front of what comes next; if the connection
+    /// [`Hub::is_paused`] now, not before [`Effect::Resume`]. Bytes are unmasked in place.
     pub fn received(&mut self, now: Now, connection: u32, buffer: &mut [u8]) -> usize {
         let Some(session) = self.sessions.get_mut(slot(connection)) else { return buffer.len() };
         session.heard_at = now.nanos / SECOND_NANOS;
         session.pinged = false;
         let mut inbound = session.inbound.take().unwrap_or_default();
+        let messages = self.messages;
         let mut taken = 0;
         while taken < buffer.len() {
             if !self.listens_to(connection) {
@@ -27,7 +28,8 @@ impl Hub {
             if !self.admit_frame(now, connection) {
                 break;
             }
-            match inbound.read_frame(&mut buffer[taken..], |incoming| self.take(now, connection, &incoming)) {
+            let rest = &mut buffer[taken..];
+            match inbound.read(messages, rest, |incoming| self.take(now, connection, &incoming)) {
                 Ok(0) => break,
                 Ok(bytes) => taken += bytes,
                 Err(code) => {
@@ -52,7 +54,9 @@ impl Hub {
 
     fn take(&mut self, now: Now, connection: u32, incoming: &Incoming<'_>) {
         match incoming {
-            Incoming::Text(text) => self.request(now, connection, text),
+            Incoming::Text(text) if self.messages == Messages::Actions => self.request(now, connection, text),
+            Incoming::Text(text) => self.send_private(connection, encode_text(text)),
+            Incoming::Binary(bytes) => self.send_private(connection, encode(Opcode::Binary, bytes)),
             Incoming::Ping(payload) => self.send_private(connection, encode(Opcode::Pong, payload)),
             Incoming::Pong => {}
             Incoming::Close(code) => {

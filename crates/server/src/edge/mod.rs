@@ -19,6 +19,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use hub::Settings;
+use hub::inbound::Messages;
 use hub::message::{Message, RoomKey, ShardIndex};
 use mio::{Poll, Waker};
 use protocol::limit::edge::ROOM_LOADS_MAX;
@@ -50,6 +51,8 @@ pub struct EdgeSettings {
     pub coalescing_window_ms: u64,
     /// The rates of connections and rooms are lifted.
     pub rates_lifted: bool,
+    /// What becomes of clients' messages.
+    pub messages: Messages,
     /// Who may say who the client is.
     pub trusted_proxies: TrustedProxies,
     /// Unfinished handshakes at once; beyond it the oldest is closed.
@@ -131,6 +134,7 @@ impl Shards {
         for (index, (poll, inbox, arrivals)) in (0..).zip(self.parts) {
             let parts = Parts {
                 settings: hub_settings(&settings, index)?,
+                messages: settings.messages,
                 poll,
                 inbox,
                 arrivals,
