@@ -33,6 +33,8 @@ CLIENT_OF_FILE = {
     "test_session_end": "raw WebSocket",
     "test_review": "raw WebSocket",
     "test_floods": "raw WebSocket",
+    "test_hostile_handshakes": "raw WebSocket",
+    "test_hostile_peers": "raw WebSocket",
     "test_account_quotas": "raw WebSocket",
     "test_autobahn": "kosoku",
     "test_tls": "Python websockets",
