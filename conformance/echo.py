@@ -22,7 +22,11 @@ class Echo:
         command = [ECHO_BINARY, str(message_bytes_max), *certificate]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.lines = Lines(self.process.stdout)
-        self.url = self._line()
+        try:
+            self.url = self._line()
+        except BaseException:
+            self.process.kill()
+            raise
 
     def _line(self):
         try:
@@ -43,7 +47,10 @@ class Echo:
 
     def __exit__(self, *_):
         self.process.stdin.close()
-        assert self.process.wait(END_SECONDS_MAX) == 0
+        try:
+            assert self.process.wait(END_SECONDS_MAX) == 0
+        finally:
+            self.process.kill()
 
 
 class Doorman:
