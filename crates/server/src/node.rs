@@ -20,6 +20,7 @@ use std::sync::Arc;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
+use hub::inbound::Messages;
 use hub::message::{SHARDS_MAX, ShardIndex};
 use protocol::limit::control::{CONNECTIONS_MAX, CONNECTIONS_PERCENT_OF_DESCRIPTORS};
 use protocol::limit::edge::HANDSHAKES_PERCENT_OF_DESCRIPTORS;
@@ -450,6 +451,7 @@ fn edge_settings(config: &Config, descriptors: u64, tls: Option<&Tls>) -> EdgeSe
         coalescing_window_ms: config.edge.coalescing_window_ms,
         compression: config.edge.compression,
         rates_lifted: config.limits.profile == Profile::Unlimited,
+        messages: Messages::Actions,
         trusted_proxies: config.trusted_proxies.clone(),
         handshakes_max: share(descriptors, HANDSHAKES_PERCENT_OF_DESCRIPTORS),
         tls: tls.map(|tls| Arc::clone(&tls.config)),
