@@ -206,8 +206,6 @@ impl Node {
         if !self.has_given_way {
             return;
         }
-        // Nobody has listened to what others do to rooms. They are read again once the store is there.
-        self.building.bus.rooms_in_doubt().await;
         if !self.opened.store.is_shared() {
             self.opened = self.reopen().await;
         }
@@ -427,6 +425,7 @@ async fn listen_to_store(mut watch: Watch, bus: Bus, readiness: Readiness, stop:
                 tracing::info!("the store is back");
                 readiness.store_is_away(false);
             }
+            News::Begin => bus.rooms_in_doubt().await,
             News::Gap => {
                 tracing::warn!(
                     "changes of rooms by other servers may have been missed; open rooms are read again"
