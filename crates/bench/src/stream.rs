@@ -1,10 +1,13 @@
 //! A client's connection to a server, plain or with TLS, and the certificate that such a server gets.
 
+use std::ffi::OsStr;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Arc;
 
-use rustls::pki_types::ServerName;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
 use crate::failure::Failure;
@@ -87,19 +90,26 @@ pub struct Certificate {
 }
 
 impl Certificate {
-    /// Makes one, and puts its files into `folder`.
+    /// Has `openssl` make one, and puts its files into `folder`.
     ///
     /// # Errors
-    /// The system's.
+    /// It is not there, or cannot.
     pub fn make(folder: &Path) -> Result<Self, Failure> {
         let unusable = |error: String| Failure::Arguments(format!("a certificate: {error}"));
-        let made = rcgen::generate_simple_self_signed([server_name().to_str().into_owned()])
-            .map_err(|error| unusable(error.to_string()))?;
         let (cert_file, key_file) = (folder.join("cert.pem"), folder.join("key.pem"));
-        std::fs::write(&cert_file, made.cert.pem()).map_err(Failure::io("write a certificate"))?;
-        std::fs::write(&key_file, made.signing_key.serialize_pem()).map_err(Failure::io("write a key"))?;
+        let made = Command::new("openssl")
+            .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"])
+            .args(["-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"])
+            .args(["-addext", "basicConstraints=critical,CA:FALSE"])
+            .args([OsStr::new("-keyout"), key_file.as_os_str(), OsStr::new("-out"), cert_file.as_os_str()])
+            .output()
+            .map_err(Failure::io("run openssl"))?;
+        if !made.status.success() {
+            return Err(unusable(String::from_utf8_lossy(&made.stderr).into_owned()));
+        }
+        let cert = CertificateDer::from_pem_file(&cert_file).map_err(|error| unusable(error.to_string()))?;
         let mut roots = RootCertStore::empty();
-        roots.add(made.cert.der().clone()).map_err(|error| unusable(error.to_string()))?;
+        roots.add(cert).map_err(|error| unusable(error.to_string()))?;
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
