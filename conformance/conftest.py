@@ -11,6 +11,7 @@ import pytest
 from websockets.sync.client import connect
 
 import clients
+from certificate import certify
 from edge import ChatSocket, Dropped
 from server import BINARY, ROOT, Server
 from stage import chat, http, logging_configuration, room  # noqa: F401
@@ -32,7 +33,10 @@ CLIENT_OF_FILE = {
     "test_session_end": "raw WebSocket",
     "test_review": "raw WebSocket",
     "test_floods": "raw WebSocket",
+    "test_hostile_handshakes": "raw WebSocket",
+    "test_hostile_peers": "raw WebSocket",
     "test_account_quotas": "raw WebSocket",
+    "test_autobahn": "kosoku",
     "test_tls": "Python websockets",
     "test_restart": "raw WebSocket",
     "test_proxies": "raw WebSocket",
@@ -97,6 +101,12 @@ def strict_server(request, tmp_path_factory):
     server = Server(tmp_path_factory.mktemp("strict") / "data", environment=environment).start()
     yield server
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory):
+    """A self-signed certificate for 127.0.0.1: the paths of certificate and key."""
+    return certify(tmp_path_factory.mktemp("tls"))
 
 
 class MinuteSession:

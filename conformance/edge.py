@@ -104,8 +104,13 @@ def refusal(url, token, **handshake):
 class ChatSocket:
     """One connection to the messaging edge."""
 
-    def __init__(self, url, token, *, timeout=DEADLINE_SECONDS, **handshake):
-        self.socket = socket.create_connection(address(url), timeout=timeout)
+    def __init__(self, url, token, *, timeout=DEADLINE_SECONDS, receive_buffer=None, **handshake):
+        """`receive_buffer`: so many bytes, and hardly more, does the kernel take in before they are read."""
+        self.socket = socket.socket()
+        if receive_buffer is not None:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        self.socket.settimeout(timeout)
+        self.socket.connect(address(url))
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.timeout = timeout
         self.buffer = b""

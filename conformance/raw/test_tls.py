@@ -4,7 +4,6 @@ import http.client
 import json
 import socket
 import ssl
-import subprocess
 import time
 import urllib.request
 
@@ -12,26 +11,11 @@ import pytest
 from websockets.sync.client import connect
 
 import clients
+from certificate import certify
 from server import Server, address
 from work import Work
 
 DEADLINE_SECONDS = 10
-
-
-def certify(folder):
-    """Makes a self-signed certificate for 127.0.0.1: the paths of certificate and key."""
-    cert, key = folder / "cert.pem", folder / "key.pem"
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
-         "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", cert],
-        check=True, capture_output=True, timeout=60,
-    )  # fmt: skip
-    return cert, key
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory):
-    return certify(tmp_path_factory.mktemp("tls"))
 
 
 @pytest.fixture(scope="module")

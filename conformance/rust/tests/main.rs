@@ -1,4 +1,4 @@
-//! The `aws-sdk-ivschat` crate, unmodified, and a plain Rust WebSocket client against the built server.
+//! The `aws-sdk-ivschat` crate, unmodified, and two plain Rust WebSocket clients against the built server.
 //!
 //! Every case runs against one server on free ports and shares nothing else; those about quotas start one of their own.
 //! The outcome of each is printed and appended to `.test-results/rust-sdk.jsonl` at the repository root. The process
@@ -10,6 +10,7 @@ mod errors;
 mod quotas;
 mod server;
 mod stage;
+mod strict_chat;
 
 use std::fs::{OpenOptions, create_dir_all};
 use std::io::Write;
@@ -29,7 +30,7 @@ async fn main() -> ExitCode {
     let server = Server::start(&[]).await;
     let stage = Arc::new(Stage::new(&server));
     let mut failed = 0;
-    let cases = [control::cases(), errors::cases(), quotas::cases(), chat::cases()];
+    let cases = [control::cases(), errors::cases(), quotas::cases(), chat::cases(), strict_chat::cases()];
     let cases: Vec<Case> = cases.into_iter().flatten().collect();
     for case in &cases {
         // A task of its own turns a panic into an error, and so does the deadline.

@@ -4,19 +4,24 @@
 //! a frame that arrives whole is never copied, and an idle connection holds no buffer. Nothing is spawned, locked or
 //! awaited per connection, so that the load generator's own cost stays small beside the server's.
 
+use std::collections::HashMap;
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use hub::deflate::Inflater;
 use hub::frame::{Opcode, encode_masked};
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
+use rustls::ClientConfig;
 use socket2::{Domain, Socket, Type};
 
 use crate::failure::Failure;
 use crate::frames::{FrameFault, ServerFrame, read_frame};
 use crate::nats::{self, Said};
 use crate::os;
+use crate::stream::Stream;
 
 /// RFC 6455 section 1.3 works out the answer to this key, so that no hash is needed here.
 pub const HANDSHAKE_KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
@@ -24,6 +29,8 @@ pub const HANDSHAKE_KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 pub const HANDSHAKE_ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
 const SCRATCH_BYTES: usize = 256 * 1_024;
+/// How many messages that came compressed are kept, for those who get them next.
+const UNPACKED_MAX: usize = 4_096;
 /// Few, so that a turn is short and the publishing schedule is looked at often.
 const EVENTS_PER_TURN: usize = 64;
 pub(crate) const CONNECTIONS_PER_ADDRESS: usize = 10_000;
@@ -59,6 +66,8 @@ pub struct Ticket {
     handshake: Vec<u8>,
     /// What it says to nats-server after the handshake.
     subscription: Option<Vec<u8>>,
+    /// How to speak TLS.
+    tls: Option<Arc<ClientConfig>>,
 }
 
 impl Ticket {
@@ -66,6 +75,22 @@ impl Ticket {
     #[must_use]
     pub fn with_token(edge: SocketAddr, token: &str) -> Self {
         Self::new(edge, "/", &format!("Sec-WebSocket-Protocol: {token}\r\n"))
+    }
+
+    /// The same with an offer to take messages compressed.
+    #[must_use]
+    pub fn with_token_and_compression(edge: SocketAddr, token: &str) -> Self {
+        let header = format!(
+            "Sec-WebSocket-Protocol: {token}\r\n\
+             Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n"
+        );
+        Self::new(edge, "/", &header)
+    }
+
+    /// The same over TLS, if there is a configuration for it.
+    #[must_use]
+    pub fn over(self, tls: Option<Arc<ClientConfig>>) -> Self {
+        Self { tls, ..self }
     }
 
     /// A handshake without any authentication, for the room that a path names.
@@ -91,7 +116,7 @@ impl Ticket {
             "GET {path} HTTP/1.1\r\nHost: {edge}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
              Sec-WebSocket-Key: {HANDSHAKE_KEY}\r\nSec-WebSocket-Version: 13\r\n{header}\r\n"
         );
-        Self { handshake: handshake.into_bytes(), subscription: None }
+        Self { handshake: handshake.into_bytes(), subscription: None, tls: None }
     }
 }
 
@@ -135,7 +160,7 @@ enum Standing {
 }
 
 struct Connection {
-    stream: TcpStream,
+    stream: Stream<TcpStream>,
     standing: Standing,
     /// The beginning of a frame whose rest has not come yet.
     unread: Vec<u8>,
@@ -151,6 +176,7 @@ pub struct Crowd {
     scratch: Box<[u8]>,
     open: usize,
     traffic: Traffic,
+    unpacker: Unpacker,
 }
 
 impl Crowd {
@@ -166,6 +192,7 @@ impl Crowd {
             scratch: vec![0; SCRATCH_BYTES].into(),
             open: 0,
             traffic: Traffic::default(),
+            unpacker: Unpacker::default(),
         })
     }
 
@@ -204,6 +231,7 @@ impl Crowd {
         let token = Token(self.connections.len());
         let interest = Interest::READABLE | Interest::WRITABLE;
         self.poll.registry().register(&mut stream, token, interest).map_err(Failure::io("register"))?;
+        let stream = Stream::new(stream, ticket.tls.as_ref())?;
         let standing = Standing::Shaking(ticket.subscription.clone());
         let unsent = ticket.handshake.clone();
         self.connections.push(Connection { stream, standing, unread: Vec::new(), unsent });
@@ -230,6 +258,10 @@ impl Crowd {
             }
             if event.is_readable() || event.is_read_closed() || event.is_error() {
                 self.read(connection, take)?;
+                // TLS may have shaken hands just now.
+                if !self.connections[connection].unsent.is_empty() {
+                    self.flush(connection)?;
+                }
             }
         }
         Ok(())
@@ -288,7 +320,7 @@ impl Crowd {
             self.traffic.reads += 1;
             self.consume(index, kept + count, take)?;
             // A short read has emptied the socket: what comes later is a new event.
-            if kept + count < self.scratch.len() {
+            if kept + count < self.scratch.len() && self.connections[index].stream.tells_end_by_short_read() {
                 return Ok(());
             }
         }
@@ -319,6 +351,10 @@ impl Crowd {
         {
             match frame {
                 ServerFrame::Text(payload) => take(Received { connection: index, payload, at_nanos })?,
+                ServerFrame::Deflated(payload) => {
+                    let payload = self.unpacker.unpack(payload).map_err(Failure::Framing)?;
+                    take(Received { connection: index, payload, at_nanos })?;
+                }
                 ServerFrame::Binary(said) => match take_all_said(said, index, at_nanos, take)? {
                     Some(Said::Ping) => answer = Some((Opcode::Binary, nats::PONG.to_vec())),
                     Some(Said::Pong) if matches!(connection.standing, Standing::Subscribing) => {
@@ -369,7 +405,28 @@ impl Crowd {
     pub fn data_segments_received(&self, connection: usize) -> u64 {
         self.connections
             .get(connection)
-            .map_or(0, |connection| os::data_segments_received(&connection.stream))
+            .map_or(0, |connection| os::data_segments_received(connection.stream.connection()))
+    }
+}
+
+/// Messages that came compressed. All receivers get the same bytes, so each message is inflated once.
+#[derive(Default)]
+struct Unpacker {
+    inflater: Inflater,
+    /// What was compressed, by what it was compressed to: the last ones.
+    known: HashMap<Box<[u8]>, Box<[u8]>>,
+}
+
+impl Unpacker {
+    fn unpack(&mut self, payload: &[u8]) -> Result<&[u8], FrameFault> {
+        if !self.known.contains_key(payload) {
+            let text = self.inflater.inflate(payload).map_err(|_| FrameFault::NotDeflated)?.into();
+            if self.known.len() >= UNPACKED_MAX {
+                self.known.clear();
+            }
+            self.known.insert(payload.into(), text);
+        }
+        Ok(&self.known[payload])
     }
 }
 

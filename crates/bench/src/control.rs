@@ -2,14 +2,17 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use protocol::sigv4::{Credential, Dialect, RequestView, SecretKey, sign};
 use protocol::time::Timestamp;
+use rustls::ClientConfig;
 use serde_json::{Value, json};
 
 use crate::failure::Failure;
 use crate::server::{ACCESS_KEY_ID, SECRET_ACCESS_KEY};
+use crate::stream::Stream;
 
 /// The region that all requests are for.
 pub const REGION: &str = "us-west-2";
@@ -43,19 +46,20 @@ pub enum Role {
 /// A connection to the control plane.
 pub struct ControlPlane {
     address: SocketAddr,
-    stream: BufReader<TcpStream>,
+    stream: BufReader<Stream<TcpStream>>,
     credential: Credential,
 }
 
 impl ControlPlane {
-    /// Connects.
+    /// Connects, with TLS if there is a configuration for it.
     ///
     /// # Errors
     /// The system's.
-    pub fn connect(address: SocketAddr) -> Result<Self, Failure> {
+    pub fn connect(address: SocketAddr, tls: Option<&Arc<ClientConfig>>) -> Result<Self, Failure> {
         let stream = TcpStream::connect(address).map_err(Failure::io("connect to the control plane"))?;
         stream.set_nodelay(true).map_err(Failure::io("set TCP_NODELAY"))?;
-        Ok(Self { address, stream: BufReader::new(stream), credential: credential() })
+        let stream = BufReader::new(Stream::new(stream, tls)?);
+        Ok(Self { address, stream, credential: credential() })
     }
 
     /// CreateRoom with the highest message rate there is; the room's ARN.

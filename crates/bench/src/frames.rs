@@ -8,6 +8,8 @@
 pub enum ServerFrame<'a> {
     /// A whole message.
     Text(&'a [u8]),
+    /// A whole message, compressed.
+    Deflated(&'a [u8]),
     /// A whole message; only nats-server sends such.
     Binary(&'a [u8]),
     /// To be answered with a pong of the same payload.
@@ -27,6 +29,8 @@ pub enum FrameFault {
     Masked,
     /// Longer than the reader's buffer.
     TooLong,
+    /// What is said to be compressed is not.
+    NotDeflated,
     /// A binary frame that does not say, from its first byte to its last, what [`crate::nats`] knows.
     NotUnderstood,
 }
@@ -60,6 +64,7 @@ pub fn read_frame(
     let Some(payload) = buffer.get(header_bytes..frame_bytes) else { return Ok(None) };
     let frame = match first {
         0x81 => ServerFrame::Text(payload),
+        0xC1 => ServerFrame::Deflated(payload),
         0x82 => ServerFrame::Binary(payload),
         0x88 => ServerFrame::Close(payload),
         0x89 => ServerFrame::Ping(payload),

@@ -42,5 +42,6 @@ pub mod stalled;
 pub mod start;
 pub mod store;
 pub mod storm;
+pub mod stream;
 pub mod verify;
 pub mod watch;

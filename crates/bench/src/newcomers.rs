@@ -133,7 +133,7 @@ impl Newcomers {
         count: usize,
         desks: usize,
     ) -> Result<Self, Failure> {
-        let mut control = ControlPlane::connect(api)?;
+        let mut control = ControlPlane::connect(api, None)?;
         let room = control.create_room()?;
         let poll = Poll::new().map_err(Failure::io("make a poller"))?;
         let desks = (0..desks).map(|desk| open_desk(api, &poll, desk)).collect::<Result<Vec<_>, _>>()?;
@@ -399,7 +399,7 @@ impl Visit {
                     self.unsent.extend_from_slice(&encode_masked(true, Opcode::Pong, MASK, payload));
                 }
                 ServerFrame::Close(_) => return Err(End::Dismissed),
-                ServerFrame::Pong | ServerFrame::Binary(_) => {}
+                ServerFrame::Pong | ServerFrame::Binary(_) | ServerFrame::Deflated(_) => {}
             }
             at += length;
         }

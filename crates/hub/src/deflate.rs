@@ -5,7 +5,8 @@
 //! - A compressed message is never longer than it would be as it is; if it would be, it is sent as it is.
 //! - Nothing is kept for a connection from one message to the next, in either direction.
 //! - What a client sends is inflated up to the limit of a message and not one byte further, so a few bytes cannot become
-//!   many in memory.
+//!   many in memory. How much work they were is told ([`Inflater::take_work`]), since they can be much.
+//! - What was cut off, or goes on behind its end, is no message.
 
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
 use protocol::close::CloseCode;
@@ -15,6 +16,8 @@ use crate::frame::{Opcode, encode_deflated, payload_of};
 
 /// What ends each compressed message, and is not sent (RFC 7692 section 7.2.1).
 const TAIL: [u8; 4] = [0, 0, 0xFF, 0xFF];
+/// The same, and an empty last block: whoever reads that has read a whole message.
+const TAIL_AND_END: [u8; 6] = [0, 0, 0xFF, 0xFF, 3, 0];
 
 /// Compresses the frames of one shard.
 pub struct Deflater {
@@ -55,11 +58,13 @@ pub struct Inflater {
     state: Decompress,
     /// The message that is being read, and one byte beyond the longest.
     space: Box<[u8]>,
+    /// Bytes read and written since that was last asked for.
+    work: (usize, usize),
 }
 
 impl Default for Inflater {
     fn default() -> Self {
-        Self { state: Decompress::new(false), space: vec![0; MESSAGE_BYTES_MAX + 1].into() }
+        Self { state: Decompress::new(false), space: vec![0; MESSAGE_BYTES_MAX + 1].into(), work: (0, 0) }
     }
 }
 
@@ -67,10 +72,23 @@ impl Inflater {
     /// What the payload of a compressed message says.
     ///
     /// # Errors
-    /// The code to close the connection with: it is too long, or not compressed.
+    /// The code to close the connection with: it is too long, or not a compressed message.
     pub fn inflate(&mut self, payload: &[u8]) -> Result<&[u8], CloseCode> {
         self.state.reset(false);
-        for part in [payload, &TAIL] {
+        let ended = self.inflate_parts(payload);
+        let (read, written) = self.progress();
+        self.work = (self.work.0 + read, self.work.1 + written);
+        if ended? { Ok(&self.space[..written]) } else { Err(CloseCode::InvalidPayload) }
+    }
+
+    /// Bytes read and written since this was last asked for, of messages and of what was none.
+    pub fn take_work(&mut self) -> (usize, usize) {
+        std::mem::take(&mut self.work)
+    }
+
+    /// Whether there is an end where it should be.
+    fn inflate_parts(&mut self, payload: &[u8]) -> Result<bool, CloseCode> {
+        for part in [payload, &TAIL_AND_END] {
             let mut rest = part;
             while !rest.is_empty() {
                 let (read, written) = self.progress();
@@ -84,22 +102,15 @@ impl Inflater {
                 }
                 rest = &rest[read_now - read..];
                 match status {
-                    Status::StreamEnd => return self.end(part, rest),
-                    _ if read_now == read && written_now == written => return Err(CloseCode::InvalidPayload),
+                    // Who marks a block of its own as the last one says nothing more behind it but an empty block, of
+                    // which the tail is the rest (RFC 7692 section 7.2.3.4).
+                    Status::StreamEnd => return Ok(matches!(rest, [] | [0])),
+                    _ if read_now == read && written_now == written => return Ok(false),
                     _ => {}
                 }
             }
         }
-        Ok(&self.space[..self.progress().1])
-    }
-
-    /// Who marks a block as the last one says nothing more behind it but an empty block, of which the tail is the rest
-    /// (RFC 7692 section 7.2.3.4).
-    fn end(&self, part: &[u8], rest: &[u8]) -> Result<&[u8], CloseCode> {
-        if part == TAIL || matches!(rest, [] | [0]) {
-            return Ok(&self.space[..self.progress().1]);
-        }
-        Err(CloseCode::InvalidPayload)
+        Ok(false)
     }
 
     /// Bytes read and written since the message began.
@@ -185,7 +196,8 @@ mod tests {
     #[test]
     fn what_is_not_compressed_is_refused() {
         let mut inflater = Inflater::default();
-        for payload in [&b"plain"[..], &[0xFF], &[0x07, 0xFF, 0xFF]] {
+        // Among them a message whose end was cut off, and none at all.
+        for payload in [&b"plain"[..], &[0xFF], &[0x07, 0xFF, 0xFF], &[0xF2, 0x48, 0xCD], &[]] {
             assert_eq!(inflater.inflate(payload), Err(CloseCode::InvalidPayload), "{payload:x?}");
         }
         let mut more = final_block(b"hello");

@@ -85,13 +85,13 @@ pub enum Decoded<'a> {
 }
 
 /// Header of a client's frame.
-struct Header {
-    fin: bool,
-    opcode: Opcode,
-    deflated: bool,
-    mask: [u8; 4],
-    header_bytes: usize,
-    payload_bytes: usize,
+pub(crate) struct Header {
+    pub(crate) fin: bool,
+    pub(crate) opcode: Opcode,
+    pub(crate) deflated: bool,
+    pub(crate) mask: [u8; 4],
+    pub(crate) header_bytes: usize,
+    pub(crate) payload_bytes: usize,
 }
 
 /// Decodes the frame at the beginning of `buffer` and unmasks its payload in place. A payload longer than
@@ -104,11 +104,8 @@ pub fn decode(
     payload_bytes_max: usize,
     may_deflate: bool,
 ) -> Result<Decoded<'_>, CloseCode> {
-    let header = decode_header(buffer, payload_bytes_max)?;
+    let header = decode_header(buffer, payload_bytes_max, may_deflate)?;
     let Some(header) = header else { return Ok(Decoded::Incomplete) };
-    if header.deflated && !may_deflate {
-        return Err(CloseCode::ProtocolError);
-    }
     let length = header.header_bytes + header.payload_bytes;
     let Some(payload) = buffer.get_mut(header.header_bytes..length) else { return Ok(Decoded::Incomplete) };
     unmask(payload, header.mask);
@@ -118,7 +115,12 @@ pub fn decode(
     ))
 }
 
-fn decode_header(buffer: &[u8], payload_bytes_max: usize) -> Result<Option<Header>, CloseCode> {
+/// The header at the beginning of `buffer`; `None` while it is not whole.
+pub(crate) fn decode_header(
+    buffer: &[u8],
+    payload_bytes_max: usize,
+    may_deflate: bool,
+) -> Result<Option<Header>, CloseCode> {
     let [first, rest @ ..] = buffer else { return Ok(None) };
     if first & RESERVED != 0 {
         return Err(CloseCode::ProtocolError);
@@ -126,7 +128,7 @@ fn decode_header(buffer: &[u8], payload_bytes_max: usize) -> Result<Option<Heade
     let opcode = Opcode::from_bits(first & 0x0F).ok_or(CloseCode::ProtocolError)?;
     let fin = first & FIN != 0;
     let deflated = first & DEFLATED != 0;
-    if deflated && !matches!(opcode, Opcode::Text | Opcode::Binary) {
+    if deflated && !(may_deflate && matches!(opcode, Opcode::Text | Opcode::Binary)) {
         return Err(CloseCode::ProtocolError);
     }
     let [second, rest @ ..] = rest else { return Ok(None) };
@@ -162,7 +164,8 @@ fn decode_header(buffer: &[u8], payload_bytes_max: usize) -> Result<Option<Heade
     }))
 }
 
-fn unmask(payload: &mut [u8], mask: [u8; 4]) {
+/// Takes the mask off a payload, or off its next part when the mask has been turned to where that begins.
+pub(crate) fn unmask(payload: &mut [u8], mask: [u8; 4]) {
     // Eight bytes at a time: the compiler makes vector code of this.
     let wide = u64::from_ne_bytes([mask[0], mask[1], mask[2], mask[3], mask[0], mask[1], mask[2], mask[3]]);
     let mut chunks = payload.chunks_exact_mut(8);

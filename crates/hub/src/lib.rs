@@ -60,6 +60,7 @@ use slab::Slab;
 use crate::audience::{Audience, Encoding};
 use crate::deflate::{Deflater, Inflater};
 use crate::frame::{encode_close, encode_text};
+use crate::inbound::Messages;
 use crate::log::Position;
 use crate::message::{ConnectionId, Effect, Message, Now, RoomKey, ShardIndex, ShardSet};
 use crate::pace::JoinPaces;
@@ -113,6 +114,7 @@ pub struct Counters {
 /// See the crate documentation.
 pub struct Hub {
     settings: Settings,
+    messages: Messages,
     random: Random,
     /// Rooms whose home is this shard. They are walked through, so the order must be the same in every run of a
     /// simulation. Fixed keys of the hash are no risk: room ids are random and the server's own.
@@ -160,6 +162,7 @@ impl Hub {
             join_paces: JoinPaces::default(),
             kicked_up_to: vec![0; usize::from(settings.shards)].into(),
             settings,
+            messages: Messages::Actions,
             homes: HashMap::default(),
             audiences: Slab::new(),
             audiences_by_room: HashMap::new(),
@@ -177,6 +180,12 @@ impl Hub {
             deflater: None,
             inflater: None,
         }
+    }
+
+    /// This hub, but for what becomes of clients' messages.
+    #[must_use]
+    pub fn with_messages(self, messages: Messages) -> Self {
+        Self { messages, ..self }
     }
 
     /// Takes a message from another shard or from the control plane.
@@ -280,7 +289,9 @@ impl Hub {
         if matches!(session.phase, Phase::Closing { .. }) {
             return;
         }
-        if session.private_bytes() + frame.len() as u64 > LAG_BYTES_MAX {
+        // Where messages come back, one may be longer than any frame of ours.
+        let bytes_max = LAG_BYTES_MAX.max(2 * self.messages.bytes_max() as u64);
+        if session.private_bytes() + frame.len() as u64 > bytes_max {
             self.drop_slow(connection);
             return;
         }

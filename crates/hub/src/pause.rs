@@ -5,13 +5,13 @@
 //! rooms of the shard.
 //!
 //! Promises: a connection has at most [`FRAMES_PER_SECOND`](protocol::limit::edge::FRAMES_PER_SECOND) frames read, and as
-//! many once at its beginning. What it sends beyond that is neither lost nor refused: it waits in the kernel, and then
+//! many once at its beginning; a compressed message counts as many, by its length before and after. What it sends beyond that is neither lost nor refused: it waits in the kernel, and then
 //! with the client, as TCP slows down whoever sends to a peer that does not read. So no close code is needed, and
 //! whoever is wronged by the limit only waits.
 //!
 //! With rates lifted there is no limit.
 
-use protocol::limit::edge::FRAME_PAUSE_MS;
+use protocol::limit::edge::{DEFLATED_BYTES_PER_FRAME, FRAME_PAUSE_MS, INFLATED_BYTES_PER_FRAME};
 
 use crate::message::{ConnectionId, Effect, Now};
 use crate::{Hub, MILLISECOND_NANOS, slot};
@@ -37,6 +37,16 @@ impl Hub {
             self.paused.push_back((now.nanos + FRAME_PAUSE_MS * MILLISECOND_NANOS, id));
         }
         false
+    }
+
+    /// Counts what a compressed message has cost, by what was read and what it says: a few bytes can be much work.
+    pub(crate) fn charge_for_inflating(&mut self, now: Now, connection: u32, read: usize, said: usize) {
+        let frames = (read / DEFLATED_BYTES_PER_FRAME + said / INFLATED_BYTES_PER_FRAME) as u64;
+        if frames > 0
+            && let Some(session) = self.sessions.get_mut(slot(connection))
+        {
+            session.charge_frames(now.nanos, frames);
+        }
     }
 
     /// Ends the pauses that have been long enough.

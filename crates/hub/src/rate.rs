@@ -25,6 +25,12 @@ impl Rate {
         true
     }
 
+    /// Counts what an admitted request has turned out to cost: as much as so many more, which cannot be refused.
+    pub fn charge(&mut self, now_nanos: u64, per_second: u32, count: u64) {
+        let interval = SECOND_NANOS / u64::from(per_second.max(1));
+        self.0 = self.0.max(now_nanos) + interval * count;
+    }
+
     /// Counts something that cannot be refused, and answers how many nanoseconds it should wait: not at all as long as
     /// no more than `burst` come at once, then longer and longer, so that `per_second` pass, but at most `wait_nanos_max`.
     pub fn delay(&mut self, now_nanos: u64, per_second: u32, burst: u32, wait_nanos_max: u64) -> u64 {

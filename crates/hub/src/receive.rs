@@ -5,16 +5,16 @@ use protocol::messaging::{
 };
 
 use crate::deflate::Inflater;
-use crate::frame::{Opcode, encode, encode_close};
-use crate::inbound::{Inbound, Incoming};
+use crate::frame::{Opcode, encode, encode_close, encode_text};
+use crate::inbound::{Inbound, Incoming, Messages};
 use crate::message::{Act, ConnectionId, Effect, Message, Now};
 use crate::session::Phase;
 use crate::{Hub, SECOND_NANOS, slot};
 
 impl Hub {
-    /// Takes what a client has sent, as far as it makes whole frames, and answers how many bytes that was. The caller
-    /// keeps the rest and gives it again, in front of what comes next; if the connection [`Hub::is_paused`] now, not
-    /// before [`Effect::Resume`]. Bytes are unmasked in place.
+    /// Takes what a client has sent, and answers how many bytes that was: all, but for the beginning of a header or of a
+    /// control frame. The caller keeps the rest and gives it again, in front of what comes next; if the connection
+    /// [`Hub::is_paused`] now, not before [`Effect::Resume`]. Bytes are unmasked in place.
     pub fn received(&mut self, now: Now, connection: u32, buffer: &mut [u8]) -> usize {
         let Some(session) = self.sessions.get_mut(slot(connection)) else { return buffer.len() };
         session.heard_at = now.nanos / SECOND_NANOS;
@@ -42,6 +42,7 @@ impl Hub {
         inbound: &mut Inbound,
         mut inflater: Option<&mut Inflater>,
     ) -> usize {
+        let messages = self.messages;
         let mut taken = 0;
         while taken < buffer.len() {
             if !self.listens_to(connection) {
@@ -50,10 +51,17 @@ impl Hub {
             if !self.admit_frame(now, connection) {
                 break;
             }
+            let rest = &mut buffer[taken..];
             let take = |incoming: Incoming<'_>| self.take(now, connection, &incoming);
-            match inbound.read_frame(&mut buffer[taken..], inflater.as_deref_mut(), take) {
+            match inbound.read(messages, inflater.as_deref_mut(), rest, take) {
                 Ok(0) => break,
-                Ok(bytes) => taken += bytes,
+                Ok(bytes) => {
+                    taken += bytes;
+                    if let Some(inflater) = &mut inflater {
+                        let (read, said) = inflater.take_work();
+                        self.charge_for_inflating(now, connection, read, said);
+                    }
+                }
                 Err(code) => {
                     self.close_with(now, connection, code);
                     return buffer.len();
@@ -70,7 +78,9 @@ impl Hub {
 
     fn take(&mut self, now: Now, connection: u32, incoming: &Incoming<'_>) {
         match incoming {
-            Incoming::Text(text) => self.request(now, connection, text),
+            Incoming::Text(text) if self.messages == Messages::Actions => self.request(now, connection, text),
+            Incoming::Text(text) => self.send_private(connection, encode_text(text)),
+            Incoming::Binary(bytes) => self.send_private(connection, encode(Opcode::Binary, bytes)),
             Incoming::Ping(payload) => self.send_private(connection, encode(Opcode::Pong, payload)),
             Incoming::Pong => {}
             Incoming::Close(code) => {

@@ -121,6 +121,11 @@ impl Session {
         self.frame_rate.admit(now_nanos, FRAMES_PER_SECOND)
     }
 
+    /// Counts frames that were admitted as one, and cost as much as so many more.
+    pub fn charge_frames(&mut self, now_nanos: u64, count: u64) {
+        self.frame_rate.charge(now_nanos, FRAMES_PER_SECOND, count);
+    }
+
     /// Queues bytes for this connection alone, to be written once its cursor has reached `at`.
     pub fn push_private(&mut self, at: Position, bytes: Vec<u8>) {
         let private = self.private.get_or_insert_default();

@@ -65,6 +65,12 @@ pub mod edge {
     /// more fragments than that is legal, and takes its time. Clients send a few requests a second, and a ping or pong
     /// in half a minute. Ours.
     pub const FRAMES_PER_SECOND: u32 = 1_000;
+    /// So many compressed bytes of a message count as one more frame: a message that says next to nothing can be long to
+    /// inflate, up to half a microsecond a byte. Ours.
+    pub const DEFLATED_BYTES_PER_FRAME: usize = 64;
+    /// So many bytes that a compressed message says count as one more frame: what takes 16 KiB to be said as it is can be
+    /// said compressed in some 50 bytes, and is as much work to read. Ours.
+    pub const INFLATED_BYTES_PER_FRAME: usize = 256;
     /// How long a connection is not read once it has sent more frames than that, in milliseconds.
     pub const FRAME_PAUSE_MS: u64 = 100;
     /// Longest text that is compressed for those who take that, in bytes; longer ones are sent as they are. Nothing in it can

@@ -20,6 +20,7 @@ use std::sync::Arc;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
+use hub::inbound::Messages;
 use hub::message::{SHARDS_MAX, ShardIndex};
 use protocol::limit::control::{CONNECTIONS_MAX, CONNECTIONS_PERCENT_OF_DESCRIPTORS};
 use protocol::limit::edge::HANDSHAKES_PERCENT_OF_DESCRIPTORS;
@@ -205,8 +206,6 @@ impl Node {
         if !self.has_given_way {
             return;
         }
-        // Nobody has listened to what others do to rooms. They are read again once the store is there.
-        self.building.bus.rooms_in_doubt().await;
         if !self.opened.store.is_shared() {
             self.opened = self.reopen().await;
         }
@@ -426,6 +425,7 @@ async fn listen_to_store(mut watch: Watch, bus: Bus, readiness: Readiness, stop:
                 tracing::info!("the store is back");
                 readiness.store_is_away(false);
             }
+            News::Begin => bus.rooms_in_doubt().await,
             News::Gap => {
                 tracing::warn!(
                     "changes of rooms by other servers may have been missed; open rooms are read again"
@@ -450,6 +450,7 @@ fn edge_settings(config: &Config, descriptors: u64, tls: Option<&Tls>) -> EdgeSe
         coalescing_window_ms: config.edge.coalescing_window_ms,
         compression: config.edge.compression,
         rates_lifted: config.limits.profile == Profile::Unlimited,
+        messages: Messages::Actions,
         trusted_proxies: config.trusted_proxies.clone(),
         handshakes_max: share(descriptors, HANDSHAKES_PERCENT_OF_DESCRIPTORS),
         tls: tls.map(|tls| Arc::clone(&tls.config)),

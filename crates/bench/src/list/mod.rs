@@ -103,7 +103,7 @@ type Walked = (Option<String>, Vec<u8>);
 
 /// The first pages of the list.
 fn walk(server: &Server) -> Result<Vec<Walked>, Failure> {
-    let mut control = ControlPlane::connect(server.api()?)?;
+    let mut control = ControlPlane::connect(server.api()?, None)?;
     let mut pages = Vec::new();
     let mut token: Option<String> = None;
     while pages.len() < PAGES {
@@ -125,7 +125,7 @@ fn signed<'a>(
     pages: &'a [Walked],
     body: impl Fn(&'a Walked) -> &'a Vec<u8>,
 ) -> Result<Vec<Page>, Failure> {
-    let control = ControlPlane::connect(server.api()?)?;
+    let control = ControlPlane::connect(server.api()?, None)?;
     let page = |walked: &'a Walked| {
         let body = body(walked);
         let is_token = |window: &[u8]| window == b"\"nextToken\"";

@@ -11,7 +11,9 @@ pub mod tungstenite;
 pub mod uwebsockets;
 
 use std::process::Command;
+use std::sync::Arc;
 
+use rustls::ClientConfig;
 use tempfile::TempDir;
 
 use crate::client::{Publication, Ticket};
@@ -19,6 +21,7 @@ use crate::control::{ControlPlane, Role};
 use crate::failure::Failure;
 use crate::nats;
 use crate::server::{Addresses, Cores, Grandstand, Server};
+use crate::stream::Certificate;
 use crate::verify::Script;
 
 /// A server that can be measured.
@@ -26,6 +29,10 @@ use crate::verify::Script;
 pub enum Peer {
     /// The server of this repository.
     Grandstand,
+    /// The same with TLS on all ports.
+    GrandstandTls,
+    /// The same with compressed messages.
+    GrandstandDeflate,
     /// The limit: one `send(2)` per receiver and message, and nothing else. See [`bare_send`].
     BareSend,
     /// What most would write in Rust. See [`tungstenite`].
@@ -37,8 +44,15 @@ pub enum Peer {
 }
 
 /// Everything that can be measured.
-pub const ALL: [Peer; 5] =
-    [Peer::Grandstand, Peer::BareSend, Peer::Tungstenite, Peer::Uwebsockets, Peer::NatsServer];
+pub const ALL: [Peer; 7] = [
+    Peer::Grandstand,
+    Peer::GrandstandTls,
+    Peer::GrandstandDeflate,
+    Peer::BareSend,
+    Peer::Tungstenite,
+    Peer::Uwebsockets,
+    Peer::NatsServer,
+];
 
 /// Who is to be let in. Publishers come first, then viewers; connection `n` is a member of room `n % rooms`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,6 +88,8 @@ impl Peer {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Grandstand => "grandstand",
+            Self::GrandstandTls => "grandstand-tls",
+            Self::GrandstandDeflate => "grandstand-deflate",
             Self::BareSend => "bare-send",
             Self::Tungstenite => "tungstenite",
             Self::Uwebsockets => "uwebsockets",
@@ -93,8 +109,21 @@ impl Peer {
     /// See [`Server::start`], [`uwebsockets::command`] and [`nats_server::command`].
     pub fn start(self, setup: &Setup) -> Result<RunningPeer, Failure> {
         let folder = Grandstand::data_folder()?;
+        let mut tls = None;
         let command = match self {
             Self::Grandstand => setup.grandstand.command(folder.path()),
+            Self::GrandstandTls => {
+                let Certificate { cert_file, key_file, config } = Certificate::make(folder.path())?;
+                tls = Some(config);
+                let mut command = setup.grandstand.command(folder.path());
+                command.env("GRANDSTAND_TLS_CERT_FILE", cert_file).env("GRANDSTAND_TLS_KEY_FILE", key_file);
+                command
+            }
+            Self::GrandstandDeflate => {
+                let mut command = setup.grandstand.command(folder.path());
+                command.env("GRANDSTAND_EDGE_COMPRESSION", "true");
+                command
+            }
             Self::BareSend => this_program(bare_send::SUBCOMMAND)?,
             Self::Tungstenite => this_program(tungstenite::SUBCOMMAND)?,
             Self::Uwebsockets => uwebsockets::command(folder.path())?,
@@ -105,7 +134,7 @@ impl Peer {
             _ => Addresses::read,
         };
         let server = Server::start(command, &setup.cores, read_ready)?;
-        Ok(RunningPeer { peer: self, server, _folder: folder })
+        Ok(RunningPeer { peer: self, server, tls, _folder: folder })
     }
 
     /// The connection that publishes message `sequence`.
@@ -125,7 +154,9 @@ impl Peer {
     #[must_use]
     pub fn publication(self, script: &Script, sequence: u64) -> Publication {
         match self {
-            Self::Grandstand => Publication::Text(script.action(sequence)),
+            Self::Grandstand | Self::GrandstandTls | Self::GrandstandDeflate => {
+                Publication::Text(script.action(sequence))
+            }
             Self::NatsServer => {
                 let subject = nats_server::subject(script.room_of(sequence));
                 Publication::Binary(nats::publication(&subject, &script.frame_text(sequence)))
@@ -150,6 +181,8 @@ pub struct RunningPeer {
     peer: Peer,
     /// Its process.
     pub server: Server,
+    /// How to speak TLS with it.
+    tls: Option<Arc<ClientConfig>>,
     /// What it keeps. Removed after the process has ended, since fields are dropped in their order.
     _folder: TempDir,
 }
@@ -163,7 +196,9 @@ impl RunningPeer {
         let edge = self.server.edge;
         let rooms = (0..members.publishers + members.viewers).map(|connection| connection % members.rooms);
         match self.peer {
-            Peer::Grandstand => self.tickets_with_tokens(members),
+            Peer::Grandstand | Peer::GrandstandTls | Peer::GrandstandDeflate => {
+                self.tickets_with_tokens(members)
+            }
             Peer::BareSend | Peer::Tungstenite | Peer::Uwebsockets => {
                 Ok(rooms.map(|room| Ticket::open(edge, &format!("/{room}"))).collect())
             }
@@ -174,7 +209,7 @@ impl RunningPeer {
     }
 
     fn tickets_with_tokens(&self, members: &Members) -> Result<Vec<Ticket>, Failure> {
-        let mut control = ControlPlane::connect(self.server.api()?)?;
+        let mut control = ControlPlane::connect(self.server.api()?, self.tls.as_ref())?;
         let rooms = (0..members.rooms).map(|_| control.create_room()).collect::<Result<Vec<_>, _>>()?;
         let publishers =
             (0..members.publishers).map(|index| (Script::publisher_user_id(index), Role::Publisher));
@@ -182,7 +217,11 @@ impl RunningPeer {
         let everybody = publishers.chain(viewers).zip(rooms.iter().cycle());
         let tickets = everybody.map(|((user_id, role), room)| {
             let token = control.create_chat_token(room, &user_id, role)?;
-            Ok(Ticket::with_token(self.server.edge, &token))
+            let ticket = match self.peer {
+                Peer::GrandstandDeflate => Ticket::with_token_and_compression(self.server.edge, &token),
+                _ => Ticket::with_token(self.server.edge, &token),
+            };
+            Ok(ticket.over(self.tls.clone()))
         });
         tickets.collect()
     }
@@ -193,7 +232,7 @@ impl RunningPeer {
     /// See [`Server::stop`].
     pub fn stop(self) -> Result<(), Failure> {
         match self.peer {
-            Peer::Grandstand => self.server.stop(),
+            Peer::Grandstand | Peer::GrandstandTls | Peer::GrandstandDeflate => self.server.stop(),
             Peer::BareSend | Peer::Tungstenite | Peer::Uwebsockets | Peer::NatsServer => Ok(()),
         }
     }

@@ -103,23 +103,12 @@ fn what_was_not_agreed_upon_or_cannot_be_inflated_closes_with_its_code() {
     let mut node = Node::new(1);
     let good = compressed_message(&deflated(&action("aaaaaaaaaaaaaaaa")), 1);
     let garbage = compressed_message(&[0xFF; 20], 1);
-    // A block of 3 bytes that say "the same again", 258 bytes at a time.
-    let bomb = compressed_message(&deflate_bomb(), 1);
+    let bomb = compressed_message(&deflated_by_client(&"a".repeat(100 * MESSAGE_BYTES_MAX)), 1);
     for (deflates, bytes, code) in [(false, good, 1002), (true, garbage, 1007), (true, bomb, 1009)] {
         let client = node.join(&Guest { deflates, ..Guest::new(&room(1), "user") });
         node.send(client, &bytes);
         assert_eq!(node.heard(client), [Heard::Close(code, String::new())]);
     }
-}
-
-/// Short, and inflated longer than any message.
-fn deflate_bomb() -> Vec<u8> {
-    let mut compress = flate2::Compress::new(flate2::Compression::best(), false);
-    let mut payload = Vec::with_capacity(4_096);
-    let text = vec![b'a'; 100 * MESSAGE_BYTES_MAX];
-    let status = compress.compress_vec(&text, &mut payload, flate2::FlushCompress::Sync);
-    assert!(status.is_ok() && compress.total_in() == text.len() as u64);
-    payload
 }
 
 #[test]
@@ -137,4 +126,35 @@ fn a_room_that_all_have_left_is_forgotten() {
     let next = node.join(&deflating("d"));
     node.send_message(next, "hello again", "r");
     assert_eq!(node.heard(next)[0].member("Content"), "hello again");
+}
+
+/// What costs as much as many frames counts as many, and its sender is read more slowly.
+#[test]
+fn a_few_bytes_that_are_much_work_count_as_many_frames() {
+    let mut node = Node::new(1);
+    let long = compressed_message(&deflated_by_client(&"[".repeat(MESSAGE_BYTES_MAX - 100)), 1);
+    // Empty blocks, of 10 bits each: they say nothing.
+    let empty = compressed_message(&[[0x02, 0x08, 0x20, 0x80, 0x00].repeat(3_000), vec![0]].concat(), 1);
+    for bytes in [long, empty] {
+        let client = node.join(&deflating("hostile"));
+        node.send(client, &bytes.repeat(40));
+        let read = 40 - node.untaken_bytes(client) / bytes.len();
+        assert!((1..25).contains(&read), "{read} messages of {} bytes were read", bytes.len());
+        assert!(!node.is_closed(client));
+    }
+    let client = node.join(&deflating("polite"));
+    let polite = compressed_message(&deflated(&action("aaaaaaaaaaaaaaaa")), 1);
+    node.send(client, &polite.repeat(10));
+    assert_eq!(node.untaken_bytes(client), 0);
+    node.advance_ms(40);
+    assert_eq!(node.heard(client).len(), 10);
+}
+
+fn deflated_by_client(text: &str) -> Vec<u8> {
+    let mut compress = flate2::Compress::new(flate2::Compression::best(), false);
+    let mut payload = Vec::with_capacity(text.len() + 100);
+    let status = compress.compress_vec(text.as_bytes(), &mut payload, flate2::FlushCompress::Sync);
+    assert!(status.is_ok() && compress.total_in() == text.len() as u64);
+    payload.truncate(payload.len() - 4);
+    payload
 }

@@ -247,12 +247,19 @@ async fn refuse(mut wire: Wire, refusal: Refusal) -> Result<Outcome, Error> {
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use std::cell::Cell;
+    use std::io::ErrorKind;
     use std::time::Duration;
 
     use protocol::id::Id;
-    use tokio::time::Instant;
+    use protocol::limit::edge::HANDSHAKE_SECONDS_MAX;
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::{TcpListener, TcpStream};
+    use tokio::time::{Instant, sleep};
 
-    use super::held;
+    use super::{Door, held};
+    use crate::config::TrustedProxies;
+    use crate::health::Readiness;
+    use crate::slot::Slot;
     use crate::store::StoreError;
 
     fn away() -> StoreError {
@@ -260,6 +267,34 @@ mod tests {
     }
 
     // Time passes at once when everybody waits for it.
+    #[tokio::test(start_paused = true)]
+    async fn who_takes_too_long_is_closed_however_often_a_byte_comes() {
+        let door = Door {
+            admission: Slot::default(),
+            tls: None,
+            trusted_proxies: TrustedProxies::default(),
+            readiness: Readiness::default(),
+            compression: false,
+        };
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (stream, peer) = listener.accept().await.unwrap();
+        client.write_all(b"GET / HTTP/1.1\r\nHost: x\r\nX: ").await.unwrap();
+        let start = Instant::now();
+        let drip = async {
+            loop {
+                client.write_all(b"x").await.unwrap();
+                sleep(Duration::from_secs(1)).await;
+            }
+        };
+        let outcome = tokio::select! {
+            outcome = door.shake_hands(stream, peer.ip()) => outcome,
+            () = drip => unreachable!("it goes on and on"),
+        };
+        assert_eq!(outcome.err().unwrap().kind(), ErrorKind::TimedOut);
+        assert_eq!(start.elapsed().as_secs(), HANDSHAKE_SECONDS_MAX);
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_handshake_is_held_until_the_store_is_back() {
         let start = Instant::now();

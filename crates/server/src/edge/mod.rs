@@ -20,6 +20,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use hub::Settings;
+use hub::inbound::Messages;
 use hub::message::{Message, RoomKey, ShardIndex};
 use mio::{Poll, Waker};
 use protocol::limit::edge::ROOM_LOADS_MAX;
@@ -33,7 +34,9 @@ use self::acceptor::{Acceptor, Unfinished};
 use self::arrival::{ArrivalReader, arrivals};
 use self::ebb::Ebb;
 use self::handshake::Door;
+pub use self::proxy::{Preface, read_preface};
 use self::shard::{Parts, Shard, WAKE};
+pub use self::upgrade::{Refusal, Upgrade, Wanted, read_head, switch_protocols};
 use crate::bus::{Bus, Inbox, InboxReader, inbox, room_settings};
 use crate::config::TrustedProxies;
 use crate::health::Readiness;
@@ -53,6 +56,8 @@ pub struct EdgeSettings {
     pub compression: bool,
     /// The rates of connections and rooms are lifted.
     pub rates_lifted: bool,
+    /// What becomes of clients' messages.
+    pub messages: Messages,
     /// Who may say who the client is.
     pub trusted_proxies: TrustedProxies,
     /// Unfinished handshakes at once; beyond it the oldest is closed.
@@ -134,6 +139,7 @@ impl Shards {
         for (index, (poll, inbox, arrivals)) in (0..).zip(self.parts) {
             let parts = Parts {
                 settings: hub_settings(&settings, index)?,
+                messages: settings.messages,
                 poll,
                 inbox,
                 arrivals,

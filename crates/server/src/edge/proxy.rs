@@ -11,7 +11,7 @@ const HEAD_BYTES: usize = 16;
 
 /// What the beginning of a connection is.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Preface {
+pub enum Preface {
     /// Too little has come to know.
     Incomplete,
     /// No PROXY header: the bytes are the client's.
@@ -28,7 +28,8 @@ pub(super) enum Preface {
 }
 
 /// Looks for a PROXY header, version 2, at the beginning of `bytes`.
-pub(super) fn read_preface(bytes: &[u8]) -> Preface {
+#[must_use]
+pub fn read_preface(bytes: &[u8]) -> Preface {
     let common = bytes.len().min(SIGNATURE.len());
     if bytes[..common] != SIGNATURE[..common] {
         return Preface::Absent;

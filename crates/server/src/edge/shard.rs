@@ -11,6 +11,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hub::inbound::Messages;
 use hub::message::{Effect, Message, Now, Placement, RoomKey, ShardIndex, ShardSet, Written};
 use hub::{Hub, Settings};
 use mio::event::Event;
@@ -45,6 +46,7 @@ const DRAIN_FLUSH_NANOS_MAX: u64 = 500_000_000;
 /// What a shard is made of.
 pub(super) struct Parts {
     pub(super) settings: Settings,
+    pub(super) messages: Messages,
     pub(super) poll: Poll,
     pub(super) inbox: InboxReader,
     pub(super) arrivals: ArrivalReader,
@@ -81,7 +83,7 @@ pub(super) struct Shard {
     swept_at: u64,
 }
 
-/// A connection's socket, and the beginning of a frame that is not whole yet.
+/// A connection's socket, and what its hub has left of what was read.
 struct Socket {
     transport: Transport,
     partial: Option<Box<[u8]>>,
@@ -102,7 +104,7 @@ impl Shard {
         let unsent = parts.others.iter().map(|_| VecDeque::new()).collect();
         Self {
             index: parts.settings.shard,
-            hub: Hub::new(parts.settings),
+            hub: Hub::new(parts.settings).with_messages(parts.messages),
             poll: parts.poll,
             sockets: Vec::new(),
             inbox: parts.inbox,

@@ -14,7 +14,7 @@ const READ_BYTES: usize = 32 * 1_024;
 
 /// The buffers of one shard that all its sockets are read into, so that an idle connection has none.
 pub(super) struct Scratch {
-    /// What clients say. Holds a part of a frame from before, one read, and what TLS had kept of a record.
+    /// What clients say. Holds what was left from before, one read, and what TLS had kept of a record.
     pub(super) plain: Box<[u8]>,
     encrypted: Box<[u8]>,
 }

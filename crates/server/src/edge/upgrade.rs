@@ -14,7 +14,7 @@ const ACCEPT_SUFFIX: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
 /// A request as far as the messaging edge cares.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Wanted {
+pub enum Wanted {
     /// `GET` of some other path: health, perhaps.
     Page {
         /// The path, without the query.
@@ -26,15 +26,15 @@ pub(super) enum Wanted {
 
 /// A well-formed upgrade request.
 #[derive(PartialEq, Eq)]
-pub(super) struct Upgrade {
+pub struct Upgrade {
     /// The offered sub-protocol: the chat token.
-    pub(super) token: String,
+    pub token: String,
     /// `Sec-WebSocket-Accept` of the answer.
-    pub(super) accept: String,
+    pub accept: String,
     /// `Sec-WebSocket-Extensions` of the answer, if the server wants that.
-    pub(super) compression: Option<String>,
+    pub compression: Option<String>,
     /// `X-Forwarded-For`, all of them joined; worth nothing unless the peer is a trusted proxy.
-    pub(super) forwarded_for: String,
+    pub forwarded_for: String,
 }
 
 impl Upgrade {
@@ -55,9 +55,11 @@ impl std::fmt::Debug for Upgrade {
 /// Browsers and SDKs see a failed handshake either way. The official SDKs try again with a fresh token up to three
 /// times and then give up for good, so only what is wrong for good is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Refusal {
-    pub(super) status: u16,
-    pub(super) reason: &'static str,
+pub struct Refusal {
+    /// Of the HTTP answer.
+    pub status: u16,
+    /// One line.
+    pub reason: &'static str,
 }
 
 impl Refusal {
@@ -70,7 +72,10 @@ impl Refusal {
 pub(super) const HEAD_TOO_LONG: Refusal = Refusal::new(431, "the request's headers are too long");
 
 /// Reads the head of a request; `None` while it is not complete. The number is its length in bytes.
-pub(super) fn read_head(bytes: &[u8]) -> Result<Option<(Wanted, usize)>, Refusal> {
+///
+/// # Errors
+/// The handshake ends here.
+pub fn read_head(bytes: &[u8]) -> Result<Option<(Wanted, usize)>, Refusal> {
     let mut headers = [httparse::EMPTY_HEADER; HANDSHAKE_HEADERS_MAX];
     let mut request = httparse::Request::new(&mut headers);
     let length = match request.parse(bytes) {
@@ -178,7 +183,8 @@ impl<'a> Headers<'a> {
 }
 
 /// The answer that opens the WebSocket. The token is echoed: browsers fail the connection otherwise.
-pub(super) fn switch_protocols(upgrade: &Upgrade) -> Vec<u8> {
+#[must_use]
+pub fn switch_protocols(upgrade: &Upgrade) -> Vec<u8> {
     let compression = upgrade.compression.as_ref();
     format!(
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\

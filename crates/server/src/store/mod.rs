@@ -472,6 +472,9 @@ impl Store {
 /// What one server hears of its store without having asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum News {
+    /// Whatever other servers do to rooms from here on is told. What is known of rooms may be older than that: it is to be read
+    /// again.
+    Begin,
     /// Rooms that other servers updated or deleted; also this server's own, once more.
     Rooms(Vec<RoomNews>),
     /// The store cannot be reached, and this is why. It is told once.

@@ -2,9 +2,9 @@
 //!
 //! Promises:
 //! - Files that change while the server runs are read within a few seconds, whether they are written over, replaced, or behind a
-//!   link that points elsewhere now. Connections that are open stay.
-//! - Certificate and key change together: files that do not fit each other, or cannot be read, change nothing. The log says so, once for
-//!   each state in which they are left.
+//!   link that points elsewhere now. Connections that are open stay, and whoever resumes a session has no use for a certificate.
+//! - Certificate and key change together: files that do not fit each other, or cannot be read, change nothing, and are tried
+//!   again and again. The log says what is wrong, once as long as it is the same.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -34,10 +34,12 @@ pub struct Certificate {
 
 /// What is known of the files.
 struct Known {
-    /// Which were read last, whatever was in them.
+    /// Which the certificate in use is from.
     read: Versions,
     /// Which were there at the last look.
     seen: Versions,
+    /// What is wrong with those.
+    wrong: Option<TlsError>,
 }
 
 /// Which files there are: of the certificate and of the key.
@@ -55,7 +57,7 @@ impl Certificate {
             cert_file: cert_file.to_owned(),
             key_file: key_file.to_owned(),
             current: RwLock::new(Arc::new(read_both(cert_file, key_file)?)),
-            known: Mutex::new(Known { read, seen: read }),
+            known: Mutex::new(Known { read, seen: read, wrong: None }),
         })
     }
 
@@ -80,19 +82,31 @@ impl Certificate {
     }
 
     /// Reads the files if they are others than those that were read, and were there at the last look already: whoever
-    /// replaces two files does so one after the other. Answers whether there is a new certificate.
+    /// replaces two files does so one after the other. Answers whether there is a new certificate; what is wrong is an error
+    /// when it is new.
     fn look(&self) -> Result<bool, TlsError> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let found = [&self.cert_file, &self.key_file].map(|file| version(file));
         let has_settled = found == known.seen;
         known.seen = found;
+        if found == known.read {
+            known.wrong = None;
+        }
         if found == known.read || !has_settled {
             return Ok(false);
         }
-        known.read = found;
-        let new = read_both(&self.cert_file, &self.key_file)?;
-        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
-        Ok(true)
+        match read_both(&self.cert_file, &self.key_file) {
+            Ok(new) => {
+                (known.read, known.wrong) = (found, None);
+                *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
+                Ok(true)
+            }
+            Err(wrong) if known.wrong.as_ref() == Some(&wrong) => Ok(false),
+            Err(wrong) => {
+                known.wrong = Some(wrong.clone());
+                Err(wrong)
+            }
+        }
     }
 }
 
@@ -195,6 +209,7 @@ mod tests {
         assert_eq!((&error.file, error.reason.as_str()), (&key_file, "it is not the key of the certificate"));
         assert_eq!(certificate.look(), Ok(false));
         assert_eq!(current(&certificate), before);
+        // What is wrong now need not show in the files' times: they may not be readable, say.
         fs::remove_file(&key_file).unwrap();
         assert_eq!(certificate.look(), Ok(false));
         assert_eq!(certificate.look().unwrap_err().reason, "there is no such file");

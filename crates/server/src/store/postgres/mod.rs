@@ -322,6 +322,8 @@ pub(super) struct Watch {
     sight: Option<Sight>,
     /// Seen and not yet told.
     rooms: Vec<RoomNews>,
+    /// The first look has been made, which is not told yet.
+    has_begun: bool,
     /// Some may have been missed, which is not told yet.
     has_gap: bool,
     is_away: bool,
@@ -330,7 +332,7 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    /// Begins now: what was done before is no news.
+    /// Begins with the first look: what came to light before that is no news.
     fn start(connections: Arc<Connections>) -> Self {
         let mut ticks = interval(Duration::from_millis(NEWS_INTERVAL_MS));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -339,6 +341,7 @@ impl Watch {
             ticks,
             sight: None,
             rooms: Vec::new(),
+            has_begun: false,
             has_gap: false,
             is_away: false,
             swept: Instant::now(),
@@ -349,6 +352,9 @@ impl Watch {
     /// Waits for the next news. Nothing is lost when it is dropped while it waits.
     pub(super) async fn next(&mut self) -> News {
         loop {
+            if std::mem::take(&mut self.has_begun) {
+                return News::Begin;
+            }
             if std::mem::take(&mut self.has_gap) {
                 return News::Gap;
             }
@@ -359,6 +365,7 @@ impl Watch {
             let last = self.sight.as_ref();
             match self.connections.run(|client| news::look(client, last)).await {
                 Ok(Looked { sight, rooms, has_gap }) => {
+                    self.has_begun |= last.is_none();
                     self.sight = Some(sight);
                     self.rooms = rooms;
                     self.has_gap |= has_gap;

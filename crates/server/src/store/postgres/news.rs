@@ -7,9 +7,11 @@
 //! transaction on that was under way at the last look. (One that writes for minutes, in whichever database of that
 //! server, has looks read the notes of all that time again; they still tell each once.)
 //!
-//! Notes are kept for [`NEWS_KEPT_SECONDS`] at least, and not much longer than twice that. A server that could not look for as
-//! long may have missed some, and so may one that finds itself at another database server: a standby that took over has not done all that
-//! the numbers were given for. It is told so, and reads the rooms that it has open again, all of them.
+//! That holds as long as one session lasts. A database that recovers from a crash, and a standby that takes over, give numbers
+//! out again whose transactions they have lost; no session outlives either. So whoever looks in another session than last time
+//! may have missed some, and so may whoever could not look for [`NEWS_KEPT_SECONDS`], for which notes are kept at least (up to
+//! some three times as long). It is told so, and reads the rooms that it has open again, all of them. What a
+//! standby lost is not undone in rooms that are open: they keep the newer settings until they are changed again.
 
 use std::time::{Duration, Instant};
 
@@ -47,10 +49,12 @@ pub(super) async fn add<'a>(
 pub(super) struct Sight {
     /// Which transactions had ended, in the database's own words.
     snapshot: String,
-    /// The database's clock.
+    /// The database's clock, which goes on while this machine sleeps.
     time: UnixMicros,
-    /// When the database server was started: no two have that in common.
-    server_start: UnixMicros,
+    /// This machine's, which never steps.
+    seen: Instant,
+    /// The process at the other end, and when it began.
+    session: (i32, UnixMicros),
 }
 
 impl Sight {
@@ -59,15 +63,17 @@ impl Sight {
         Ok(Self {
             snapshot: row::get(row, "snapshot")?,
             time: row::get(row, "time")?,
-            server_start: row::get(row, "server_start")?,
+            seen: Instant::now(),
+            session: (row::get(row, "process")?, row::get(row, "session_start")?),
         })
     }
 
     /// Whether notes may have come and gone between the last look and this one, or numbers of transactions have another
     /// meaning. A clock that has stepped back does not say how long it has been.
     fn has_gap_since(&self, last: &Self) -> bool {
-        self.server_start != last.server_start
+        self.session != last.session
             || !(0..=NEWS_KEPT_SECONDS * MICROS_PER_SECOND).contains(&(self.time - last.time))
+            || self.seen.duration_since(last.seen) > Duration::from_secs(NEWS_KEPT_SECONDS.unsigned_abs())
     }
 }
 
@@ -77,18 +83,19 @@ pub(super) struct Looked {
     pub(super) sight: Sight,
     /// The rooms that new notes are about.
     pub(super) rooms: Vec<RoomNews>,
-    /// Some may have been missed.
+    /// Some may have been missed since the last look.
     pub(super) has_gap: bool,
 }
 
-/// Looks for notes that have come to light since the last look, and reads their rooms. The first look finds nothing: what was
-/// before is no news.
+/// Looks for notes that have come to light since the last look, and reads their rooms. The first look finds nothing.
 pub(super) async fn look(client: Client, last: Option<&Sight>) -> Result<Looked, Failure> {
     // All of a statement sees one snapshot, and this is it. No note that it sees is beyond its end; those which came with
     // a copy of another database server's store may be.
-    let statement = "SELECT snapshot, time, server_start, account_id, region, room
+    let statement = "SELECT snapshot, time, process, session_start, is_standby, account_id, region, room
                      FROM (SELECT pg_current_snapshot()::text AS snapshot, order_clock() AS time,
-                                  (extract(epoch from pg_postmaster_start_time()) * 1000000)::bigint AS server_start)
+                                  pg_backend_pid() AS process, pg_is_in_recovery() AS is_standby,
+                                  (SELECT (extract(epoch from backend_start) * 1000000)::bigint
+                                   FROM pg_stat_get_activity(pg_backend_pid())) AS session_start)
                           AS look
                      LEFT JOIN (SELECT account_id, region, room FROM room_change
                                 WHERE transaction >= pg_snapshot_xmin((SELECT $1::text::pg_snapshot))
@@ -99,6 +106,10 @@ pub(super) async fn look(client: Client, last: Option<&Sight>) -> Result<Looked,
     let rows = client.query(&statement, &[&last.map(|last| &last.snapshot)]).await?;
     let first =
         rows.first().ok_or_else(|| Failure::Unavailable("a look has seen nothing at all".to_owned()))?;
+    if row::get(first, "is_standby")? {
+        // Its snapshots do not say who is under way; and nothing can be written there.
+        return Err(Failure::Unavailable("the database is a standby, and does not take writes".to_owned()));
+    }
     let sight = Sight::of_row(first)?;
     let mut noted = Vec::new();
     for row in &rows {

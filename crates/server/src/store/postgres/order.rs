@@ -10,8 +10,8 @@
 //!   second then finds a key taken (a unique index), and is tried again. So an order key alone names a place in a list, as
 //!   in every engine, and a page ends at one.
 //! - While the clock is behind the head, all would want the same keys. They keep a random distance from it, of at most a
-//!   millisecond, so that the clock catches up; it is a multiple of how many they take, so that who has not drawn
-//!   the same number as another is not in its way at all.
+//!   millisecond, so that the clock catches up; it is a multiple of how many they take, so that of those who take
+//!   equally many only who has drawn the same number is in another's way.
 //! - A write that is answered late (a slow commit) has the key of its beginning, and comes to light among older entries. A
 //!   walk through the list that has passed that place does not see it, as it would not have if the write had been later.
 
@@ -22,7 +22,8 @@ use super::failure::Failure;
 use super::pipeline::{Step, values};
 
 /// An SQL expression: the next order key of the scope `$1`, `$2` in a table, of which all rows of a list meet a condition,
-/// for who takes so many (an SQL expression too, of an integer up to 1,000).
+/// for who takes so many (an SQL expression too, of an integer up to 1,000). (`max` would read a
+/// whole list where the database does not see that its last entry will do.)
 macro_rules! next_order_key {
     ($table:literal, $condition:literal, $count:literal) => {
         concat!(
@@ -32,11 +33,11 @@ macro_rules! next_order_key {
             $count,
             "))::bigint ELSE now END
               FROM (SELECT order_clock() AS now,
-                           (SELECT max(order_key) FROM ",
+                           (SELECT order_key FROM ",
             $table,
-            " WHERE account_id = $1 AND region = $2",
+            " WHERE account_id = $1 AND region = $2 AND order_key < 9223372036854775807",
             $condition,
-            ") AS last) AS clock)"
+            " ORDER BY order_key DESC LIMIT 1) AS last) AS clock)"
         )
     };
 }

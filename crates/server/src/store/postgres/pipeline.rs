@@ -9,7 +9,8 @@
 //!   told of the failure.
 //! - A transaction that was given up half-way (it took too long, say) keeps its connection until the database has ended
 //!   it: nobody gets one that is in the middle of something, and as long as the database is busy with it, it counts as one
-//!   of the pool's. After [`GIVEN_UP_SECONDS_MAX`] the connection is closed.
+//!   of the pool's. After [`GIVEN_UP_SECONDS_MAX`] the connection is closed here; a database whose COMMIT waits for a
+//!   standby that is gone keeps its end of it even then.
 
 use std::future::{Future, poll_fn, ready};
 use std::pin::Pin;

@@ -39,11 +39,11 @@ type Answer = Result<Room, StoreError>;
 
 /// See the module.
 pub(super) struct Writer {
-    /// One for each group, so none ever waits for one.
+    /// One for each group. A group waits for one only while the database ends a transaction that was given up.
     group_connections: Connections,
     /// For writes that are done alone, and may have to wait for others who write.
     connections: Arc<Connections>,
-    /// To these: some are always left for those who write something else than rooms.
+    /// To these: some are left for those who write something else than rooms.
     turns_alone: Semaphore,
     meters: Arc<Meters>,
     queue: Mutex<Queue>,

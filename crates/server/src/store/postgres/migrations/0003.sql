@@ -1,3 +1,9 @@
+-- Under a constraint, which a foreign key might refer to, a new order key would be a new identity: whoever changes it
+-- would wait for all who give the logging configuration to rooms. An index on a condition is no such thing.
+ALTER TABLE logging_configuration DROP CONSTRAINT logging_configuration_order;
+CREATE UNIQUE INDEX logging_configuration_order ON logging_configuration (account_id, region, order_key)
+    WHERE order_key IS NOT NULL;
+
 -- What was updated or deleted lately, for the other servers: by the transaction that did it. Whoever has looked knows by its
 -- snapshot which of them came to light since, however long each took.
 DROP TABLE room_change;
@@ -8,9 +14,3 @@ CREATE TABLE room_change (
     room        text COLLATE "C" NOT NULL,
     PRIMARY KEY (transaction, account_id, region, room)
 );
-
--- Under the constraint, which a foreign key might refer to, a new order key would be a new identity: whoever changes it
--- would wait for all who give the logging configuration to rooms. An index on a condition is no such thing.
-ALTER TABLE logging_configuration DROP CONSTRAINT logging_configuration_order;
-CREATE UNIQUE INDEX logging_configuration_order ON logging_configuration (account_id, region, order_key)
-    WHERE order_key IS NOT NULL;
