@@ -12,10 +12,10 @@ use crate::failure::Failure;
 use crate::fanout::Load;
 use crate::histogram::Histogram;
 use crate::os;
-use crate::peers::{Peer, RunningPeer, Setup};
+use crate::peers::{self, Peer, RunningPeer, Setup};
 use crate::play::{Play, SECOND_NANOS};
 use crate::reading::Reading;
-use crate::report::{Figures, Report};
+use crate::report::Figures;
 
 /// The phases of the small rooms: warm-up, quiet, the large room's warm-up, beside it.
 const QUIET: usize = 1;
@@ -44,18 +44,8 @@ pub struct Plan {
 pub fn run(plan: &Plan) -> Result<(), Failure> {
     let connections = [plan.small, plan.large].map(|load| load.members().connections());
     os::allow_connections(connections.iter().sum(), plan.descriptors)?;
-    let mut report = Report::default();
-    for round in 1..=plan.rounds {
-        let running = Peer::Grandstand.start(&plan.setup)?;
-        let figures = measure(&running, plan);
-        if figures.is_err() {
-            eprintln!("grandstand said: {}", running.server.log_tail());
-        }
-        report.add_outcome(round, Peer::Grandstand.name(), figures)?;
-        running.stop()?;
-    }
-    report.publish("", &[], &plan.report_file)?;
-    report.verdict()
+    let measure = |running: &RunningPeer| measure(running, plan);
+    peers::measure_grandstand(&plan.setup, plan.rounds, &plan.report_file, measure)
 }
 
 fn measure(running: &RunningPeer, plan: &Plan) -> Result<Figures, Failure> {

@@ -9,9 +9,9 @@ use crate::client::Clock;
 use crate::failure::Failure;
 use crate::histogram::Histogram;
 use crate::newcomers::{Happening, Newcomers};
-use crate::peers::{Peer, RunningPeer, Setup};
+use crate::peers::{self, RunningPeer, Setup};
 use crate::process::{CoreTime, ProcessorTime};
-use crate::report::{Figures, Report};
+use crate::report::Figures;
 
 const SECOND_NANOS: u64 = 1_000_000_000;
 
@@ -36,18 +36,8 @@ pub struct Plan {
 /// # Errors
 /// Somebody was not let in, and the system's.
 pub fn run(plan: &Plan) -> Result<(), Failure> {
-    let mut report = Report::default();
-    for round in 1..=plan.rounds {
-        let running = Peer::Grandstand.start(&plan.setup)?;
-        let figures = measure(&running, plan);
-        if figures.is_err() {
-            eprintln!("grandstand said: {}", running.server.log_tail());
-        }
-        report.add_outcome(round, Peer::Grandstand.name(), figures)?;
-        running.stop()?;
-    }
-    report.publish("", &[], &plan.report_file)?;
-    report.verdict()
+    let measure = |running: &RunningPeer| measure(running, plan);
+    peers::measure_grandstand(&plan.setup, plan.rounds, &plan.report_file, measure)
 }
 
 /// What has been counted of joins.

@@ -10,6 +10,7 @@ pub mod signed_answer;
 pub mod tungstenite;
 pub mod uwebsockets;
 
+use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 
@@ -20,6 +21,7 @@ use crate::client::{Publication, Ticket};
 use crate::control::{ControlPlane, Role};
 use crate::failure::Failure;
 use crate::nats;
+use crate::report::{Figures, Report};
 use crate::server::{Addresses, Cores, Grandstand, Server};
 use crate::stream::Certificate;
 use crate::verify::Script;
@@ -166,6 +168,30 @@ impl Peer {
             }
         }
     }
+}
+
+/// Starts Grandstand anew for each round, has it measured, and reports.
+///
+/// # Errors
+/// Those of `measure` are reported first, and then a round is void.
+pub fn measure_grandstand(
+    setup: &Setup,
+    rounds: u64,
+    report_file: &Path,
+    measure: impl Fn(&RunningPeer) -> Result<Figures, Failure>,
+) -> Result<(), Failure> {
+    let mut report = Report::default();
+    for round in 1..=rounds {
+        let running = Peer::Grandstand.start(setup)?;
+        let figures = measure(&running);
+        if figures.is_err() {
+            eprintln!("grandstand said: {}", running.server.log_tail());
+        }
+        report.add_outcome(round, Peer::Grandstand.name(), figures)?;
+        running.stop()?;
+    }
+    report.publish("", &[], report_file)?;
+    report.verdict()
 }
 
 /// One of the servers that this program has.

@@ -279,6 +279,16 @@ async fn lock_table(store: &Store) -> Transaction {
     begun.await.unwrap()
 }
 
+async fn create_many(store: &Store, name: &str, count: usize) -> Vec<Result<Room, StoreError>> {
+    let scope = home();
+    join_all((0..count).map(|_| store.create_room(&scope, new_room(name)))).await
+}
+
+/// As many as all writers take at once.
+async fn create_full_groups(store: &Store) -> Vec<Result<Room, StoreError>> {
+    create_many(store, "begun", WRITERS_MAX * GROUP_WRITES_MAX).await
+}
+
 /// Returns when all writers are in the middle of a group.
 async fn wait_until_all_are_at_work(schema: &Schema) {
     let waiting = "SELECT 1 FROM pg_locks WHERE relation = 'room'::regclass AND NOT granted";
@@ -291,15 +301,12 @@ async fn a_write_that_nobody_begins_in_time_is_taken_back() {
     let schema = fresh().await;
     let store = schema.open().await;
     let lock = lock_table(&store).await;
-    let scope = home();
-    let create = |name, count| join_all((0..count).map(|_| store.create_room(&scope, new_room(name))));
-    let begun = create("begun", WRITERS_MAX * GROUP_WRITES_MAX);
     let late = async {
-        let (answers, ()) = join(create("late", 10), wait_until_all_are_at_work(&schema)).await;
+        let (answers, ()) = join(create_many(&store, "late", 10), wait_until_all_are_at_work(&schema)).await;
         lock.roll_back().await.map_err(StoreError::from).unwrap();
         answers
     };
-    let (begun, late) = join(begun, late).await;
+    let (begun, late) = join(create_full_groups(&store), late).await;
     for answer in &late {
         let Err(StoreError::Unavailable(cause)) = answer else { panic!("it is not begun: {answer:?}") };
         assert!(cause.to_string().contains("does not keep up"), "{cause}");
@@ -307,7 +314,7 @@ async fn a_write_that_nobody_begins_in_time_is_taken_back() {
     // On a machine that is very busy they may have taken too long.
     assert!(begun.iter().all(|answer| answer.is_ok() || is_unavailable(answer)));
     // What comes now goes behind all that waited.
-    create("next", 1).await.remove(0).unwrap();
+    create_many(&store, "next", 1).await.remove(0).unwrap();
     let listed = walk(&store, &home(), &RoomFilter::default(), 50).await;
     assert!(!listed.iter().any(|room| details(room)["name"] == "late"));
     assert!(listed.len() > begun.iter().filter(|answer| answer.is_ok()).count());
@@ -319,15 +326,12 @@ async fn whoever_waits_is_answered_when_the_store_closes() {
     let schema = fresh().await;
     let store = schema.open().await;
     let lock = lock_table(&store).await;
-    let scope = home();
-    let create = |name, count| join_all((0..count).map(|_| store.create_room(&scope, new_room(name))));
-    let begun = create("begun", WRITERS_MAX * GROUP_WRITES_MAX);
     let close = async {
         wait_until_all_are_at_work(&schema).await;
         store.close().await;
         lock.roll_back().await.map_err(StoreError::from).unwrap();
     };
-    let all = join3(begun, create("late", 10), close);
+    let all = join3(create_full_groups(&store), create_many(&store, "late", 10), close);
     let (begun, late, ()) = tokio::time::timeout(PATIENCE, all).await.expect("all are answered");
     assert!(begun.iter().all(|answer| answer.is_ok() || is_unavailable(answer)));
     assert!(late.iter().all(is_unavailable));
