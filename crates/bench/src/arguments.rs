@@ -131,6 +131,11 @@ fn list_command() -> Command {
         .arg(text("rooms", "1000,100000", "how many rooms, a store for each"))
         .args(sites_arguments())
         .arg(number("connections", "16", "connections that ask, each for one page at a time"))
+        .arg(number(
+            "pages",
+            "32",
+            "pages that are asked for in turn; with 512, none is kept from the last time",
+        ))
         .arg(number("seconds", "5", "how long each server is asked in a round"))
         .arg(
             Arg::new("profile")
@@ -363,6 +368,7 @@ pub fn list_plan(matches: &ArgMatches) -> Result<list::Plan, Failure> {
         rounds: value(matches, "rounds"),
         seconds: value(matches, "seconds").max(1),
         connections: usize::try_from(value(matches, "connections")).unwrap_or(usize::MAX).clamp(1, 1_000),
+        pages: usize::try_from(value(matches, "pages")).unwrap_or(usize::MAX).clamp(1, 10_000),
         setup: setup(matches, "standard")?,
         profile_file: matches.get_one::<PathBuf>("profile").cloned(),
         report_file: report_file(matches),

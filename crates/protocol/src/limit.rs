@@ -165,6 +165,8 @@ pub mod control {
     pub const CONNECTION_SECONDS_MAX: u64 = 600;
     /// Failing members that the message of a ValidationException repeats from its `fieldList`, which has them all.
     pub const FAILURES_IN_MESSAGE_MAX: usize = 20;
+    /// Answers to ListRooms that are kept until the store changes, in bytes of JSON; some 200 pages of 50 rooms.
+    pub const KEPT_PAGES_BYTES_MAX: usize = 4 * 1_024 * 1_024;
     /// A request whose head or body takes longer to arrive is closed, in seconds.
     pub const REQUEST_SECONDS_MAX: u64 = 30;
     /// JSON nesting that is looked into; deeper bodies are a typed 400.
@@ -252,6 +254,8 @@ pub mod store {
     pub const REOPEN_BACKOFF_MS_MIN: u64 = 10;
     /// The longest wait before a store that failed is opened again, in milliseconds.
     pub const REOPEN_BACKOFF_MS_MAX: u64 = 1_000;
+    /// Scopes whose numbers are kept in memory, some 100 bytes each; those of others are looked up for each list.
+    pub const SCOPES_KNOWN_MAX: usize = 1_024;
     /// Tags of a room, in bytes of JSON, that are carried in each of its up to 16 postings; longer ones are looked up
     /// in the room when it is listed.
     pub const TAGS_CARRIED_BYTES_MAX: usize = 400;

@@ -38,7 +38,7 @@ use self::ports::{ListeningPort, Ports};
 use crate::admin::Admin;
 use crate::bus::Bus;
 use crate::config::Config;
-use crate::control::{self, ControlPlane};
+use crate::control::{self, ControlPlane, KeptPages};
 use crate::credentials::{self, CredentialsError, FirstCredentials};
 use crate::edge::{Admission, Edge, EdgeSettings, Shards, Surroundings};
 use crate::hand_over::{HandOverError, Predecessor, Successor};
@@ -407,7 +407,17 @@ impl Opened {
     fn control_plane(&self, bus: Bus, quotas: Option<Arc<Quotas>>, metrics: Arc<Metrics>) -> ControlPlane {
         let Self { store, credentials, chat_token_keys, page_token_keys } = self.clone();
         let credentials = credentials.credentials;
-        ControlPlane { store, bus, credentials, chat_token_keys, page_token_keys, quotas, metrics }
+        let kept_pages = KeptPages::default();
+        ControlPlane {
+            store,
+            bus,
+            credentials,
+            chat_token_keys,
+            page_token_keys,
+            kept_pages,
+            quotas,
+            metrics,
+        }
     }
 }
 

@@ -2,7 +2,9 @@
 //!
 //! Grandstand serves a store that was filled before it started. Both servers verify each request's signature and send
 //! bodies of the same size; they run on the same cores, in turns. The pages are the first ones of the list without
-//! conditions, one after the other; how a page's cost depends on depth and conditions is `store`'s to say.
+//! conditions, one after the other; how a page's cost depends on depth and conditions is `store`'s to say. Nobody writes
+//! meanwhile, so a page that a server has kept from the last time is still true; with more pages in turn than it
+//! keeps, each is read and written anew.
 
 mod asker;
 mod profile;
@@ -25,8 +27,6 @@ use crate::store::{self, Site, Sites};
 
 /// The peer's name in reports.
 const SIGNED_ANSWER: &str = "signed-answer";
-/// How many pages are asked for in turn.
-const PAGES: usize = 32;
 
 /// What `list` does.
 pub struct Plan {
@@ -40,6 +40,8 @@ pub struct Plan {
     pub seconds: u64,
     /// Connections that ask, each for one page at a time.
     pub connections: usize,
+    /// How many pages are asked for in turn, if there are so many. A server keeps some 200 answers until the store changes.
+    pub pages: usize,
     /// How the servers are started.
     pub setup: Setup,
     /// Where a picture goes of what the server's time is spent on; none is made when `None`.
@@ -63,7 +65,7 @@ pub fn run(plan: &Plan) -> Result<(), Failure> {
 
 fn measure_size(plan: &Plan, site: &Site, rooms: u64) -> Result<(), Failure> {
     let grandstand = Server::start(site.command(&plan.setup.grandstand), &plan.setup.cores, Addresses::read)?;
-    let pages = walk(&grandstand)?;
+    let pages = walk(&grandstand, plan.pages)?;
     let first = pages.first().ok_or_else(|| Failure::Arguments("there are no rooms".to_owned()))?;
     let answer_file = tempfile::NamedTempFile::new().map_err(Failure::io("make a file for the answer"))?;
     std::fs::write(&answer_file, &first.1).map_err(Failure::io("write the answer"))?;
@@ -73,7 +75,7 @@ fn measure_size(plan: &Plan, site: &Site, rooms: u64) -> Result<(), Failure> {
     let peer = Server::start(command, &plan.setup.cores, Addresses::read)?;
 
     let mut report = Report::default();
-    println!("== {rooms} rooms, {} bytes a page", first.1.len());
+    println!("== {rooms} rooms, {} pages of {} bytes in turn", pages.len(), first.1.len());
     for round in 1..=plan.rounds {
         // Signatures are valid for five minutes, so each round has its own.
         let asked = signed(&grandstand, &pages, |(_, body)| body)?;
@@ -101,12 +103,12 @@ fn draw(plan: &Plan, server: &Server, pages: &[Page], file: &Path, rooms: u64) -
 /// The `nextToken` that a page is asked for with, and its body.
 type Walked = (Option<String>, Vec<u8>);
 
-/// The first pages of the list.
-fn walk(server: &Server) -> Result<Vec<Walked>, Failure> {
+/// The first `count` pages of the list.
+fn walk(server: &Server, count: usize) -> Result<Vec<Walked>, Failure> {
     let mut control = ControlPlane::connect(server.api()?, None)?;
     let mut pages = Vec::new();
     let mut token: Option<String> = None;
-    while pages.len() < PAGES {
+    while pages.len() < count {
         let body = control.list_rooms(token.as_deref())?;
         let answer: Value = serde_json::from_slice(&body).unwrap_or_default();
         let next = answer["nextToken"].as_str().map(str::to_owned);

@@ -1,4 +1,7 @@
 //! Writers and readers at the same time: what group commit saves, and whether reads notice.
+//!
+//! Readers share the machine with the writers, too, whatever the store does. So beside an embedded store its reader reads another one,
+//! to which nobody writes: what a page there costs more than on a quiet machine is the machine's, and not the store's.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -7,16 +10,21 @@ use std::time::{Duration, Instant};
 use protocol::arn::Scope;
 use server::store::{RoomChange, RoomFilter, Store, StoreError};
 use tokio::task::JoinSet;
+use tokio::time::Interval;
 
+use super::fill;
 use super::news::Pair;
 use super::pages;
 use super::population::Population;
-use super::site::Site;
+use super::site::{Site, Sites};
 use crate::failure::Failure;
 use crate::report::{Figures, Spread};
 
 /// Pause between two reads, so that reading itself does not fill a core.
 const READ_INTERVAL: Duration = Duration::from_millis(2);
+
+/// Rooms of the store to which nobody writes.
+const BYSTANDER_ROOMS: u64 = 1_000;
 
 /// What came out.
 pub(super) struct Written {
@@ -31,6 +39,8 @@ pub(super) struct Written {
     pub(super) quiet_read_micros: Spread,
     /// And while everybody did.
     pub(super) busy_read_micros: Spread,
+    /// The same of another store in the meantime, to which nobody wrote; nothing of PostgreSQL.
+    pub(super) bystander_read_micros: Option<Spread>,
     /// Milliseconds until another server knew of a change meanwhile; nothing where there can be no other.
     pub(super) news_millis: Option<Spread>,
 }
@@ -41,8 +51,11 @@ impl Written {
         let news = self.news_millis.as_ref().map_or_else(String::new, |millis| {
             format!("; another server knew after {} ms", millis.to_text())
         });
+        let bystander = self.bystander_read_micros.as_ref().map_or_else(String::new, |micros| {
+            format!(", one of another store meanwhile {} us", micros.to_text())
+        });
         format!(
-            "{} writers: {:.0} writes/s, {:.1} in an fsync; a first page meanwhile {} us, before {} us{news}",
+            "{} writers: {:.0} writes/s, {:.1} in an fsync; a first page meanwhile {} us, before {} us{bystander}{news}",
             self.writers,
             self.writes_per_s,
             self.writes_per_flush,
@@ -60,6 +73,9 @@ impl Written {
             ("quiet_read_us", self.quiet_read_micros.median),
             ("busy_read_us", self.busy_read_micros.median),
         ];
+        if let Some(micros) = &self.bystander_read_micros {
+            figures.push(("bystander_read_us", micros.median));
+        }
         if let Some(millis) = &self.news_millis {
             figures.extend([("news_ms", millis.median), ("news_ms_max", millis.most)]);
         }
@@ -78,7 +94,8 @@ pub(super) async fn measure(
     let flushes_before = site.log_flushes().await?;
     let store = Store::open(&site.location()).await?;
     let mut pair = if store.is_shared() { Some(Pair::start(site, scope).await?) } else { None };
-    let quiet = read_for(&store, scope, duration).await?;
+    let bystander = if store.is_shared() { None } else { Some(Bystander::open(scope).await?) };
+    let (quiet, _) = read_for(&store, bystander.as_ref(), scope, duration).await?;
     let stop = Arc::new(AtomicBool::new(false));
     let acknowledged = Arc::new(AtomicU64::new(0));
     let commits_before = store.counters().commits;
@@ -104,18 +121,21 @@ pub(super) async fn measure(
         }
     };
     let reading = async {
-        let busy = read_for(&store, scope, duration).await;
+        let busy = read_for(&store, bystander.as_ref(), scope, duration).await;
         stop.store(true, Relaxed);
         busy
     };
     let (busy, news_millis) = tokio::join!(reading, watching);
-    let (busy, news_millis) = (busy?, news_millis?);
+    let ((busy_read_micros, bystander_read_micros), news_millis) = (busy?, news_millis?);
     while let Some(ended) = writing.join_next().await {
         ended??;
     }
     let seconds = begin.elapsed().as_secs_f64();
     let commits = store.counters().commits - commits_before;
     store.close().await;
+    if let Some(bystander) = bystander {
+        bystander.store.close().await;
+    }
     if let Some(pair) = pair {
         pair.end().await?;
     }
@@ -129,7 +149,8 @@ pub(super) async fn measure(
         writes_per_s: writes / seconds,
         writes_per_flush: writes / flushes.max(1) as f64,
         quiet_read_micros: quiet,
-        busy_read_micros: busy,
+        busy_read_micros,
+        bystander_read_micros,
         news_millis,
     })
 }
@@ -147,15 +168,45 @@ async fn write_thrice(
     store.delete_room(scope, room).await
 }
 
-async fn read_for(store: &Store, scope: &Scope, duration: Duration) -> Result<Spread, Failure> {
+/// A store of its own to which nobody writes.
+struct Bystander {
+    store: Store,
+    /// The files go with it.
+    _site: Site,
+}
+
+impl Bystander {
+    async fn open(scope: &Scope) -> Result<Self, Failure> {
+        let site = Sites::Temporary.of(BYSTANDER_ROOMS)?;
+        fill::fill_once(&site, scope, BYSTANDER_ROOMS).await?;
+        Ok(Self { store: Store::open(&site.location()).await?, _site: site })
+    }
+}
+
+/// Reads first pages of the store, and of the bystander in turn with it: what each takes.
+async fn read_for(
+    store: &Store,
+    bystander: Option<&Bystander>,
+    scope: &Scope,
+    duration: Duration,
+) -> Result<(Spread, Option<Spread>), Failure> {
     let begin = Instant::now();
     let mut ticks = tokio::time::interval(READ_INTERVAL);
-    let mut micros = Vec::new();
+    let (mut micros, mut bystander_micros) = (Vec::new(), Vec::new());
     while begin.elapsed() < duration {
-        ticks.tick().await;
-        let read_at = Instant::now();
-        pages::read(store, scope, &RoomFilter::default(), None).await?;
-        micros.push(read_at.elapsed().as_secs_f64() * 1e6);
+        micros.push(read_at_tick(&mut ticks, store, scope).await?);
+        if let Some(bystander) = bystander {
+            bystander_micros.push(read_at_tick(&mut ticks, &bystander.store, scope).await?);
+        }
     }
-    Spread::of(&micros).ok_or_else(|| Failure::Arguments("no time to read".to_owned()))
+    let spread = Spread::of(&micros).ok_or_else(|| Failure::Arguments("no time to read".to_owned()))?;
+    Ok((spread, Spread::of(&bystander_micros)))
+}
+
+/// The microseconds of one page.
+async fn read_at_tick(ticks: &mut Interval, store: &Store, scope: &Scope) -> Result<f64, Failure> {
+    ticks.tick().await;
+    let read_at = Instant::now();
+    pages::read(store, scope, &RoomFilter::default(), None).await?;
+    Ok(read_at.elapsed().as_secs_f64() * 1e6)
 }

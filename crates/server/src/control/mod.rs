@@ -13,6 +13,7 @@
 
 pub mod auth;
 mod carry;
+mod kept_pages;
 mod logging_configuration;
 mod message;
 mod quota;
@@ -54,6 +55,7 @@ use tokio_util::task::TaskTracker;
 
 use self::auth::RawRequest;
 use self::carry::{CarriedThrough, Panicked};
+pub use self::kept_pages::KeptPages;
 use self::quota::AdmittedRequest;
 use self::random::random;
 use self::receive::Refusal;
@@ -83,6 +85,8 @@ pub struct ControlPlane {
     pub chat_token_keys: KeyRing,
     /// Seals `nextToken`.
     pub page_token_keys: KeyRing,
+    /// Answers to ListRooms.
+    pub kept_pages: KeptPages,
     /// What accounts may do; `None`: anything.
     pub quotas: Option<Arc<Quotas>>,
     /// Counts requests.
@@ -135,7 +139,7 @@ impl ControlPlane {
 struct Success {
     status: u16,
     /// JSON; empty when there is nothing to say.
-    body: Vec<u8>,
+    body: Bytes,
 }
 
 /// The answer to a request, whatever happens. May be dropped when the client goes away; what has begun ends anyway.
@@ -214,7 +218,7 @@ async fn process(control: Arc<ControlPlane>, request: RawRequest) -> Processed {
 }
 
 /// The table of the 17 operations: reads the request, calls its handler, encodes the answer.
-async fn handle(control: &ControlPlane, admitted: &AdmittedRequest) -> Result<Vec<u8>, ApiError> {
+async fn handle(control: &ControlPlane, admitted: &AdmittedRequest) -> Result<Bytes, ApiError> {
     let AdmittedRequest { request, allowance } = admitted;
     let allowance = allowance.as_deref();
     let (route, scope, query, body) = (request.route(), request.scope(), request.query(), request.body());
@@ -233,7 +237,7 @@ async fn handle(control: &ControlPlane, admitted: &AdmittedRequest) -> Result<Ve
         }
         Operation::DeleteRoom => {
             room::delete(control, scope, &RoomIdentifierRequest::parse(body)?).await?;
-            Ok(Vec::new())
+            Ok(Bytes::new())
         }
         Operation::CreateLoggingConfiguration => {
             let request = CreateLoggingConfigurationRequest::parse(body)?;
@@ -254,7 +258,7 @@ async fn handle(control: &ControlPlane, admitted: &AdmittedRequest) -> Result<Ve
         Operation::DeleteLoggingConfiguration => {
             let request = LoggingConfigurationIdentifierRequest::parse(body)?;
             logging_configuration::delete(control, scope, &request).await?;
-            Ok(Vec::new())
+            Ok(Bytes::new())
         }
         Operation::CreateChatToken => {
             encode(&token::create(control, scope, CreateChatTokenRequest::parse(body)?).await?)
@@ -280,8 +284,8 @@ async fn handle(control: &ControlPlane, admitted: &AdmittedRequest) -> Result<Ve
     }
 }
 
-fn encode<T: Serialize>(response: &T) -> Result<Vec<u8>, ApiError> {
-    serde_json::to_vec(response).map_err(|error| ApiError::internal(error.to_string()))
+fn encode<T: Serialize>(response: &T) -> Result<Bytes, ApiError> {
+    serde_json::to_vec(response).map(Bytes::from).map_err(|error| ApiError::internal(error.to_string()))
 }
 
 /// The id in an ARN, if it is one that the caller can have: of the own account and region, and of the form that ids

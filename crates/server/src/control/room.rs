@@ -1,5 +1,6 @@
 //! CreateRoom, GetRoom, ListRooms, UpdateRoom, DeleteRoom.
 
+use bytes::Bytes;
 use protocol::arn::{Arn, ResourceKind, Scope};
 use protocol::control::constraint::FallbackResult;
 use protocol::control::room::{
@@ -13,6 +14,7 @@ use protocol::operation::Operation;
 use protocol::page::PagedList;
 use protocol::time::Timestamp;
 
+use super::kept_pages::PageKey;
 use super::{ControlPlane, own_id, quota, store_error};
 use crate::quota::Allowance;
 use crate::store::{
@@ -89,7 +91,7 @@ pub(super) async fn list(
     control: &ControlPlane,
     scope: &Scope,
     request: ListRoomsRequest,
-) -> Result<Vec<u8>, ApiError> {
+) -> Result<Bytes, ApiError> {
     let logging_configuration_text = request.logging_configuration.as_ref().map(Arn::to_string);
     let list = PagedList {
         operation: Operation::ListRooms,
@@ -109,14 +111,23 @@ pub(super) async fn list(
         logging_configuration,
     };
     let page_size = request.page_size.unwrap_or(member::PAGE_SIZE_MAX);
+    let edition = control.store.edition();
+    let key = PageKey { scope: scope.clone(), filter, after, page_size };
+    if let Some(kept) = edition.and_then(|edition| control.kept_pages.find(edition, &key)) {
+        return Ok(kept);
+    }
     let response = ListRoomsResponse::new(scope, page_size);
     let page = control
         .store
-        .list_rooms(scope, &filter, after, page_size, response)
+        .list_rooms(scope, &key.filter, after, page_size, response)
         .await
         .map_err(|error| store_error(error, scope))?;
     let next_token = page.next.map(|after| control.seal_page_token(&list, after)).transpose()?;
-    Ok(page.entries.finish(next_token.as_deref()))
+    let answer = Bytes::from(page.entries.finish(next_token.as_deref()));
+    if let Some(edition) = edition.filter(|_| control.store.edition() == edition) {
+        control.kept_pages.keep(edition, key, &answer);
+    }
+    Ok(answer)
 }
 
 /// Rooms become JSON while their rows are read.
@@ -151,14 +162,14 @@ fn fallback(result: FallbackResult) -> Fallback {
 }
 
 /// The answer to CreateRoom, GetRoom and UpdateRoom.
-pub(super) fn encode_room(room: &store::Room) -> Vec<u8> {
+pub(super) fn encode_room(room: &store::Room) -> Bytes {
     let shown = room.summary();
     let response = RoomResponse {
         summary: summary(&shown),
         maximum_message_rate_per_second: room.message_rate_max,
         maximum_message_length: room.message_length_max,
     };
-    response.encode(&room.scope)
+    response.encode(&room.scope).into()
 }
 
 fn summary<'a>(room: &'a store::RoomSummary<'_>) -> RoomSummary<'a> {

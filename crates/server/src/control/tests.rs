@@ -2,6 +2,7 @@
 //! Behind the bus there is a shard that notes what it is told.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
+mod kept_pages;
 mod operations;
 mod patience;
 mod quotas;
@@ -27,7 +28,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::SetOnce;
 use tokio::task::JoinHandle;
 
-use super::ControlPlane;
+use super::{ControlPlane, KeptPages};
 use crate::bus::{Bus, InboxReader, inbox};
 use crate::clock;
 use crate::credentials::Credentials;
@@ -78,6 +79,7 @@ impl Server {
             credentials: Credentials { root: root() },
             chat_token_keys: chat_token_keys.clone(),
             page_token_keys,
+            kept_pages: KeptPages::default(),
             quotas: quotas.map(|figures| Arc::new(Quotas::new(figures))),
             metrics: Arc::clone(&metrics),
         };

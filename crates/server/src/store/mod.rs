@@ -350,6 +350,16 @@ impl Store {
         of_either!(self, store => store.delete_room(scope, id).await)
     }
 
+    /// The number of what readers see now: whoever finds the same one before and after a read has read all that there was
+    /// in between (redeemed tokens aside). `None` while a commit is under way, and of a store that other servers write to.
+    #[must_use]
+    pub fn edition(&self) -> Option<u64> {
+        match self {
+            Self::Embedded(store) => store.edition(),
+            Self::Postgres(_) => None,
+        }
+    }
+
     /// At most `limit` rooms with an order key below `after` (all when `None`), newest first. They are shown to `sink`,
     /// which is given back as the page's entries.
     pub async fn list_rooms<S: RoomSink>(

@@ -120,7 +120,7 @@ pub enum ReviewHandlerChange {
 }
 
 /// Which rooms ListRooms wants: those that meet every condition which is given.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct RoomFilter {
     /// Exact and non-empty.
     pub name: Option<String>,

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use bytes::Bytes;
 use protocol::operation::Operation;
 use protocol::sigv4::{Credential, SecretKey};
 use protocol::time::Timestamp;
@@ -221,7 +222,7 @@ async fn a_panic_is_answered_and_stays_alone() {
     let panicking = async { panic!("a planted panic") };
     let (_, outcome): Processed = carry_through(&requests, panicking).await;
     assert_eq!(outcome.err().map(|error| error.encode().status), Some(500));
-    let fine = async { (Some(Operation::GetRoom), Ok(Success { status: 200, body: Vec::new() })) };
+    let fine = async { (Some(Operation::GetRoom), Ok(Success { status: 200, body: Bytes::new() })) };
     let (operation, outcome) = carry_through(&requests, fine).await;
     assert_eq!((operation, outcome.is_ok()), (Some(Operation::GetRoom), true));
 }

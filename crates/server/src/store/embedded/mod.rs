@@ -2,7 +2,7 @@
 //!
 //! The story, in the order of the files: `database` opens the file and claims its folder, through a `vfs` that puts a
 //! `checksum` on every page; `schema` brings it up to date (`migrations/`); `posting` is what makes ListRooms one range read and `rooms` keeps it in step; `writer`
-//! commits writes in groups with keys from `order_clock`; `reader` serves reads beside it; `check` verifies it all,
+//! commits writes in groups with keys from `order_clock`, each of which is a new `edition`; `reader` serves reads beside it; `check` verifies it all,
 //! `repair` puts right what can be derived, `backup` copies it, and `transfer` takes it to another engine, or from there.
 //!
 //! What is on disk when a write is answered: the commit, in SQLite's write-ahead log, synced.
@@ -11,6 +11,7 @@ mod backup;
 mod check;
 mod checksum;
 mod database;
+mod edition;
 mod keys;
 mod logging_configurations;
 mod order_clock;
@@ -42,7 +43,9 @@ pub(super) use self::backup::back_up;
 #[cfg(test)]
 pub(super) use self::database::open_behind_its_back;
 use self::database::{ClaimedFolder, Database};
+use self::edition::Edition;
 use self::reader::Readers;
+use self::scopes::KnownScopes;
 pub(super) use self::transfer::{import, require_vacant};
 use self::writer::{Group, Writer};
 use super::change::TagChange;
@@ -61,6 +64,8 @@ pub struct Embedded {
     // In this order they are dropped: what uses the folder first, the claim on it last.
     readers: Readers,
     writer: Writer,
+    edition: Arc<Edition>,
+    known_scopes: Arc<KnownScopes>,
     redemptions: Redemptions,
     meters: Arc<Meters>,
     folder: Mutex<Option<ClaimedFolder>>,
@@ -87,8 +92,11 @@ impl Embedded {
         // The readers' connections live from before the writer's first commit until after its last, so that a writer
         // that is reopened finds the log's index as it was (see `writer`).
         let readers = Readers::start(&database, Arc::clone(&meters))?;
-        let writer = Writer::start(database, connection, settings, Arc::clone(&meters))?;
-        Ok(Self { readers, writer, redemptions, meters, folder: Mutex::new(folder) })
+        let edition = Arc::default();
+        let writer =
+            Writer::start(database, connection, settings, Arc::clone(&edition), Arc::clone(&meters))?;
+        let (known_scopes, folder) = (Arc::default(), Mutex::new(folder));
+        Ok(Self { readers, writer, edition, known_scopes, redemptions, meters, folder })
     }
 
     /// Opens the store that is there. Blocks on the disk meanwhile.
@@ -117,6 +125,10 @@ impl Embedded {
             reopened: reopened.load(Relaxed),
             checkpoints: checkpoints.load(Relaxed),
         }
+    }
+
+    pub(super) fn edition(&self) -> Option<u64> {
+        self.edition.settled()
     }
 
     pub(super) async fn check(&self) -> Result<Checked, StoreError> {
@@ -177,9 +189,10 @@ impl Embedded {
         limit: usize,
         sink: S,
     ) -> Result<Page<S>, StoreError> {
-        let (scope, filter) = (scope.clone(), filter.clone());
-        let read =
-            move |connection: &Connection| posting::list(connection, &scope, &filter, after, limit, sink);
+        let (scope, filter, known_scopes) = (scope.clone(), filter.clone(), Arc::clone(&self.known_scopes));
+        let read = move |connection: &Connection| {
+            posting::list(connection, &known_scopes, &scope, &filter, after, limit, sink)
+        };
         self.readers.read(read).await
     }
 

@@ -12,7 +12,7 @@ use super::super::entry::{Entry, entry_text};
 use super::super::facet::Facet;
 use super::super::page::RoomPage;
 use super::super::{OrderKey, Page, Room, RoomFilter, RoomSink, RoomSummary, StoreError};
-use super::scopes::{self, ScopeNumber};
+use super::scopes::{KnownScopes, ScopeNumber};
 use super::values::rows_of_page;
 use super::{logging_configurations, rooms};
 
@@ -90,28 +90,32 @@ pub(super) fn has_logging_configuration(connection: &Connection, scope: ScopeNum
 /// A page of ListRooms: one range, whatever the filters, the depth and the number of rooms.
 pub(super) fn list<S: RoomSink>(
     connection: &Connection,
+    known_scopes: &KnownScopes,
     scope: &Scope,
     filter: &RoomFilter,
     after: Option<OrderKey>,
     limit: usize,
     sink: S,
 ) -> Result<Page<S>, StoreError> {
-    // One statement: each takes and gives back SQLite's locks, which are system calls.
-    let mut statement = connection.prepare_cached(select_summaries!(
-        "AND order_key < ?4 AND scope = (SELECT id FROM scope WHERE account_id = ?5 AND region = ?6)
-         ORDER BY order_key DESC
-         LIMIT ?7"
-    ))?;
-    let Facet { name, handler_uri, logging_configuration } = Facet::of_filter(filter);
-    let after = after.unwrap_or(OrderKey::MAX);
-    let Scope { account_id, region } = scope;
-    let wanted =
-        params![name, handler_uri, logging_configuration, after, account_id, region, rows_of_page(limit)];
     let mut page = RoomPage::new(sink, limit);
-    let mut rows = statement.query(wanted)?;
-    while let Some(row) = rows.next()? {
-        let scope = || scopes::find(connection, scope);
-        page.take(summary_of_row(connection, scope, row)?);
+    // Two statements, when the scope is not known yet, need not be of one moment: its number never changes.
+    if let Some(number) = known_scopes.find(connection, scope)? {
+        let mut statement = connection.prepare_cached(select_summaries!(
+            "AND order_key < ?4 AND scope = ?5 ORDER BY order_key DESC LIMIT ?6"
+        ))?;
+        let Facet { name, handler_uri, logging_configuration } = Facet::of_filter(filter);
+        let after = after.unwrap_or(OrderKey::MAX);
+        let mut rows = statement.query(params![
+            name,
+            handler_uri,
+            logging_configuration,
+            after,
+            number,
+            rows_of_page(limit)
+        ])?;
+        while let Some(row) = rows.next()? {
+            page.take(summary_of_row(connection, number, row)?);
+        }
     }
     // A logging configuration that a room has exists, so only an empty page leaves the question open.
     if let (true, Some(id)) = (page.is_empty(), filter.logging_configuration) {
@@ -131,18 +135,17 @@ pub(super) fn find(
         .prepare_cached(select_summaries!("AND order_key = ?4 AND scope = ?5"))?
         .query_row(
             params![facet.name, facet.handler_uri, facet.logging_configuration, order_key, scope],
-            |row| summary_of_row(connection, || Ok(Some(scope)), row).map(RoomSummary::into_owned),
+            |row| summary_of_row(connection, scope, row).map(RoomSummary::into_owned),
         )
         .optional()
 }
 
-/// `scope` is asked for only when the posting does not carry all.
 fn summary_of_row<'row>(
     connection: &Connection,
-    scope: impl FnOnce() -> Result<Option<ScopeNumber>>,
+    scope: ScopeNumber,
     row: &'row Row<'_>,
 ) -> Result<RoomSummary<'row>> {
     let entry = Entry::parse(row.get_ref(1)?.as_str()?).ok_or(FromSqlError::InvalidType)?;
-    let summary = entry.into_summary(row.get(0)?, |id| rooms::tags_json(connection, scope()?, id))?;
+    let summary = entry.into_summary(row.get(0)?, |id| rooms::tags_json(connection, scope, id))?;
     Ok(summary.ok_or(FromSqlError::InvalidType)?)
 }

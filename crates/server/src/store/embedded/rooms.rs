@@ -88,7 +88,7 @@ pub(super) fn tags(connection: &Connection, scope: &Scope, id: Id) -> Result<Tag
 }
 
 /// A room's tags as one JSON object, for a posting that does not carry them. A posting is that of a room, so they are there.
-pub(super) fn tags_json(connection: &Connection, scope: Option<ScopeNumber>, id: Id) -> Result<String> {
+pub(super) fn tags_json(connection: &Connection, scope: ScopeNumber, id: Id) -> Result<String> {
     connection
         .prepare_cached("SELECT tags FROM room WHERE scope = ?1 AND id = ?2")?
         .query_row(params![scope, id.as_str()], |row| tags_as_they_are(row, 0).map(str::to_owned))

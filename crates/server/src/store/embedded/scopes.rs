@@ -1,10 +1,39 @@
 //! Scopes as the small numbers that all keys begin with.
 
+use std::collections::HashMap;
+use std::sync::Mutex;
+
 use protocol::arn::{ResourceKind, Scope};
+use protocol::limit::store::SCOPES_KNOWN_MAX;
 use rusqlite::{Connection, OptionalExtension, Result, params};
+
+use super::super::worker::lock;
 
 /// The number of a scope. Once given it never changes, so it can be looked up outside the transaction that uses it.
 pub(super) type ScopeNumber = i64;
+
+/// Numbers that were looked up. A list is one range of one table, and would otherwise begin in two others.
+#[derive(Default)]
+pub(super) struct KnownScopes {
+    numbers: Mutex<HashMap<Scope, ScopeNumber>>,
+}
+
+impl KnownScopes {
+    /// As [`find`], which it asks once for a scope.
+    pub(super) fn find(&self, connection: &Connection, scope: &Scope) -> Result<Option<ScopeNumber>> {
+        if let Some(number) = lock(&self.numbers).get(scope) {
+            return Ok(Some(*number));
+        }
+        let found = find(connection, scope)?;
+        if let Some(number) = found {
+            let mut numbers = lock(&self.numbers);
+            if numbers.len() < SCOPES_KNOWN_MAX {
+                numbers.insert(scope.clone(), number);
+            }
+        }
+        Ok(found)
+    }
+}
 
 /// The number of a scope that has ever had a resource.
 pub(super) fn find(connection: &Connection, scope: &Scope) -> Result<Option<ScopeNumber>> {

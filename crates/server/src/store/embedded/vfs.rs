@@ -217,16 +217,28 @@ unsafe extern "C" fn read(
             // The header, or a part of it, which is also read before the page size is known.
             _ => return read(file, buffer, length, offset),
         };
+        if bytes == PAGE_BYTES {
+            let code = read(file, buffer, length, offset);
+            return match code {
+                SQLITE_OK => verified(&*buffer.cast::<Page>(), number),
+                code => code,
+            };
+        }
         // The beginning of a page is all that SQLite wants of the overflow of a long value.
         let mut page: Page = [0; PAGE_BYTES];
         let code = read(file, page.as_mut_ptr().cast(), PAGE_LENGTH, offset);
         slice::from_raw_parts_mut(buffer.cast::<u8>(), bytes).copy_from_slice(&page[..bytes]);
-        if code == SQLITE_OK && !is_whole(&page, number) {
-            report(number);
-            return DAMAGED_PAGE;
-        }
-        code
+        if code == SQLITE_OK { verified(&page, number) } else { code }
     }
+}
+
+/// What SQLite is told of page `number` that was read.
+fn verified(page: &Page, number: u32) -> c_int {
+    if is_whole(page, number) {
+        return SQLITE_OK;
+    }
+    report(number);
+    DAMAGED_PAGE
 }
 
 /// Says that a page is damaged: once, since whoever needs it may ask again and again.

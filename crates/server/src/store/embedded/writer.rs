@@ -30,6 +30,7 @@ use super::super::worker::Workers;
 use super::super::{Settings, StoreError};
 use super::Meters;
 use super::database::{Database, Handle};
+use super::edition::Edition;
 use super::order_clock::OrderClock;
 
 /// A write, run inside its group's transaction. `Err` fails the whole group; a refusal is part of the answer.
@@ -62,6 +63,7 @@ impl Writer {
         database: Database,
         handle: Handle,
         settings: &Settings,
+        edition: Arc<Edition>,
         meters: Arc<Meters>,
     ) -> Result<Self, StoreError> {
         #[cfg(debug_assertions)]
@@ -70,6 +72,7 @@ impl Writer {
         let thread = WriterThread {
             database,
             order,
+            edition,
             meters,
             checkpoint_failed: false,
             #[cfg(debug_assertions)]
@@ -125,6 +128,7 @@ enum Ended {
 struct WriterThread {
     database: Database,
     order: OrderClock,
+    edition: Arc<Edition>,
     meters: Arc<Meters>,
     checkpoint_failed: bool,
     #[cfg(debug_assertions)]
@@ -190,7 +194,7 @@ impl WriterThread {
         if self.order.last() != order_before {
             self.order.save(&transaction)?;
         }
-        transaction.commit()?;
+        self.commit_edition(transaction)?;
         Ok(answers)
     }
 
@@ -243,9 +247,17 @@ impl WriterThread {
         handle.with(|connection| {
             let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
             self.order.save(&transaction)?;
-            transaction.commit()
+            self.commit_edition(transaction)
         })?;
         Ok(handle)
+    }
+
+    /// After a failure it stays unsettled until a commit goes well: readers may or may not see what this one has written.
+    fn commit_edition(&self, transaction: Transaction<'_>) -> rusqlite::Result<()> {
+        self.edition.unsettle();
+        transaction.commit()?;
+        self.edition.settle();
+        Ok(())
     }
 }
 

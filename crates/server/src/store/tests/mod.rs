@@ -6,6 +6,7 @@ mod check;
 mod damage;
 pub(super) mod database;
 mod earlier_versions;
+mod edition;
 mod files;
 mod list;
 mod list_under_writes;

@@ -1,0 +1,128 @@
+//! Pages of ListRooms that were answered and are still true.
+//!
+//! Consoles and dashboards ask for the same first pages again and again, while rooms are created and changed now and then. A page
+//! that was made is kept, as the bytes of its answer, until anything at all is written to the store; whoever asks for it
+//! until then is given the same bytes.
+//!
+//! Promise: what is given out is what the store would have answered at that moment ([`Store::edition`]). Limit: one
+//! number of bytes for all; when they are used up, all pages are forgotten. A store that others write to as well has no edition, and
+//! nothing is kept.
+//!
+//! [`Store::edition`]: crate::store::Store::edition
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use protocol::arn::Scope;
+use protocol::limit::control::KEPT_PAGES_BYTES_MAX;
+
+use crate::store::{OrderKey, RoomFilter};
+
+/// Which page it is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct PageKey {
+    pub(super) scope: Scope,
+    pub(super) filter: RoomFilter,
+    pub(super) after: Option<OrderKey>,
+    pub(super) page_size: usize,
+}
+
+/// All that is kept.
+#[derive(Debug, Default)]
+pub struct KeptPages {
+    kept: Mutex<Kept>,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    /// Of the store, when the pages were made.
+    edition: u64,
+    pages: HashMap<PageKey, Bytes>,
+    bytes: usize,
+}
+
+impl KeptPages {
+    /// The page, if it was made of this edition of the store.
+    pub(super) fn find(&self, edition: u64, key: &PageKey) -> Option<Bytes> {
+        let kept = self.lock();
+        if kept.edition == edition { kept.pages.get(key).cloned() } else { None }
+    }
+
+    /// Keeps a page that was made of this edition.
+    pub(super) fn keep(&self, edition: u64, key: PageKey, page: &Bytes) {
+        let mut kept = self.lock();
+        if edition < kept.edition || page.len() > KEPT_PAGES_BYTES_MAX {
+            return;
+        }
+        if edition > kept.edition || kept.bytes + page.len() > KEPT_PAGES_BYTES_MAX {
+            *kept = Kept { edition, ..Kept::default() };
+        }
+        if kept.pages.insert(key, page.clone()).is_none() {
+            kept.bytes += page.len();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Kept> {
+        // Nothing in here can panic half-way.
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(page_size: usize) -> PageKey {
+        let scope = Scope { account_id: "123456789012".into(), region: "eu-west-1".into() };
+        PageKey { scope, filter: RoomFilter::default(), after: None, page_size }
+    }
+
+    #[test]
+    fn a_page_is_found_in_its_edition_only() {
+        let pages = KeptPages::default();
+        pages.keep(2, key(1), &Bytes::from_static(b"two"));
+        assert_eq!(pages.find(2, &key(1)), Some(Bytes::from_static(b"two")));
+        assert_eq!(pages.find(2, &key(2)), None);
+        assert_eq!(pages.find(4, &key(1)), None);
+        pages.keep(4, key(1), &Bytes::from_static(b"four"));
+        // Made before, and handed in late.
+        pages.keep(2, key(1), &Bytes::from_static(b"two"));
+        assert_eq!(pages.find(4, &key(1)), Some(Bytes::from_static(b"four")));
+    }
+
+    #[test]
+    fn every_part_of_a_key_counts() {
+        let keys = [
+            key(1),
+            PageKey { after: Some(1), ..key(1) },
+            PageKey { filter: RoomFilter { name: Some("a".to_owned()), ..RoomFilter::default() }, ..key(1) },
+            PageKey {
+                filter: RoomFilter { review_handler_uri: Some("a".to_owned()), ..RoomFilter::default() },
+                ..key(1)
+            },
+            PageKey { scope: Scope { region: "eu-west-2".into(), ..key(1).scope }, ..key(1) },
+            PageKey { scope: Scope { account_id: "123456789013".into(), ..key(1).scope }, ..key(1) },
+        ];
+        let pages = KeptPages::default();
+        let page = |number: usize| Bytes::from(number.to_string());
+        keys.iter().enumerate().for_each(|(number, key)| pages.keep(2, key.clone(), &page(number)));
+        for (number, key) in keys.iter().enumerate() {
+            assert_eq!(pages.find(2, key), Some(page(number)));
+        }
+    }
+
+    #[test]
+    fn more_bytes_than_the_limit_are_never_kept() {
+        let pages = KeptPages::default();
+        let page = Bytes::from(vec![b' '; KEPT_PAGES_BYTES_MAX / 4]);
+        for number in 0..100 {
+            pages.keep(2, key(number), &page);
+            assert!(pages.find(2, &key(number)).is_some());
+            let found = (0..100).filter(|number| pages.find(2, &key(*number)).is_some()).count();
+            assert!(found <= 4, "{found}");
+        }
+        pages.keep(2, key(0), &Bytes::from(vec![b' '; KEPT_PAGES_BYTES_MAX + 1]));
+        assert!(pages.find(2, &key(99)).is_some(), "what is too large makes no room for itself");
+    }
+}
