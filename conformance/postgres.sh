@@ -6,7 +6,7 @@
 # Says `ready PORT` once it can be connected to (user and database `grandstand`, password `conformance`), and then takes
 # commands, a word a line, each answered by the same word when it is done:
 #   stop    ends the database in order, at once        kill    ends all its processes with SIGKILL
-#   start   starts it again on the same port
+#   start   starts it again on the same port        forget  starts it anew, with nothing of its files in memory
 # It ends, and takes everything with it, when its standard input does: so it outlives nobody, however they ended. What it
 # keeps does not wait for the disk (`fsync=off`): it survives the end of processes, not of the machine.
 #
@@ -60,6 +60,11 @@ kill_all() {
     true
 }
 
+# It has to be stopped: what it has not written back cannot be forgotten.
+forget_files() {
+    sync && find data -type f -exec dd if={} iflag=nocache count=0 status=none ';'
+}
+
 start() {
     local deadline=$((SECONDS + start_seconds_max))
     "${as_user[@]}" "$programs/postgres" -D data -p "$port" -k "$folder" "${settings[@]}" >>server.log 2>&1 &
@@ -101,6 +106,7 @@ while read -r command; do
     stop) stop INT ;;
     kill) kill_all ;;
     start) start ;;
+    forget) stop INT && forget_files && start ;;
     *) fail "no such command: $command" ;;
     esac || fail "$command failed: $(tail -n 5 server.log)"
     echo "$command"

@@ -152,6 +152,10 @@ fn store_command() -> Command {
         .args(sites_arguments())
         .arg(number("repeats", "500", "how often each page is read warm"))
         .arg(number("cold-repeats", "0", "how often each page is read cold, from a store just opened"))
+        .arg(Arg::new("forget-command").long("forget-command").requires("url").help(
+            "what makes the database forget its pages before each cold one, for a shell: it starts the database anew, \
+             with nothing of its files in memory",
+        ))
         .arg(number("write-seconds", "10", "how long clients write; 0 = not at all"))
         .arg(number("writers", "64", "clients that write, each one write at a time"))
         .arg(report())
@@ -377,7 +381,10 @@ pub fn list_plan(matches: &ArgMatches) -> Result<list::Plan, Failure> {
 
 fn sites(matches: &ArgMatches) -> Sites {
     match (matches.get_one::<String>("url"), matches.get_one::<PathBuf>("folder")) {
-        (Some(url), _) => Sites::Database(url.clone()),
+        (Some(url), _) => {
+            let forget_command = matches.try_get_one::<String>("forget-command").ok().flatten().cloned();
+            Sites::Database { url: url.clone(), forget_command }
+        }
         (None, Some(folder)) => Sites::Folder(folder.clone()),
         (None, None) => Sites::Temporary,
     }
@@ -483,7 +490,7 @@ mod tests {
         let matches = command().try_get_matches_from(words).unwrap();
         let plan = store_plan(matches.subcommand_matches("store").unwrap()).unwrap();
         assert_eq!(plan.writers, 1);
-        assert!(matches!(plan.sites, Sites::Database(url) if url == "postgres://db/rooms"));
+        assert!(matches!(plan.sites, Sites::Database { url, .. } if url == "postgres://db/rooms"));
         let words = ["bench", "fanout", "--peers", "nobody"];
         let matches = command().try_get_matches_from(words).unwrap();
         assert!(fanout_plan(matches.subcommand_matches("fanout").unwrap()).is_err());

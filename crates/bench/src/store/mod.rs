@@ -2,8 +2,8 @@
 //!
 //! Everything goes through the store's own interface, in this process, without HTTP, on a runtime with one thread.
 //! Times are those that a caller waits. A cold page is read by a store that was just opened, and nothing of whose
-//! file is in the kernel's cache: it waits for the disk, and prepares its statements. On PostgreSQL no page is read cold,
-//! and processor time and memory are without the database's.
+//! file is in the kernel's cache: it waits for the disk, and prepares its statements. On PostgreSQL somebody
+//! else has to see to that (`--forget-command`), and processor time and memory are without the database's.
 
 mod cold;
 mod database;

@@ -25,8 +25,13 @@ pub enum Sites {
     Temporary,
     /// Each in a folder of its own in this one.
     Folder(PathBuf),
-    /// Each in a schema of its own of the database with this address.
-    Database(String),
+    /// Each in a schema of its own of a database.
+    Database {
+        /// The address.
+        url: String,
+        /// What makes the database forget its pages, for a shell.
+        forget_command: Option<String>,
+    },
 }
 
 /// Where one store is.
@@ -42,6 +47,8 @@ pub enum Site {
     Schema {
         /// The schema, which may be missing.
         schema: Box<Schema>,
+        /// What makes the database forget its pages, for a shell.
+        forget_command: Option<String>,
         /// What a server has beside its store.
         data_folder: TempDir,
     },
@@ -60,9 +67,11 @@ impl Sites {
                 Site::Folder { path: folder.path().join("store"), _temporary: Some(folder) }
             }
             Self::Folder(folder) => Site::Folder { path: folder.join(rooms.to_string()), _temporary: None },
-            Self::Database(url) => {
-                Site::Schema { schema: Box::new(Schema::new(url, rooms)?), data_folder: temporary()? }
-            }
+            Self::Database { url, forget_command } => Site::Schema {
+                schema: Box::new(Schema::new(url, rooms)?),
+                forget_command: forget_command.clone(),
+                data_folder: temporary()?,
+            },
         })
     }
 }
@@ -82,7 +91,7 @@ impl Site {
     pub fn command(&self, grandstand: &Grandstand) -> Command {
         match self {
             Self::Folder { path, .. } => grandstand.command(path),
-            Self::Schema { schema, data_folder } => {
+            Self::Schema { schema, data_folder, .. } => {
                 let mut command = grandstand.command(data_folder.path());
                 command.env("GRANDSTAND_STORE_URL", schema.url_text());
                 command
@@ -136,11 +145,15 @@ impl Site {
         }
     }
 
-    /// Has the kernel forget what it holds of a closed store's files.
+    /// Has the kernel, and the database, forget what they hold of a closed store's files.
     pub(super) fn forget(&self) -> Result<(), Failure> {
-        let Self::Folder { path, .. } = self else {
-            let refusal = "a database's pages cannot be made cold from here: leave out --cold-repeats";
-            return Err(Failure::Arguments(refusal.to_owned()));
+        let path = match self {
+            Self::Folder { path, .. } => path,
+            Self::Schema { forget_command: Some(command), .. } => return have_forgotten(command),
+            Self::Schema { forget_command: None, .. } => {
+                let refusal = "a database's pages are not made cold from here: give --forget-command, or leave out --cold-repeats";
+                return Err(Failure::Arguments(refusal.to_owned()));
+            }
         };
         for path in files(path)? {
             let file = File::open(path).map_err(Failure::io("open a file of the store"))?;
@@ -148,6 +161,15 @@ impl Site {
         }
         Ok(())
     }
+}
+
+fn have_forgotten(command: &str) -> Result<(), Failure> {
+    let status = Command::new("sh").args(["-c", command]).status();
+    let status = status.map_err(Failure::io("run the command that makes the database forget"))?;
+    if status.success() {
+        return Ok(());
+    }
+    Err(Failure::Arguments(format!("the command that makes the database forget ended with {status}")))
 }
 
 fn folder_bytes(folder: &Path) -> Result<u64, Failure> {

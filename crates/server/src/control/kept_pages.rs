@@ -50,7 +50,7 @@ impl KeptPages {
     }
 
     /// Keeps a page that was made of this edition.
-    pub(super) fn keep(&self, edition: u64, key: PageKey, page: &Bytes) {
+    pub(super) fn keep(&self, edition: u64, key: PageKey, page: &[u8]) {
         let mut kept = self.lock();
         if edition < kept.edition || page.len() > KEPT_PAGES_BYTES_MAX {
             return;
@@ -58,7 +58,8 @@ impl KeptPages {
         if edition > kept.edition || kept.bytes + page.len() > KEPT_PAGES_BYTES_MAX {
             *kept = Kept { edition, ..Kept::default() };
         }
-        if kept.pages.insert(key, page.clone()).is_none() {
+        // A copy, since the answer itself has room to spare that nobody would count.
+        if kept.pages.insert(key, Bytes::copy_from_slice(page)).is_none() {
             kept.bytes += page.len();
         }
     }
