@@ -44,18 +44,19 @@ class Bystanders:
         self.close()
 
 
-def metric(server, name):
-    """A figure of `GET /metrics`; 0 when the server does not show it yet."""
+def metric(server, *names):
+    """A figure of `GET /metrics`, or several together; 0 when the server does not show it yet."""
     _, _, text = get(server.admin, "/metrics")
-    found = re.search(rf"^{re.escape(name)} (\d+)$", text, re.MULTILINE)
-    return int(found[1]) if found else 0
+    found = (re.search(rf"^{re.escape(name)} (\d+)$", text, re.MULTILINE) for name in names)
+    return sum(int(match[1]) for match in found if match)
 
 
-def wait_for_metric(server, name, wanted):
-    """Waits until a figure is what it should become."""
+def wait_for_metric(server, names, wanted):
+    """Waits until a figure, or several together, is what it should become."""
+    names = (names,) if isinstance(names, str) else names
     give_up_at = time.monotonic() + SECONDS_MAX
-    while (value := metric(server, name)) != wanted:
-        assert time.monotonic() < give_up_at, f"{name} is {value}, not {wanted}"
+    while (value := metric(server, *names)) != wanted:
+        assert time.monotonic() < give_up_at, f"{names} is {value}, not {wanted}"
         select.select([], [], [], 0.01)
 
 

@@ -39,6 +39,25 @@ struct Pass {
     slowest: Position,
 }
 
+/// Frames that wait for a pass, or are in one.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Gathered {
+    /// How many.
+    pub frames: u64,
+    /// When the oldest was published, in monotonic nanoseconds.
+    pub since_nanos: u64,
+}
+
+impl Gathered {
+    /// One more.
+    pub fn add(&mut self, published_nanos: u64) {
+        if self.frames == 0 {
+            self.since_nanos = published_nanos;
+        }
+        self.frames += 1;
+    }
+}
+
 /// What became of a pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
@@ -79,6 +98,10 @@ pub struct Audience {
     pub scheduled: bool,
     /// How many members are blocked.
     pub blocked: usize,
+    /// What has come since the last pass began.
+    pub gathered: Gathered,
+    /// What was there when it began.
+    pub passing: Gathered,
     pass: Option<Pass>,
 }
 
@@ -108,6 +131,8 @@ impl Audience {
             passed_at: None,
             scheduled: false,
             blocked: 0,
+            gathered: Gathered::default(),
+            passing: Gathered::default(),
             pass: None,
         }
     }

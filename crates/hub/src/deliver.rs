@@ -2,7 +2,7 @@
 
 use std::cmp::Reverse;
 
-use crate::audience::{Encoding, Offer, Progress, blocked_since, write_log};
+use crate::audience::{Encoding, Gathered, Offer, Progress, blocked_since, write_log};
 use crate::message::{Delivery, Effect, Now, Written};
 use crate::session::{Private, Seat};
 use crate::{Hub, slot};
@@ -25,7 +25,8 @@ impl Hub {
             Encoding::Plain => &delivery.frame,
             Encoding::Deflated => delivery.deflated(self.deflater.get_or_insert_default()),
         });
-        self.counters.deliveries += audience.members.len() as u64;
+        audience.gathered.add(delivery.published_nanos);
+        self.counters.deliveries[delivery.cause as usize] += audience.members.len() as u64;
         self.schedule(now.nanos, index);
         let Some(disconnect) = &delivery.disconnect else { return };
         let members = self.audiences[index].members.iter();
@@ -118,11 +119,18 @@ impl Hub {
         let audience = &mut self.audiences[index];
         if !audience.is_passing() {
             audience.passed_at = Some((offer.clock)());
+            audience.passing = std::mem::take(&mut audience.gathered);
         }
         match audience.run_pass(offer) {
             Progress::Yielded => self.ready.push_back(index),
             Progress::Done => {
                 audience.scheduled = false;
+                let Gathered { frames, since_nanos } = audience.passing;
+                if frames > 0 {
+                    let nanos = (offer.clock)().saturating_sub(since_nanos);
+                    self.counters.pass_frames.observe(frames);
+                    self.counters.pass_micros.observe(nanos / 1_000);
+                }
                 if audience.members.is_empty() {
                     self.forget_if_empty(index);
                 } else if audience.log.head() > audience.log.flushed() {

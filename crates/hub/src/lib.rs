@@ -27,6 +27,7 @@ pub mod account;
 pub mod audience;
 pub mod deflate;
 pub mod frame;
+pub mod histogram;
 pub mod inbound;
 pub mod log;
 pub mod message;
@@ -60,9 +61,10 @@ use slab::Slab;
 use crate::audience::{Audience, Encoding};
 use crate::deflate::{Deflater, Inflater};
 use crate::frame::{encode_close, encode_text};
+use crate::histogram::Histogram;
 use crate::inbound::Messages;
 use crate::log::Position;
-use crate::message::{ConnectionId, Effect, Message, Now, RoomKey, ShardIndex, ShardSet};
+use crate::message::{Cause, ConnectionId, Effect, Message, Now, RoomKey, ShardIndex, ShardSet};
 use crate::pace::JoinPaces;
 use crate::random::Random;
 use crate::roll::Roll;
@@ -88,19 +90,25 @@ pub struct Settings {
     pub seed: [u8; 32],
 }
 
+/// Buckets of [`Counters::pass_micros`]: up to 1 us, 2 us, …, 16.8 s, and more.
+pub const LATENCY_BUCKETS: usize = 26;
+/// Buckets of [`Counters::pass_frames`]: 1, 2, up to 4, …, up to 256, and more.
+pub const FRAMES_BUCKETS: usize = 10;
+
 /// What a hub has done since it began.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
-    /// SEND_MESSAGE requests, also refused ones.
-    pub send_message_requests: u64,
-    /// DELETE_MESSAGE requests, also refused ones.
-    pub delete_message_requests: u64,
-    /// DISCONNECT_USER requests, also refused ones.
-    pub disconnect_user_requests: u64,
+    /// What clients and the control plane asked for, also in vain, by [`Cause`].
+    pub requests: [u64; Cause::ALL.len()],
     /// Requests that were no action at all.
     pub invalid_requests: u64,
-    /// Frames times members that they went to.
-    pub deliveries: u64,
+    /// Frames times members that they went to, by the [`Cause`] of the frame.
+    pub deliveries: [u64; Cause::ALL.len()],
+    /// Microseconds from publishing, on the room's home shard, to the end of the pass that offered it to the members here:
+    /// once for each pass, of the oldest frame in it. [`LATENCY_BUCKETS`] reach to 16.8 s.
+    pub pass_micros: Histogram<LATENCY_BUCKETS>,
+    /// Frames that a pass offered to each member in one write.
+    pub pass_frames: Histogram<FRAMES_BUCKETS>,
     /// Connections dropped because they were too far behind.
     pub slow_readers_dropped: u64,
     /// Connections dropped because nothing was heard of them.

@@ -196,11 +196,54 @@ impl fmt::Debug for Reply {
     }
 }
 
+/// What a frame is published for: the action of the request, from whichever plane it came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// A message.
+    SendMessage,
+    /// A message is to be deleted.
+    DeleteMessage,
+    /// A user is disconnected.
+    DisconnectUser,
+    /// An event of the application's own.
+    SendEvent,
+}
+
+impl Cause {
+    /// Every one, in the order of their numbers.
+    pub const ALL: [Self; 4] =
+        [Self::SendMessage, Self::DeleteMessage, Self::DisconnectUser, Self::SendEvent];
+
+    /// What a moderator's wish is published for.
+    #[must_use]
+    pub const fn of(moderation: &Moderation) -> Self {
+        match moderation {
+            Moderation::DeleteMessage { .. } => Self::DeleteMessage,
+            Moderation::DisconnectUser { .. } => Self::DisconnectUser,
+        }
+    }
+
+    /// The service's word for it.
+    #[must_use]
+    pub const fn action(self) -> &'static str {
+        match self {
+            Self::SendMessage => "SEND_MESSAGE",
+            Self::DeleteMessage => "DELETE_MESSAGE",
+            Self::DisconnectUser => "DISCONNECT_USER",
+            Self::SendEvent => "SEND_EVENT",
+        }
+    }
+}
+
 /// A frame on its way from a room's home shard to its members.
 #[derive(Debug)]
 pub struct Delivery {
     /// Whose members get it.
     pub room: RoomKey,
+    /// What it was published for.
+    pub cause: Cause,
+    /// When that was, in monotonic nanoseconds.
+    pub published_nanos: u64,
     /// A whole WebSocket frame, encoded once for all receivers.
     pub frame: Vec<u8>,
     /// After this frame, these connections are closed.
@@ -212,8 +255,14 @@ pub struct Delivery {
 impl Delivery {
     /// A delivery of a whole text frame.
     #[must_use]
-    pub fn new(room: RoomKey, frame: Vec<u8>, disconnect: Option<Disconnect>) -> Self {
-        Self { room, frame, disconnect, deflated: OnceLock::new() }
+    pub fn new(
+        room: RoomKey,
+        cause: Cause,
+        published_nanos: u64,
+        frame: Vec<u8>,
+        disconnect: Option<Disconnect>,
+    ) -> Self {
+        Self { room, cause, published_nanos, frame, disconnect, deflated: OnceLock::new() }
     }
 
     /// The frame for those who take it compressed. Whichever shard needs it first compresses it, for all.

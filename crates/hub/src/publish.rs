@@ -12,7 +12,8 @@ use protocol::messaging::{
 use crate::Hub;
 use crate::frame::{encode_close, encode_text};
 use crate::message::{
-    Act, Busy, ConnectionId, Delivery, Disconnect, Effect, Message, Now, Publication, Reply, RoomKey, Verdict,
+    Act, Busy, Cause, ConnectionId, Delivery, Disconnect, Effect, Message, Now, Publication, Reply, RoomKey,
+    Verdict,
 };
 
 /// The reason of a Close frame when the moderator gave none.
@@ -58,7 +59,7 @@ impl Hub {
                 let id = self.next_id();
                 let attributes = attributes.as_ref();
                 let json = encode_message(id, request_id, attributes, content, act.received, &act.sender);
-                self.send_out(&act.room, &json, None);
+                self.send_out(now, &act.room, Cause::SendMessage, &json, None);
             }
             Action::Moderate(moderation) => {
                 self.moderate(now, &act.room, request_id, moderation);
@@ -69,6 +70,7 @@ impl Hub {
 
     /// Publishes what the control plane asked for. The room is known to exist.
     pub(crate) fn publish(&mut self, now: Now, room: &RoomKey, publication: &Publication, reply: Reply) {
+        self.counters.count_publication(publication);
         let audience = self.homes.get(room).map(crate::room::Home::audience).unwrap_or_default();
         if audience.intersects(self.pressed) {
             reply.send(Err(Busy));
@@ -77,7 +79,8 @@ impl Hub {
         let id = match publication {
             Publication::Event { name, attributes } => {
                 let id = self.next_id();
-                self.send_out(room, &encode_event(id, "", name, attributes.as_ref(), now.wall), None);
+                let json = encode_event(id, "", name, attributes.as_ref(), now.wall);
+                self.send_out(now, room, Cause::SendEvent, &json, None);
                 id
             }
             Publication::Moderation(moderation) => self.moderate(now, room, "", moderation),
@@ -101,14 +104,21 @@ impl Hub {
                 (json, Some(Disconnect { user, number_max, close_frame }))
             }
         };
-        self.send_out(room, &json, disconnect);
+        self.send_out(now, room, Cause::of(moderation), &json, disconnect);
         id
     }
 
     /// Encodes the frame, once for all receivers, and hands it to the bus.
-    fn send_out(&mut self, room: &RoomKey, json: &str, disconnect: Option<Disconnect>) {
+    fn send_out(
+        &mut self,
+        now: Now,
+        room: &RoomKey,
+        cause: Cause,
+        json: &str,
+        disconnect: Option<Disconnect>,
+    ) {
         let Some(home) = self.homes.get(room) else { return };
-        let delivery = Delivery::new(room.clone(), encode_text(json), disconnect);
+        let delivery = Delivery::new(room.clone(), cause, now.nanos, encode_text(json), disconnect);
         self.effects.push_back(Effect::Publish(home.audience(), Arc::new(delivery)));
     }
 

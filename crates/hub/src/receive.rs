@@ -1,13 +1,11 @@
 //! Bytes from a client, up to what goes to the room's home shard.
 
-use protocol::messaging::{
-    Action, Moderation, RATE_EXCEEDED, Refusal, SESSION_EXPIRED, forbidden, parse_request,
-};
+use protocol::messaging::{Action, RATE_EXCEEDED, Refusal, SESSION_EXPIRED, forbidden, parse_request};
 
 use crate::deflate::Inflater;
 use crate::frame::{Opcode, encode, encode_close, encode_text};
 use crate::inbound::{Inbound, Incoming, Messages};
-use crate::message::{Act, ConnectionId, Effect, Message, Now};
+use crate::message::{Act, Cause, ConnectionId, Effect, Message, Now, Publication};
 use crate::session::Phase;
 use crate::{Hub, SECOND_NANOS, slot};
 
@@ -141,13 +139,20 @@ fn request_id_of(parsed: &Parsed) -> String {
 }
 
 impl crate::Counters {
-    fn count(&mut self, action: Option<&Action>) {
-        let counter = match action {
-            Some(Action::SendMessage { .. }) => &mut self.send_message_requests,
-            Some(Action::Moderate(Moderation::DeleteMessage { .. })) => &mut self.delete_message_requests,
-            Some(Action::Moderate(Moderation::DisconnectUser { .. })) => &mut self.disconnect_user_requests,
-            None => &mut self.invalid_requests,
+    /// Counts what the control plane asked for.
+    pub(crate) fn count_publication(&mut self, publication: &Publication) {
+        let cause = match publication {
+            Publication::Event { .. } => Cause::SendEvent,
+            Publication::Moderation(moderation) => Cause::of(moderation),
         };
-        *counter += 1;
+        self.requests[cause as usize] += 1;
+    }
+
+    fn count(&mut self, action: Option<&Action>) {
+        match action {
+            Some(Action::SendMessage { .. }) => self.requests[Cause::SendMessage as usize] += 1,
+            Some(Action::Moderate(moderation)) => self.requests[Cause::of(moderation) as usize] += 1,
+            None => self.invalid_requests += 1,
+        }
     }
 }

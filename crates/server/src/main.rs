@@ -10,6 +10,7 @@ use server::cli::{self, CommandError, Overrides, Request};
 use server::config::{self, Config, Sources};
 use server::hand_over::Predecessor;
 use server::inheritance::{self, Inheritance};
+use server::metrics::Metrics;
 use server::node::{Node, StartError};
 use server::store::{self, Location};
 use server::supervisor::{self, Word};
@@ -28,6 +29,10 @@ fn main() -> ExitCode {
     match request {
         Request::ConfigDocs => {
             print!("{}", config::manual());
+            ExitCode::SUCCESS
+        }
+        Request::MetricsDocs => {
+            print!("{}", Metrics::new(1).catalogue().manual());
             ExitCode::SUCCESS
         }
         Request::Serve(overrides) => serve(overrides),

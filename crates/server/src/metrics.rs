@@ -1,47 +1,54 @@
 //! Every metric of the server, its labels and its meaning. `GET /metrics` on the admin port shows them in the text
-//! format of Prometheus.
+//! format of OpenMetrics, and `docs/metrics.md` lists them ([`Catalogue`]).
 //!
 //! Labels come from closed sets, so the number of series is bounded. What happens on a shard is counted there
-//! ([`Figures`]) and summed up when somebody asks.
+//! ([`Figures`]) and summed up when somebody asks; so is what the store counts ([`StoreMeters`]), and what the system says of the process.
 
+mod catalogue;
 mod figures;
+mod process;
+mod sizes;
+mod store_meters;
 
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use hub::message::Cause;
 use prometheus_client::encoding::EncodeLabelSet;
-use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::registry::{Metric, Registry};
 
-pub use self::figures::Figures;
+pub use self::catalogue::{Catalogue, PREFIX};
+pub use self::figures::{Figures, Latest};
+use self::process::ProcessFigures;
+use self::sizes::Sizes;
+pub use self::store_meters::StoreMeters;
 
-/// The metrics; share them behind an `Arc`.
+/// The metrics; share them behind an `Arc`. What each means is said where it is added to the catalogue.
 #[derive(Debug)]
 pub struct Metrics {
-    registry: Registry,
-    shards: Vec<Arc<Figures>>,
-    /// `grandstand_api_requests_total{operation,result}`: requests to the control plane that were answered.
+    catalogue: Catalogue,
+    shards: Arc<[Arc<Figures>]>,
+    /// What the store counts.
+    pub store: Arc<StoreMeters>,
+    /// Requests to the control plane that were answered.
     pub api_requests: Family<ApiRequest, Counter>,
-    /// `grandstand_handshakes_refused_total{status}`: handshakes of the messaging edge that were refused.
+    /// Handshakes of the messaging edge that were refused.
     pub handshakes_refused: Family<HandshakeRefusal, Counter>,
-    /// `grandstand_connections`: open chat connections.
+    /// Handshakes after which the client was let in.
+    pub handshakes_admitted: Counter,
+    /// Handshakes that are under way, or held.
+    pub handshakes_waiting: Gauge,
     connections: Gauge,
-    /// `grandstand_messaging_requests_total{action}`: what clients asked for over their sockets, also in vain.
-    messaging_requests: Family<MessagingRequest, Counter>,
-    /// `grandstand_deliveries_total`: frames times the connections they went to.
-    deliveries: Counter,
-    /// `grandstand_slow_readers_dropped_total`: connections that fell too far behind their room.
+    messaging_requests: Family<ByAction, Counter>,
+    deliveries: Family<ByAction, Counter>,
     slow_readers_dropped: Counter,
-    /// `grandstand_dead_peers_dropped_total`: connections of which nothing was heard any more.
     dead_peers_dropped: Counter,
-    /// `grandstand_connection_pauses_total`: times a connection was not read for a while, having sent too many frames.
     pauses: Counter,
-    /// `grandstand_review_fallbacks_total`: messages that took their room's fallback result.
     review_fallbacks: Counter,
+    process: ProcessFigures,
 }
 
 /// Labels of [`Metrics::api_requests`].
@@ -58,11 +65,13 @@ pub struct ApiRequest {
 pub struct HandshakeRefusal {
     /// The HTTP status of the answer.
     pub status: u16,
+    /// What the client was told.
+    pub reason: &'static str,
 }
 
-/// Labels of `grandstand_messaging_requests_total`.
+/// Labels of what is counted by action.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct MessagingRequest {
+struct ByAction {
     /// Name of the action, or `none`.
     action: &'static str,
 }
@@ -71,42 +80,59 @@ impl Metrics {
     /// The metrics of a server with so many shards.
     #[must_use]
     pub fn new(shards: usize) -> Self {
-        let mut registry = Registry::with_prefix("grandstand");
-        Self {
-            shards: (0..shards).map(|_| Arc::default()).collect(),
-            api_requests: register(&mut registry, "api_requests", "Control-plane requests answered"),
-            handshakes_refused: register(&mut registry, "handshakes_refused", "Chat handshakes refused"),
-            connections: register(&mut registry, "connections", "Open chat connections"),
-            messaging_requests: register(&mut registry, "messaging_requests", "Requests of chat clients"),
-            deliveries: register(&mut registry, "deliveries", "Frames times connections they went to"),
-            slow_readers_dropped: register(
-                &mut registry,
-                "slow_readers_dropped",
-                "Connections too far behind",
+        let shards: Arc<[Arc<Figures>]> = (0..shards).map(|_| Arc::default()).collect();
+        let mut list = Catalogue::new();
+        let connections = list.add("connections", &[], "Open chat connections");
+        let messaging_requests = list.add(
+            "messaging_requests",
+            &["action"],
+            "What chat clients and the control plane asked rooms for, also in vain; `none` was no action at all",
+        );
+        let deliveries = list.add(
+            "deliveries",
+            &["action"],
+            "Frames times the connections they went to, by what they were published for",
+        );
+        Sizes::add_publishing(&mut list, &shards);
+        let metrics = Self {
+            connections,
+            messaging_requests,
+            deliveries,
+            handshakes_waiting: list.add("handshakes_waiting", &[], "Chat handshakes that are under way, or held"),
+            handshakes_admitted: list.add("handshakes_admitted", &[], "Chat handshakes after which the client was let in: chat tokens used"),
+            handshakes_refused: list.add(
+                "handshakes_refused",
+                &["status", "reason"],
+                "Chat handshakes that were refused: with which HTTP status, and what the client was told",
             ),
-            dead_peers_dropped: register(
-                &mut registry,
-                "dead_peers_dropped",
-                "Connections not heard of any more",
+            slow_readers_dropped: list.add("slow_readers_dropped", &[], "Connections dropped for being too far behind their room"),
+            dead_peers_dropped: list.add("dead_peers_dropped", &[], "Connections dropped because nothing was heard of them any more"),
+            pauses: list.add("connection_pauses", &[], "Times a connection with too many frames was not read for a while"),
+            review_fallbacks: list.add("review_fallbacks", &[], "Messages that took their room's fallback result"),
+            api_requests: list.add(
+                "api_requests",
+                &["operation", "result"],
+                "Control-plane requests that were answered; the result is `ok` or the error's name. CreateChatToken counts the chat tokens issued",
             ),
-            pauses: register(
-                &mut registry,
-                "connection_pauses",
-                "Times a connection with too many frames was not read for a while",
-            ),
-            review_fallbacks: register(
-                &mut registry,
-                "review_fallbacks",
-                "Messages not reviewed by a handler",
-            ),
-            registry,
-        }
+            store: StoreMeters::add_to(&mut list),
+            process: ProcessFigures::add_to(&mut list),
+            catalogue: list,
+            shards,
+        };
+        metrics.sum_up();
+        metrics
     }
 
     /// The figures of a shard, for its own use.
     #[must_use]
     pub fn shard(&self, index: usize) -> Arc<Figures> {
         self.shards.get(index).cloned().unwrap_or_default()
+    }
+
+    /// The list of all metrics.
+    #[must_use]
+    pub fn catalogue(&self) -> &Catalogue {
+        &self.catalogue
     }
 
     /// All metrics as text.
@@ -116,38 +142,30 @@ impl Metrics {
     /// Never, as long as memory lasts.
     pub fn encode(&self) -> Result<String, fmt::Error> {
         self.sum_up();
-        let mut text = String::new();
-        encode(&mut text, &self.registry)?;
-        Ok(text)
+        self.process.read();
+        self.catalogue.encode()
     }
 
     fn sum_up(&self) {
-        let counters: Vec<hub::Counters> = self.shards.iter().map(|shard| shard.counters()).collect();
-        let sum = |count: fn(&hub::Counters) -> u64| counters.iter().map(count).sum::<u64>();
+        let latest: Vec<Latest> = self.shards.iter().map(|shard| shard.latest()).collect();
+        let sum = |count: &dyn Fn(&hub::Counters) -> u64| {
+            latest.iter().map(|shard| count(&shard.counters)).sum::<u64>()
+        };
         let set = |counter: &Counter, value: u64| counter.inner().store(value, Ordering::Relaxed);
-        let connections = self.shards.iter().map(|shard| shard.connections()).sum::<u64>();
+        let connections = latest.iter().map(|shard| shard.connections).sum::<u64>();
         self.connections.set(i64::try_from(connections).unwrap_or(i64::MAX));
-        set(&self.deliveries, sum(|shard| shard.deliveries));
-        set(&self.slow_readers_dropped, sum(|shard| shard.slow_readers_dropped));
-        set(&self.dead_peers_dropped, sum(|shard| shard.dead_peers_dropped));
-        set(&self.pauses, sum(|shard| shard.pauses));
-        set(&self.review_fallbacks, sum(|shard| shard.review_fallbacks));
-        let requests = [
-            ("SEND_MESSAGE", sum(|shard| shard.send_message_requests)),
-            ("DELETE_MESSAGE", sum(|shard| shard.delete_message_requests)),
-            ("DISCONNECT_USER", sum(|shard| shard.disconnect_user_requests)),
-            ("none", sum(|shard| shard.invalid_requests)),
-        ];
-        for (action, count) in requests {
-            set(&self.messaging_requests.get_or_create(&MessagingRequest { action }), count);
+        set(&self.slow_readers_dropped, sum(&|shard| shard.slow_readers_dropped));
+        set(&self.dead_peers_dropped, sum(&|shard| shard.dead_peers_dropped));
+        set(&self.pauses, sum(&|shard| shard.pauses));
+        set(&self.review_fallbacks, sum(&|shard| shard.review_fallbacks));
+        let none = sum(&|shard| shard.invalid_requests);
+        set(&self.messaging_requests.get_or_create(&ByAction { action: "none" }), none);
+        for cause in Cause::ALL {
+            let label = ByAction { action: cause.action() };
+            set(&self.messaging_requests.get_or_create(&label), sum(&|shard| shard.requests[cause as usize]));
+            set(&self.deliveries.get_or_create(&label), sum(&|shard| shard.deliveries[cause as usize]));
         }
     }
-}
-
-fn register<M: Metric + Clone + Default>(registry: &mut Registry, name: &str, help: &str) -> M {
-    let metric = M::default();
-    registry.register(name, help, metric.clone());
-    metric
 }
 
 #[cfg(test)]
@@ -158,15 +176,17 @@ mod tests {
     fn metrics_are_shown_as_text() {
         let metrics = Metrics::new(2);
         metrics.api_requests.get_or_create(&ApiRequest { operation: "GetRoom", result: "ok" }).inc();
-        metrics.handshakes_refused.get_or_create(&HandshakeRefusal { status: 401 }).inc();
+        metrics.handshakes_refused.get_or_create(&HandshakeRefusal { status: 403, reason: "no" }).inc();
         let text = metrics.encode().unwrap_or_default();
         for line in [
             "grandstand_api_requests_total{operation=\"GetRoom\",result=\"ok\"} 1\n",
-            "grandstand_handshakes_refused_total{status=\"401\"} 1\n",
+            "grandstand_handshakes_refused_total{status=\"403\",reason=\"no\"} 1\n",
             "grandstand_connections 0\n",
             "grandstand_messaging_requests_total{action=\"SEND_MESSAGE\"} 0\n",
-            "grandstand_deliveries_total 0\n",
+            "grandstand_deliveries_total{action=\"SEND_EVENT\"} 0\n",
             "grandstand_slow_readers_dropped_total 0\n",
+            "grandstand_publish_seconds_bucket{le=\"+Inf\"} 0\n",
+            "grandstand_store_commit_seconds_count 0\n",
         ] {
             assert!(text.contains(line), "{line} is not in:\n{text}");
         }

@@ -46,7 +46,7 @@ use crate::health::{Phase, Readiness};
 use crate::http::{Port, Stop};
 use crate::inheritance::Inheritance;
 use crate::keys::KeyRing;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, StoreMeters};
 use crate::quota::Quotas;
 use crate::slot::Slot;
 use crate::store::{KeyPurpose, Location, News, RoomNews, Store, StoreError, Watch};
@@ -148,7 +148,7 @@ impl Node {
         // Whoever is accepted is lost when the start fails after all. Where others could serve them, they wait.
         let serves_alone = predecessor.is_none() && !building.ports.are_held;
         let early_term = serves_alone.then(|| building.begin_term());
-        match Opened::open_in_turn(config, predecessor).await {
+        match Opened::open_in_turn(config, Arc::clone(&building.metrics.store), predecessor).await {
             Ok(opened) => {
                 let term = early_term.unwrap_or_else(|| {
                     // Nobody is to hear from this process that it is not ready.
@@ -262,7 +262,7 @@ impl Node {
     async fn reopen(&self) -> Opened {
         let mut is_told = false;
         loop {
-            match Opened::open(&self.building.config).await {
+            match Opened::open(&self.building.config, Arc::clone(&self.building.metrics.store)).await {
                 Ok(opened) => return opened,
                 Err(error) if !is_told => {
                     tracing::error!(%error, "the store cannot be opened again yet; whoever connects waits");
@@ -380,18 +380,19 @@ impl Opened {
     /// may mean to change its schema, under a process that serves as ever.
     async fn open_in_turn(
         config: &Config,
+        meters: Arc<StoreMeters>,
         predecessor: Option<&mut Predecessor>,
     ) -> Result<Self, StartError> {
         if let Some(predecessor) = predecessor {
             predecessor.wait_for_way().await;
         }
-        Self::open(config).await
+        Self::open(config, meters).await
     }
 
-    async fn open(config: &Config) -> Result<Self, StartError> {
+    async fn open(config: &Config, meters: Arc<StoreMeters>) -> Result<Self, StartError> {
         let location = Location::from(config);
         let unusable = |error| StartError::Store(location.clone(), error);
-        let store = Store::open(&location).await.map_err(unusable)?;
+        let store = Store::open_counted(&location, meters).await.map_err(unusable)?;
         Ok(Self {
             credentials: credentials::open(config).map_err(StartError::Credentials)?,
             chat_token_keys: KeyRing::load(&store, KeyPurpose::ChatToken).await.map_err(unusable)?,

@@ -340,8 +340,9 @@ impl Node {
             }
             let mut delivery = Arc::clone(delivery);
             if delivery.disconnect.is_some() && self.strikes(Bug::ForgetDisconnect, 200) {
-                let (room, frame) = (delivery.room.clone(), delivery.frame.clone());
-                delivery = Arc::new(Delivery::new(room, frame, None));
+                let Delivery { room, cause, published_nanos, frame, .. } = &*delivery;
+                delivery =
+                    Arc::new(Delivery::new(room.clone(), *cause, *published_nanos, frame.clone(), None));
             }
             if self.strikes(Bug::DuplicateDelivery, 10) {
                 self.put(Some(from), to, Message::Deliver(Arc::clone(&delivery)));

@@ -20,8 +20,8 @@ use super::site::{Site, Sites};
 use crate::failure::Failure;
 use crate::report::{Figures, Spread};
 
-/// Pause between two reads, so that reading itself does not fill a core.
-const READ_INTERVAL: Duration = Duration::from_millis(2);
+/// From one read to the next, so that reading itself does not fill a core; of two stores in turn.
+const READ_INTERVAL: Duration = Duration::from_millis(1);
 
 /// Rooms of the store to which nobody writes.
 const BYSTANDER_ROOMS: u64 = 1_000;

@@ -1,5 +1,6 @@
 //! Proves that every action needs its capability and no other, and that listening needs none.
 
+use hub::message::Cause;
 use protocol::capability::{Capabilities, Capability};
 
 use crate::harness::{Guest, Node, room};
@@ -51,11 +52,11 @@ fn requests_are_counted_whether_refused_or_not() {
     let counters = node.hub(0).counters();
     assert_eq!(
         [
-            counters.send_message_requests,
-            counters.delete_message_requests,
-            counters.disconnect_user_requests,
+            counters.requests[Cause::SendMessage as usize],
+            counters.requests[Cause::DeleteMessage as usize],
+            counters.requests[Cause::DisconnectUser as usize],
             counters.invalid_requests,
-            counters.deliveries,
+            counters.deliveries.iter().sum(),
         ],
         [1, 1, 1, 1, 0],
     );

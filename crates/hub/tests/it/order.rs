@@ -1,7 +1,7 @@
 //! Proves that all members of a room get its frames in one order, on whatever shards they and the senders are, and that
 //! rooms do not hear each other.
 
-use hub::message::Message;
+use hub::message::{Cause, Message};
 
 use crate::harness::{ClientKey, Guest, Heard, Node, room};
 
@@ -52,7 +52,7 @@ fn a_frame_for_a_room_without_members_here_is_nobody_s() {
     let (here, gone) = (room(1), room(2));
     let ann = node.join(&Guest::new(&here, "ann"));
     let shard = node.home(&here);
-    let delivery = hub::message::Delivery::new(gone, vec![0x81, 0], None);
+    let delivery = hub::message::Delivery::new(gone, Cause::SendEvent, 0, vec![0x81, 0], None);
     node.tell(shard, Message::Deliver(std::sync::Arc::new(delivery)));
     assert_eq!(node.heard(ann), []);
 }

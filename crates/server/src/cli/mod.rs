@@ -48,6 +48,8 @@ pub enum Request {
     },
     /// Print the manual of the settings.
     ConfigDocs,
+    /// Print the list of all metrics.
+    MetricsDocs,
 }
 
 /// What the command line says about settings.
@@ -113,6 +115,7 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Request, clap:
     let matches = command().try_get_matches_from(words)?;
     match matches.subcommand() {
         Some(("config-docs", _)) => Ok(Request::ConfigDocs),
+        Some(("metrics-docs", _)) => Ok(Request::MetricsDocs),
         Some(("check", check)) => Ok(Request::Check {
             overrides: overrides(check, &FLAGS[..1]),
             is_repair_wanted: check.get_flag("repair"),
@@ -157,6 +160,7 @@ fn command() -> Command {
         .subcommand(backup_command())
         .subcommand(migrate_store_command())
         .subcommand(Command::new("config-docs").about("Print the manual of all settings, in Markdown"))
+        .subcommand(Command::new("metrics-docs").about("Print the list of all metrics, in Markdown"))
 }
 
 fn check_command() -> Command {
@@ -248,6 +252,7 @@ mod tests {
         };
         assert!(flags.is_empty());
         assert!(matches!(parse_line("grandstand config-docs"), Ok(Request::ConfigDocs)));
+        assert!(matches!(parse_line("grandstand metrics-docs"), Ok(Request::MetricsDocs)));
         for line in ["grandstand", "grandstand fly", "grandstand serve --port 1", "grandstand serve now"] {
             assert!(parse_line(line).is_err(), "{line}");
         }

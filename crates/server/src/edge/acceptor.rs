@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use hub::message::ShardIndex;
+use prometheus_client::metrics::gauge::Gauge;
 use protocol::limit::edge::SEND_BUFFER_BYTES;
 use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
@@ -60,9 +61,11 @@ impl Acceptor {
 
     fn begin(self: Arc<Self>, stream: TcpStream, peer: SocketAddr, handshakes: &TaskTracker) {
         let acceptor = Arc::clone(&self);
+        let waiting = Waiting::begin(self.metrics.handshakes_waiting.clone());
         self.unfinished.add(|number| {
             let handshake = async move {
                 acceptor.carry_through(stream, peer).await;
+                drop(waiting);
                 acceptor.unfinished.remove(number);
             };
             handshakes.spawn(handshake).abort_handle()
@@ -76,11 +79,12 @@ impl Acceptor {
         }
         match self.door.shake_hands(stream, peer.ip()).await {
             Ok(Outcome::Arrived(arrival)) => {
+                self.metrics.handshakes_admitted.inc();
                 let home: ShardIndex = self.bus.home(&arrival.join.room);
                 self.shards[usize::from(home)].send(arrival).await;
             }
             Ok(Outcome::Refused(refusal)) => {
-                let labels = HandshakeRefusal { status: refusal.status };
+                let labels = HandshakeRefusal { status: refusal.status, reason: refusal.reason };
                 self.metrics.handshakes_refused.get_or_create(&labels).inc();
             }
             Ok(Outcome::Ended) => {}
@@ -93,6 +97,22 @@ impl Acceptor {
 fn prepare(stream: &TcpStream) -> std::io::Result<()> {
     stream.set_nodelay(true)?;
     SockRef::from(stream).set_send_buffer_size(SEND_BUFFER_BYTES)
+}
+
+/// Counts a handshake as waiting until it is dropped, however it ends.
+struct Waiting(Gauge);
+
+impl Waiting {
+    fn begin(gauge: Gauge) -> Self {
+        gauge.inc();
+        Self(gauge)
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
 }
 
 /// The handshakes that are under way, oldest first.

@@ -139,7 +139,7 @@ impl Shard {
             }
             self.carry_out_effects();
         }
-        self.figures.publish(&self.hub);
+        self.figures.publish_last(&self.hub);
         Ok(())
     }
 

@@ -1,66 +1,48 @@
 //! What a shard tells the rest of the process about itself: plain numbers, written by its thread once per turn, read
 //! when metrics are asked for. Nothing is counted per delivery.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
 use hub::{Counters, Hub};
 
 /// The numbers of one shard.
 #[derive(Debug, Default)]
 pub struct Figures {
-    connections: AtomicU64,
-    send_message_requests: AtomicU64,
-    delete_message_requests: AtomicU64,
-    disconnect_user_requests: AtomicU64,
-    invalid_requests: AtomicU64,
-    deliveries: AtomicU64,
-    slow_readers_dropped: AtomicU64,
-    dead_peers_dropped: AtomicU64,
-    pauses: AtomicU64,
-    review_fallbacks: AtomicU64,
+    latest: Mutex<Latest>,
+}
+
+/// How a shard stands.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Latest {
+    /// Open connections.
+    pub connections: u64,
+    /// What it has done since it began.
+    pub counters: Counters,
 }
 
 impl Figures {
-    /// Writes down how the hub stands.
+    /// Writes down how the hub stands. Never waits: while somebody reads, the next turn will do.
     pub fn publish(&self, hub: &Hub) {
-        let counters = hub.counters();
-        let values = [
-            (&self.connections, hub.connections() as u64),
-            (&self.send_message_requests, counters.send_message_requests),
-            (&self.delete_message_requests, counters.delete_message_requests),
-            (&self.disconnect_user_requests, counters.disconnect_user_requests),
-            (&self.invalid_requests, counters.invalid_requests),
-            (&self.deliveries, counters.deliveries),
-            (&self.slow_readers_dropped, counters.slow_readers_dropped),
-            (&self.dead_peers_dropped, counters.dead_peers_dropped),
-            (&self.pauses, counters.pauses),
-            (&self.review_fallbacks, counters.review_fallbacks),
-        ];
-        for (figure, value) in values {
-            figure.store(value, Ordering::Relaxed);
-        }
+        let latest = match self.latest.try_lock() {
+            Ok(latest) => latest,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return,
+        };
+        Self::put(latest, hub);
     }
 
-    /// Open connections.
-    #[must_use]
-    pub fn connections(&self) -> u64 {
-        self.connections.load(Ordering::Relaxed)
+    /// The same for the last time, for which nothing may be missing.
+    pub fn publish_last(&self, hub: &Hub) {
+        Self::put(self.latest.lock().unwrap_or_else(PoisonError::into_inner), hub);
     }
 
-    /// What the shard has done since it began.
+    fn put(mut latest: MutexGuard<'_, Latest>, hub: &Hub) {
+        *latest = Latest { connections: hub.connections() as u64, counters: hub.counters() };
+    }
+
+    /// How the shard stood at the end of its latest turn, or one before.
     #[must_use]
-    pub fn counters(&self) -> Counters {
-        let read = |figure: &AtomicU64| figure.load(Ordering::Relaxed);
-        Counters {
-            send_message_requests: read(&self.send_message_requests),
-            delete_message_requests: read(&self.delete_message_requests),
-            disconnect_user_requests: read(&self.disconnect_user_requests),
-            invalid_requests: read(&self.invalid_requests),
-            deliveries: read(&self.deliveries),
-            slow_readers_dropped: read(&self.slow_readers_dropped),
-            dead_peers_dropped: read(&self.dead_peers_dropped),
-            pauses: read(&self.pauses),
-            review_fallbacks: read(&self.review_fallbacks),
-        }
+    pub fn latest(&self) -> Latest {
+        *self.latest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

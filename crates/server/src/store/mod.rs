@@ -59,6 +59,7 @@ use self::transfer::Batch;
 pub use self::transfer::Contents;
 use crate::clock;
 use crate::config::{Config, DatabaseUrl, StoreUrl};
+use crate::metrics::StoreMeters;
 
 /// Why the store could not do what was asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -161,6 +162,7 @@ type Clock = Arc<dyn Fn() -> UnixMicros + Send + Sync>;
 /// What an open store depends on beside its location.
 struct Settings {
     now: Clock,
+    meters: Arc<StoreMeters>,
     #[cfg(debug_assertions)]
     plant: Option<plant::Plant>,
 }
@@ -169,6 +171,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             now: Arc::new(|| clock::now().as_micros()),
+            meters: Arc::default(),
             #[cfg(debug_assertions)]
             plant: None,
         }
@@ -220,10 +223,15 @@ impl Store {
     /// Opens the store, and makes it when there is none. Refuses a folder that another server uses, and one that a
     /// newer server has written.
     pub async fn open(location: &Location) -> Result<Self, StoreError> {
+        Self::open_counted(location, Arc::default()).await
+    }
+
+    /// The same; its commits are counted by `meters`.
+    pub async fn open_counted(location: &Location, meters: Arc<StoreMeters>) -> Result<Self, StoreError> {
         #[cfg(debug_assertions)]
-        let settings = Settings { plant: plant::Plant::from_environment(), ..Settings::default() };
+        let settings = Settings { meters, plant: plant::Plant::from_environment(), ..Settings::default() };
         #[cfg(not(debug_assertions))]
-        let settings = Settings::default();
+        let settings = Settings { meters, ..Settings::default() };
         Self::open_with(location, settings).await
     }
 
@@ -239,7 +247,7 @@ impl Store {
 
     async fn open_with(location: &Location, settings: Settings) -> Result<Self, StoreError> {
         if let Location::Postgres(url) = location {
-            return Ok(Self::Postgres(Arc::new(Postgres::open(url).await?)));
+            return Ok(Self::Postgres(Arc::new(Postgres::open(url, settings.meters).await?)));
         }
         let location = location.clone();
         let embedded = off_the_runtime(move || Embedded::open(&location, &settings)).await??;

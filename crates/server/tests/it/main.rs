@@ -4,4 +4,5 @@
 
 mod configuration;
 mod fuzz;
+mod metrics;
 mod tidy;

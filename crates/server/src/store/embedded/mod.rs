@@ -58,6 +58,7 @@ use super::{
     NewLoggingConfiguration, NewRoom, OrderKey, Page, Redemption, Room, RoomChange, RoomFilter, RoomSink,
     Settings, StoreError, StoredKey, Taggable, Tags, parts,
 };
+use crate::metrics::StoreMeters;
 
 /// An open store. Dropping it stops its threads and waits for them.
 pub struct Embedded {
@@ -80,6 +81,7 @@ struct Meters {
     failed_groups: AtomicU64,
     reopened: AtomicU64,
     checkpoints: AtomicU64,
+    groups: Arc<StoreMeters>,
 }
 
 impl Embedded {
@@ -88,7 +90,7 @@ impl Embedded {
         let folder = location.folder()?.map(ClaimedFolder::claim).transpose()?;
         let (database, connection) = Database::open(location)?;
         let redemptions = Redemptions::open(location, Arc::clone(&settings.now))?;
-        let meters = Arc::new(Meters::default());
+        let meters = Arc::new(Meters { groups: Arc::clone(&settings.meters), ..Meters::default() });
         // The readers' connections live from before the writer's first commit until after its last, so that a writer
         // that is reopened finds the log's index as it was (see `writer`).
         let readers = Readers::start(&database, Arc::clone(&meters))?;
@@ -116,7 +118,8 @@ impl Embedded {
     }
 
     pub(super) fn counters(&self) -> Counters {
-        let Meters { reads, writes, commits, failed_groups, reopened, checkpoints } = &*self.meters;
+        let Meters { reads, writes, commits, failed_groups, reopened, checkpoints, groups: _ } =
+            &*self.meters;
         Counters {
             reads: reads.load(Relaxed),
             writes: writes.load(Relaxed),

@@ -150,16 +150,17 @@ impl WriterThread {
 
     /// Commits group after group.
     fn serve(&mut self, handle: &Handle, writes: &Receiver<Write>) -> Ended {
-        while let Ok(first) = writes.recv() {
-            let group: Vec<Write> =
-                std::iter::once(first).chain(writes.try_iter()).take(GROUP_WRITES_MAX).collect();
-            let size = group.len();
+        let mut gathering = Gathering::default();
+        while let Some(group) = gathering.gather(writes) {
+            let (size, begin) = (group.len(), Instant::now());
             let committed =
                 catch_unwind(AssertUnwindSafe(|| handle.with(|connection| self.commit(connection, group))));
             let error = match committed {
                 Ok(Ok(answers)) => {
                     self.meters.commits.fetch_add(1, Relaxed);
                     self.meters.writes.fetch_add(answers.len() as u64, Relaxed);
+                    self.meters.groups.committed(size, begin.elapsed());
+                    gathering.committed(size, begin.elapsed(), writes);
                     answers.into_iter().for_each(|answer| answer());
                     handle.with(|connection| self.checkpoint_when_due(connection));
                     continue;
@@ -258,6 +259,53 @@ impl WriterThread {
         transaction.commit()?;
         self.edition.settle();
         Ok(())
+    }
+}
+
+/// How groups are gathered.
+///
+/// Whoever writes again as soon as it has its answer would miss the group of those that came in the meantime: there would be
+/// two crowds that wait for each other, and twice the commits. So a group waits for those that were just
+/// answered, at most half as long as their commit took. One that writes alone is never waited for.
+struct Gathering {
+    /// Came while the last group was committed.
+    waiting: Vec<Write>,
+    /// All of these, and those that were answered last.
+    expected: usize,
+    /// Until when they are waited for.
+    until: Instant,
+}
+
+impl Default for Gathering {
+    fn default() -> Self {
+        Self { waiting: Vec::new(), expected: 0, until: Instant::now() }
+    }
+}
+
+impl Gathering {
+    /// A group was committed, and its writers are about to be answered.
+    fn committed(&mut self, size: usize, took: Duration, writes: &Receiver<Write>) {
+        self.waiting = writes.try_iter().take(GROUP_WRITES_MAX).collect();
+        self.expected = (self.waiting.len() + size).min(GROUP_WRITES_MAX);
+        self.until = Instant::now() + took / 2;
+    }
+
+    /// The next group; waits for its first write. `None` when nobody will write any more.
+    fn gather(&mut self, writes: &Receiver<Write>) -> Option<Vec<Write>> {
+        let mut group = std::mem::take(&mut self.waiting);
+        if group.is_empty() {
+            group.push(writes.recv().ok()?);
+        }
+        while group.len() < self.expected {
+            match writes.recv_timeout(self.until.saturating_duration_since(Instant::now())) {
+                Ok(write) => group.push(write),
+                // It is time; or nobody will write any more, which the next call finds.
+                Err(_) => break,
+            }
+        }
+        let room = GROUP_WRITES_MAX - group.len();
+        group.extend(writes.try_iter().take(room));
+        Some(group)
     }
 }
 

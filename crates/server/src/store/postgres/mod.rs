@@ -69,6 +69,7 @@ use super::{
     RoomNews, RoomSink, StoreError, StoredKey, Taggable, Tags, parts,
 };
 use crate::config::DatabaseUrl;
+use crate::metrics::StoreMeters;
 
 /// An open store.
 pub struct Postgres {
@@ -89,16 +90,17 @@ struct Meters {
     reads: AtomicU64,
     writes: AtomicU64,
     commits: AtomicU64,
+    groups: Arc<StoreMeters>,
 }
 
 impl Postgres {
     /// Opens the store, and makes it where there is none.
-    pub(super) async fn open(url: &DatabaseUrl) -> Result<Self, StoreError> {
+    pub(super) async fn open(url: &DatabaseUrl, groups: Arc<StoreMeters>) -> Result<Self, StoreError> {
         let gate = Arc::<Gate>::default();
         let write_connections = Connections::new(url, WRITE_CONNECTIONS_MAX, Arc::clone(&gate))?;
         schema::migrate(&write_connections).await?;
         let write_connections = Arc::new(write_connections);
-        let meters = Arc::<Meters>::default();
+        let meters = Arc::new(Meters { groups, ..Meters::default() });
         Ok(Self {
             writer: Arc::new(Writer::new(
                 Connections::new(url, WRITERS_MAX, Arc::clone(&gate))?,
@@ -117,7 +119,7 @@ impl Postgres {
         let connections = Connections::new(url, 1, Arc::default())?;
         schema::require(&connections).await?;
         connections.close();
-        Self::open(url).await
+        Self::open(url, Arc::default()).await
     }
 
     /// Refuses a database that has a store.
@@ -144,7 +146,7 @@ impl Postgres {
     }
 
     pub(super) fn counters(&self) -> Counters {
-        let Meters { reads, writes, commits } = &*self.meters;
+        let Meters { reads, writes, commits, groups: _ } = &*self.meters;
         Counters {
             reads: reads.load(Relaxed),
             writes: writes.load(Relaxed),
@@ -305,8 +307,10 @@ impl Postgres {
     where
         F: Future<Output = Result<T, Failure>>,
     {
+        let begin = Instant::now();
         let outcome = self.write_connections.run(work).await;
         if !matches!(outcome, Err(StoreError::Unavailable(_))) {
+            self.meters.groups.committed(1, begin.elapsed());
             self.meters.writes.fetch_add(1, Relaxed);
             self.meters.commits.fetch_add(1, Relaxed);
         }

@@ -17,7 +17,7 @@ use std::panic::AssertUnwindSafe;
 use std::slice;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use protocol::arn::Scope;
@@ -190,9 +190,11 @@ impl Writer {
     ) -> Vec<Option<Answer>> {
         let Some(Waiting { scope, .. }) = group.first() else { return Vec::new() };
         let writes: Vec<&RoomWrite> = group.iter().map(|waiting| &waiting.write).collect();
+        let begin = Instant::now();
         let written = connections.run(|client| group::write(client, scope, &writes, patience));
         match AssertUnwindSafe(written).catch_unwind().await.unwrap_or_else(|_| Err(ended_early())) {
             Ok(outcomes) => {
+                self.meters.groups.committed(group.len(), begin.elapsed());
                 self.meters.commits.fetch_add(1, Relaxed);
                 outcomes.into_iter().map(answer).collect()
             }
