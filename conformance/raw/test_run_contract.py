@@ -287,3 +287,27 @@ def test_metrics_count_what_happens(fresh_server):
     samples = dict(line.rsplit(" ", 1) for line in text.splitlines() if line and not line.startswith("#"))
     assert all(name.startswith("grandstand_") for name in samples), sorted(samples)
     assert any(float(value) > 0 and "CreateRoom" in name for name, value in samples.items()), text
+
+
+def test_rooms_are_shown_one_by_one_on_the_admin_port(fresh_server):
+    chat = clients.ivschat(fresh_server)
+    room, quiet = chat.create_room(maximumMessageRatePerSecond=7)["arn"], chat.create_room()["arn"]
+
+    def join(room, user):
+        token = chat.create_chat_token(roomIdentifier=room, userId=user, capabilities=["SEND_MESSAGE"])["token"]
+        return ChatSocket(fresh_server.edge, token)
+
+    with join(room, "one") as socket, join(room, "two"), join(quiet, "three"):
+        assert socket.act(Action="SEND_MESSAGE", Content="counted")["Type"] == "MESSAGE"
+        status, _, text = get(fresh_server.admin, f"/debug/rooms/{room.rsplit('/', 1)[1]}")
+        shown = json.loads(text)
+        shards = shown.pop("shards")
+        assert status == 200 and isinstance(shown.pop("frames_per_second"), float)
+        assert shown == {
+            "arn": room, "members": 2, "frames_published": 1, "message_rate_max": 7, "is_deleted": False,
+        }  # fmt: skip
+        assert sum(shard["members"] for shard in shards) == 2 and sum(shard["is_home"] for shard in shards) == 1
+        _, _, text = get(fresh_server.admin, "/debug/rooms")
+        assert {shown["arn"] for shown in json.loads(text)["rooms"]} == {room, quiet}
+    status, _, text = get(fresh_server.admin, "/debug/rooms/NoSuchRoom12")
+    assert status == 404 and "No room" in text

@@ -163,13 +163,8 @@ impl Newcomers {
     }
 
     /// Ends a newcomer's connection; from now on another user is in its place. (The server slows down a user who joins the
-    /// same room again and again.) The connection ends with a reset, which leaves nothing behind in the kernel: tens of
-    /// thousands that linger would make each new one dearer.
+    /// same room again and again.)
     pub fn replace(&mut self, newcomer: usize) {
-        if let Some(visit) = &self.newcomers[newcomer].visit {
-            // If it is at an end already, that is what is wanted.
-            drop(SockRef::from(&visit.stream).set_linger(Some(Duration::ZERO)));
-        }
         self.newcomers[newcomer] = Newcomer { user: self.users, ..Newcomer::default() };
         self.users += 1;
     }
@@ -292,6 +287,9 @@ impl Newcomers {
         self.newcomers[newcomer].token_at = self.clock.nanos();
         self.connects += 1;
         let connected = connect(self.edge, self.connects % CONNECTIONS_AROUND).and_then(|mut stream| {
+            // It will end with a reset, which leaves nothing behind in the kernel: with tens of thousands in TIME_WAIT it
+            // takes milliseconds to find a free port for each new one.
+            SockRef::from(&stream).set_linger(Some(Duration::ZERO))?;
             let interest = Interest::READABLE | Interest::WRITABLE;
             let number = Token(self.desks.len() + newcomer);
             self.poll.registry().register(&mut stream, number, interest).map(|()| stream)

@@ -29,6 +29,7 @@ pub mod deflate;
 pub mod frame;
 pub mod histogram;
 pub mod inbound;
+pub mod inspect;
 pub mod log;
 pub mod message;
 pub mod pace;
@@ -38,6 +39,7 @@ pub mod roll;
 pub mod room;
 pub mod session;
 pub mod text;
+pub mod traffic;
 
 mod deliver;
 mod hold;
@@ -63,6 +65,7 @@ use crate::deflate::{Deflater, Inflater};
 use crate::frame::{encode_close, encode_text};
 use crate::histogram::Histogram;
 use crate::inbound::Messages;
+use crate::inspect::Inspection;
 use crate::log::Position;
 use crate::message::{Cause, ConnectionId, Effect, Message, Now, RoomKey, ShardIndex, ShardSet};
 use crate::pace::JoinPaces;
@@ -211,6 +214,7 @@ impl Hub {
                     home.delete();
                 }
             }
+            Message::Inspect(Inspection { asked, answer }) => answer(self.inspect(now, asked)),
             Message::RoomsInDoubt => self.homes.values_mut().for_each(Home::doubt),
             Message::Left { room, shard, entry } => self.left(&room, shard, entry),
             Message::Adopted { connection, entry } => self.adopted(connection, entry),

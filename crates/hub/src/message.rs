@@ -12,6 +12,7 @@ use protocol::time::{Timestamp, UnixMicros};
 
 use crate::account::AccountRates;
 use crate::deflate::Deflater;
+use crate::inspect::Inspection;
 use crate::roll::{Entry, UserKey};
 
 /// The time as a shard read it once for what it is about to do.
@@ -272,6 +273,17 @@ impl Delivery {
     }
 }
 
+/// What a member did as a moderator.
+#[derive(Debug)]
+pub struct Moderated {
+    /// Where.
+    pub room: RoomKey,
+    /// Who: the `Sender` of a MESSAGE frame.
+    pub sender: String,
+    /// What.
+    pub moderation: Moderation,
+}
+
 /// The end of a user's connections to a room.
 #[derive(Debug)]
 pub struct Disconnect {
@@ -312,6 +324,8 @@ pub enum Message {
         /// Its settings.
         settings: RoomSettings,
     },
+    /// Somebody wants to know how rooms stand.
+    Inspect(Inspection),
     /// To the home shard: the room does not exist any more.
     RoomDeleted {
         /// The room.
@@ -363,6 +377,8 @@ pub enum Effect {
     Publish(ShardSet, Arc<Delivery>),
     /// Read the room's settings, and send [`Message::RoomChanged`] or [`Message::RoomDeleted`] to its home shard.
     LoadRoom(RoomKey),
+    /// A member has moderated the room: for whoever keeps a record of that.
+    Moderated(Box<Moderated>),
     /// The connection may be read again after a pause: first what of it was not taken, then its socket.
     Resume(u32),
     /// All that was to be written has been: close the writing side and wait for the peer to do the same.

@@ -12,8 +12,8 @@ use protocol::messaging::{
 use crate::Hub;
 use crate::frame::{encode_close, encode_text};
 use crate::message::{
-    Act, Busy, Cause, ConnectionId, Delivery, Disconnect, Effect, Message, Now, Publication, Reply, RoomKey,
-    Verdict,
+    Act, Busy, Cause, ConnectionId, Delivery, Disconnect, Effect, Message, Moderated, Now, Publication,
+    Reply, RoomKey, Verdict,
 };
 
 /// The reason of a Close frame when the moderator gave none.
@@ -63,6 +63,11 @@ impl Hub {
             }
             Action::Moderate(moderation) => {
                 self.moderate(now, &act.room, request_id, moderation);
+                self.effects.push_back(Effect::Moderated(Box::new(Moderated {
+                    room: act.room.clone(),
+                    sender: act.sender.clone(),
+                    moderation: moderation.clone(),
+                })));
             }
         }
         Ok(())
@@ -117,7 +122,8 @@ impl Hub {
         json: &str,
         disconnect: Option<Disconnect>,
     ) {
-        let Some(home) = self.homes.get(room) else { return };
+        let Some(home) = self.homes.get_mut(room) else { return };
+        home.traffic.note(now.nanos);
         let delivery = Delivery::new(room.clone(), cause, now.nanos, encode_text(json), disconnect);
         self.effects.push_back(Effect::Publish(home.audience(), Arc::new(delivery)));
     }

@@ -11,8 +11,10 @@ use protocol::limit::edge::HOME_SHARD_MEMBERS_MAX;
 use protocol::messaging::Action;
 
 use crate::account::AccountRates;
+use crate::inspect::HomeFigures;
 use crate::message::{RoomSettings, ShardIndex, ShardSet};
 use crate::rate::Rate;
+use crate::traffic::Traffic;
 
 /// The sequencer's state of one room.
 #[derive(Debug)]
@@ -27,6 +29,8 @@ pub struct Home {
     account: Option<Arc<AccountRates>>,
     /// How many members each shard has, by its index.
     members: Box<[u32]>,
+    /// What it has published.
+    pub traffic: Traffic,
 }
 
 impl Home {
@@ -41,6 +45,7 @@ impl Home {
             rate: Rate::default(),
             account,
             members: vec![0; usize::from(shards)].into(),
+            traffic: Traffic::default(),
         }
     }
 
@@ -109,6 +114,18 @@ impl Home {
     pub fn leave(&mut self, shard: ShardIndex) {
         if let Some(count) = self.members.get_mut(usize::from(shard)) {
             *count = count.saturating_sub(1);
+        }
+    }
+
+    /// How the room stands.
+    #[must_use]
+    pub fn figures(&self, now_nanos: u64) -> HomeFigures {
+        HomeFigures {
+            members: self.members.iter().copied().map(u64::from).sum(),
+            frames: self.traffic.frames(),
+            frames_per_second: self.traffic.frames_per_second(now_nanos),
+            message_rate_max: self.settings.message_rate_max,
+            is_deleted: self.deleted,
         }
     }
 

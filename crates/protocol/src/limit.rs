@@ -180,6 +180,14 @@ pub mod control {
     pub const REGION_LENGTH_MAX: usize = 32;
 }
 
+/// The audit log.
+pub mod audit {
+    /// Lines that wait to be written. Beyond it callers of the control plane wait, and lines of moderators are lost.
+    pub const AUDIT_LINES_WAITING_MAX: usize = 4_096;
+    /// Lines are gathered into one write until they have so many bytes.
+    pub const AUDIT_BATCH_BYTES_MAX: usize = 256 * 1_024;
+}
+
 /// The admin port; what is not here is as for the control plane.
 pub mod admin {
     /// Open connections, as a share of the process's file descriptors, in percent; beyond it new ones wait in the

@@ -104,6 +104,19 @@ impl Operation {
         self.action().strip_prefix(ACTION_PREFIX).unwrap_or_default()
     }
 
+    /// Whether it only shows what there is.
+    #[must_use]
+    pub const fn is_read_only(self) -> bool {
+        matches!(
+            self,
+            Self::GetLoggingConfiguration
+                | Self::GetRoom
+                | Self::ListLoggingConfigurations
+                | Self::ListRooms
+                | Self::ListTagsForResource
+        )
+    }
+
     /// The HTTP status of an answer that is not an error. Model: 204 for the two that delete a resource.
     #[must_use]
     pub const fn success_status(self) -> u16 {

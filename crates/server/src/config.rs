@@ -114,6 +114,7 @@ settings! {
         section tls: TlsConfig;
         section restart: RestartConfig;
         section log: LogConfig;
+        section audit: AuditConfig;
     }
 }
 
@@ -236,6 +237,27 @@ settings! {
         /// What is logged to stderr: a level (`error`, `warn`, `info`, `debug`, `trace`), or directives of
         /// `tracing`, such as `info,server::edge=debug`.
         filter: Box<str> = Text { what: "a level or directives of tracing" }, "info";
+        /// How: `text` for people, or `json`, an object in each line, for programs that collect logs.
+        format: LogFormat = OneOf(&[("text", LogFormat::Text), ("json", LogFormat::Json)]), "text";
+    }
+}
+
+/// What the log looks like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}
+
+settings! {
+    /// The record of who changed what.
+    pub struct AuditConfig in "audit." {
+        /// A file to which each change through the control plane, and each action of a moderator in a chat, is appended as one
+        /// line of JSON, in the form of CloudTrail's records. A file that is moved away is made anew. Without it no such
+        /// record is kept.
+        file: Option<PathBuf> = Optional(FilePath), "";
     }
 }
 

@@ -16,6 +16,7 @@ mod outlet;
 use std::convert::Infallible;
 use std::future::Future;
 use std::io;
+use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -55,6 +56,10 @@ const PLACEHOLDER_REQUEST: &[u8] = b"GET / HTTP/1.1\r\nconnection: close\r\n\r\n
 
 /// What a handler is asked to answer.
 pub type Arrived = Result<Request<Incoming>, Unreadable>;
+
+/// Whom a request came from, among its extensions.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer(pub IpAddr);
 
 /// What a request is answered with. With `Connection: close` it may leave part of the request unread.
 pub type Answer = Response<Full<Bytes>>;
@@ -96,13 +101,19 @@ where
             let place = Arc::clone(&places).acquire_owned().await.ok();
             (place, accept(&listener).await)
         };
-        let (place, socket) = tokio::select! {
+        let (place, (socket, peer)) = tokio::select! {
             () = stop.end.cancelled() => break,
             next = next => next,
         };
         let is_late = stop.drain.is_cancelled();
         let until = if is_late { &stop.end } else { &stop.drain }.clone();
         let (tls, handler) = (tls.clone(), handler.clone());
+        let handler = move |arrived: Arrived| {
+            handler(arrived.map(|mut request| {
+                request.extensions_mut().insert(peer);
+                request
+            }))
+        };
         let connection = async move {
             if let Err(error) = serve_socket(socket, tls, &until, handler).await {
                 tracing::debug!(%error, "connection ended");
@@ -117,10 +128,10 @@ where
     }
 }
 
-async fn accept(listener: &TcpListener) -> TcpStream {
+async fn accept(listener: &TcpListener) -> (TcpStream, Peer) {
     loop {
         match listener.accept().await {
-            Ok((socket, _)) => return socket,
+            Ok((socket, address)) => return (socket, Peer(address.ip())),
             Err(error) => {
                 tracing::error!(%error, "cannot accept a connection");
                 tokio::time::sleep(ACCEPT_RETRY).await;

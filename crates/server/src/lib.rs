@@ -16,6 +16,7 @@
 //! [`admin`], [`node`] < `main`, [`cli`]. [`edge`] and [`control`] never see each other. A test holds this.
 
 pub mod admin;
+pub mod audit;
 pub mod bus;
 pub mod cli;
 pub mod clock;
@@ -36,3 +37,4 @@ pub mod slot;
 pub mod store;
 pub mod supervisor;
 pub mod tls;
+mod uuid;

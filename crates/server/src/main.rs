@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use server::cli::{self, CommandError, Overrides, Request};
-use server::config::{self, Config, Sources};
+use server::config::{self, Config, LogFormat, Sources};
 use server::hand_over::Predecessor;
 use server::inheritance::{self, Inheritance};
 use server::metrics::Metrics;
@@ -219,7 +219,11 @@ fn variables() -> Vec<(String, String)> {
 fn start_log(config: &Config) -> Result<(), ParseError> {
     let filter = EnvFilter::try_new(&config.log.filter)?;
     let ansi = std::io::IsTerminal::is_terminal(&std::io::stderr());
-    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(ansi).with_writer(std::io::stderr).init();
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match config.log.format {
+        LogFormat::Text => log.with_ansi(ansi).init(),
+        LogFormat::Json => log.json().flatten_event(true).with_ansi(false).init(),
+    }
     Ok(())
 }
 

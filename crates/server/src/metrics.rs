@@ -4,6 +4,7 @@
 //! Labels come from closed sets, so the number of series is bounded. What happens on a shard is counted there
 //! ([`Figures`]) and summed up when somebody asks; so is what the store counts ([`StoreMeters`]), and what the system says of the process.
 
+mod audit;
 mod catalogue;
 mod figures;
 mod process;
@@ -20,6 +21,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 
+pub use self::audit::AuditMetrics;
 pub use self::catalogue::{Catalogue, PREFIX};
 pub use self::figures::{Figures, Latest};
 use self::process::ProcessFigures;
@@ -33,6 +35,8 @@ pub struct Metrics {
     shards: Arc<[Arc<Figures>]>,
     /// What the store counts.
     pub store: Arc<StoreMeters>,
+    /// What the audit log counts.
+    pub audit: Arc<AuditMetrics>,
     /// Requests to the control plane that were answered.
     pub api_requests: Family<ApiRequest, Counter>,
     /// Handshakes of the messaging edge that were refused.
@@ -115,6 +119,7 @@ impl Metrics {
                 "Control-plane requests that were answered; the result is `ok` or the error's name. CreateChatToken counts the chat tokens issued",
             ),
             store: StoreMeters::add_to(&mut list),
+            audit: AuditMetrics::add_to(&mut list),
             process: ProcessFigures::add_to(&mut list),
             catalogue: list,
             shards,

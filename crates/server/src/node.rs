@@ -16,6 +16,7 @@ mod ports;
 
 use std::ffi::OsString;
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::available_parallelism;
 use std::time::Duration;
@@ -36,6 +37,7 @@ use tokio_util::task::TaskTracker;
 pub use self::ports::ListenError;
 use self::ports::{ListeningPort, Ports};
 use crate::admin::Admin;
+use crate::audit::Audit;
 use crate::bus::Bus;
 use crate::config::Config;
 use crate::control::{self, ControlPlane, KeptPages};
@@ -76,6 +78,7 @@ struct Building {
     descriptors: u64,
     readiness: Readiness,
     metrics: Arc<Metrics>,
+    audit: Option<Arc<Audit>>,
     /// Of all terms: connections stay from one to the next.
     quotas: Option<Arc<Quotas>>,
     bus: Bus,
@@ -107,6 +110,8 @@ pub enum StartError {
     Credentials(CredentialsError),
     /// The store cannot be used: where it is, and why not.
     Store(Location, StoreError),
+    /// The audit log cannot be opened: where it is to be, and why not.
+    Audit(PathBuf, std::io::Error),
     /// The system gives no more threads, polls or random numbers.
     System(std::io::Error),
 }
@@ -126,6 +131,9 @@ impl fmt::Display for StartError {
             }
             Self::Store(Location::Memory, error) => error.fmt(formatter),
             Self::Store(Location::Postgres(url), error) => write!(formatter, "cannot use {url}: {error}"),
+            Self::Audit(path, error) => {
+                write!(formatter, "`audit.file` cannot be opened: {}: {error}", path.display())
+            }
             Self::System(error) => write!(formatter, "the system does not give what is needed: {error}"),
         }
     }
@@ -284,6 +292,7 @@ impl Building {
         let descriptors = rlimit::increase_nofile_limit(u64::MAX).unwrap_or(DESCRIPTORS_DEFAULT);
         let settings = edge_settings(config, descriptors, tls.as_ref());
         let metrics = Arc::new(Metrics::new(usize::from(settings.shards)));
+        let audit = open_audit(config, &metrics)?;
         let shards = Shards::new(settings.shards).map_err(StartError::System)?;
         let bus = shards.bus().clone();
         let admission = Slot::default();
@@ -291,11 +300,12 @@ impl Building {
             admission: admission.clone(),
             readiness: readiness.clone(),
             metrics: Arc::clone(&metrics),
+            audit: audit.clone(),
         };
         let edge = shards.start(settings, surroundings).map_err(StartError::System)?;
         let quotas = config.limits.quotas().map(|figures| Arc::new(Quotas::new(figures)));
         let config = config.clone();
-        Ok(Self { config, ports, tls, descriptors, readiness, metrics, quotas, bus, admission, edge })
+        Ok(Self { config, ports, tls, descriptors, readiness, metrics, audit, quotas, bus, admission, edge })
     }
 
     /// Begins to accept. What needs the store waits for it.
@@ -306,7 +316,11 @@ impl Building {
         let api = control::serve(api, self.readiness.clone(), Arc::clone(&control));
         let edge = Arc::clone(&self.ports.edge.listener);
         let edge = self.edge.accept(edge, stop.end.clone(), handshakes.clone());
-        let watched = Admin { metrics: Arc::clone(&self.metrics), readiness: self.readiness.clone() };
+        let watched = Admin {
+            metrics: Arc::clone(&self.metrics),
+            readiness: self.readiness.clone(),
+            bus: self.bus.clone(),
+        };
         // Nobody who watches is sent away before the end.
         let admin_stop = Stop { drain: stop.end.clone(), end: stop.end.clone(), ..Stop::default() };
         let admin_percent = limit::admin::CONNECTIONS_PERCENT_OF_DESCRIPTORS;
@@ -347,7 +361,7 @@ impl Building {
         let (watch, bus, readiness) = (opened.store.watch(), self.bus.clone(), self.readiness.clone());
         stop.under_way.spawn(listen_to_store(watch, bus.clone(), readiness, stop.drain.clone()));
         self.admission.fill(opened.admission(self.quotas.clone()));
-        let control_plane = opened.control_plane(bus, self.quotas.clone(), Arc::clone(&self.metrics));
+        let control_plane = opened.control_plane(self, bus);
         // A term gets it here, once.
         let _ = control.set(Arc::new(control_plane));
     }
@@ -405,21 +419,29 @@ impl Opened {
         Admission { store: self.store.clone(), token_keys: self.chat_token_keys.clone(), quotas }
     }
 
-    fn control_plane(&self, bus: Bus, quotas: Option<Arc<Quotas>>, metrics: Arc<Metrics>) -> ControlPlane {
+    fn control_plane(&self, building: &Building, bus: Bus) -> ControlPlane {
         let Self { store, credentials, chat_token_keys, page_token_keys } = self.clone();
-        let credentials = credentials.credentials;
-        let kept_pages = KeptPages::default();
         ControlPlane {
             store,
             bus,
-            credentials,
+            credentials: credentials.credentials,
             chat_token_keys,
             page_token_keys,
-            kept_pages,
-            quotas,
-            metrics,
+            kept_pages: KeptPages::default(),
+            quotas: building.quotas.clone(),
+            audit: building.audit.clone(),
+            trusted_proxies: building.config.trusted_proxies.clone(),
+            metrics: Arc::clone(&building.metrics),
         }
     }
+}
+
+fn open_audit(config: &Config, metrics: &Metrics) -> Result<Option<Arc<Audit>>, StartError> {
+    let open = |path: &PathBuf| {
+        let opened = Audit::open(path, Arc::clone(&metrics.audit));
+        opened.map(Arc::new).map_err(|error| StartError::Audit(path.clone(), error))
+    };
+    config.audit.file.as_ref().map(open).transpose()
 }
 
 /// Tells open rooms what other servers did to them, and whoever asks whether the store is there.

@@ -306,6 +306,7 @@ impl Node {
                 }
                 // Rooms are what they were told to be; what is asked for has nothing newer to say.
                 Effect::LoadRoom(_) => {}
+                Effect::Moderated(_) => {}
                 Effect::Resume(connection) => self.notices.push(Notice::Resumed(shard, connection)),
                 Effect::ShutDown(connection) => self.notices.push(Notice::ShutDown(shard, connection)),
                 Effect::Close(connection) => self.notices.push(Notice::Closed(shard, connection)),

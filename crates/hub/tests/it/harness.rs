@@ -397,6 +397,7 @@ impl Node {
                     }
                 }
                 Effect::LoadRoom(room) => self.loads.push(room),
+                Effect::Moderated(_) => {}
                 Effect::Resume(connection) => {
                     let client = self.by_connection[&(shard, connection)];
                     self.receive(client, &[]);

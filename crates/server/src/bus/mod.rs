@@ -7,6 +7,7 @@ mod inbox;
 
 use std::sync::{Arc, Once};
 
+use hub::inspect::{Asked, Inspection, RoomFigures};
 use hub::message::{Busy, Delivery, Message, Reply, RoomKey, RoomSettings, ShardIndex, ShardSet, Verdict};
 use protocol::arn::Scope;
 use protocol::id::Id;
@@ -87,6 +88,29 @@ impl Bus {
         for inbox in local.shards.iter() {
             inbox.push(Message::RoomsInDoubt).await;
         }
+    }
+
+    /// How rooms stand on this process's shards, each of which answers for itself; one that is stopping does not.
+    pub async fn inspect(&self, asked: Asked) -> Vec<RoomFigures> {
+        let Self::Local(local) = self;
+        let mut answers = Vec::new();
+        for inbox in local.shards.iter() {
+            let (sender, answer) = oneshot::channel();
+            let deliver = move |figures| {
+                // Whoever asked may have gone.
+                let _ = sender.send(figures);
+            };
+            let inspection = Inspection { asked, answer: Box::new(deliver) };
+            // Not while there is much to do: to look does not help.
+            if inbox.push_request(Message::Inspect(inspection)).is_ok() {
+                answers.push(answer);
+            }
+        }
+        let mut figures = Vec::new();
+        for answer in answers {
+            figures.extend(answer.await.unwrap_or_default());
+        }
+        figures
     }
 
     /// Carries a frame to the shards that have members of its room: calls `send` for each of this process.

@@ -61,6 +61,21 @@ impl TrustedProxies {
         self.0.iter().any(|network| network.contains(address.to_canonical()))
     }
 
+    /// The client's address: that of the peer, or, while the one who speaks is a trusted proxy, whom it says it speaks for in
+    /// `X-Forwarded-For`.
+    #[must_use]
+    pub fn client(&self, peer: IpAddr, forwarded_for: &str) -> IpAddr {
+        let mut client = peer;
+        for said in forwarded_for.rsplit(',').map(str::trim) {
+            if !self.contain(client) {
+                break;
+            }
+            let Ok(address) = said.parse() else { break };
+            client = address;
+        }
+        client
+    }
+
     /// Whether nobody is trusted.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -77,6 +92,8 @@ impl FromIterator<Network> for TrustedProxies {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
+    use std::net::IpAddr;
+
     use super::{Network, NetworkError, TrustedProxies};
 
     #[test]
@@ -108,5 +125,21 @@ mod tests {
         {
             assert_eq!(text.parse::<Network>(), Err(NetworkError), "{text:?}");
         }
+    }
+
+    #[test]
+    fn forwarded_for_is_believed_from_trusted_proxies_only() {
+        let address = |text: &str| -> IpAddr { text.parse().unwrap() };
+        let trusted: TrustedProxies =
+            ["10.0.0.0/8"].into_iter().map(|network| network.parse().unwrap()).collect();
+        let check = |peer: &str, forwarded_for: &str, expected: &str| {
+            let client = trusted.client(address(peer), forwarded_for);
+            assert_eq!(client, address(expected), "{peer} {forwarded_for}");
+        };
+        check("198.51.100.1", "203.0.113.7", "198.51.100.1");
+        check("10.0.0.1", "", "10.0.0.1");
+        check("10.0.0.1", "203.0.113.7", "203.0.113.7");
+        check("10.0.0.1", "6.6.6.6, 203.0.113.7, 10.2.2.2", "203.0.113.7");
+        check("10.0.0.1", "nonsense", "10.0.0.1");
     }
 }

@@ -4,14 +4,19 @@
 //!
 //! Nothing of a request is looked into before its signature has been verified, its path and body included.
 
+use std::net::IpAddr;
+
 use bytes::Bytes;
 use hyper::HeaderMap;
+use hyper::header::{HeaderName, USER_AGENT};
 use protocol::arn::Scope;
 use protocol::error::{ApiError, Code};
 use protocol::operation::{Operation, Route};
 use protocol::sigv4::{self, Dialect, RequestView};
 use protocol::time::Timestamp;
 
+use crate::audit::event::Call;
+use crate::config::TrustedProxies;
 use crate::credentials::Credentials;
 
 /// A request as it came over the wire. Nobody knows who sent it.
@@ -25,6 +30,8 @@ pub struct RawRequest {
     pub query: String,
     /// As they came.
     pub headers: HeaderMap,
+    /// Whoever is at the other end of the connection.
+    pub peer: Option<IpAddr>,
     /// The whole body.
     pub body: Bytes,
 }
@@ -81,6 +88,25 @@ impl AuthenticatedRequest {
     /// UnknownOperationException.
     pub fn route(&self) -> Result<Route, ApiError> {
         Route::find(&self.request.method, &self.request.path)
+    }
+
+    /// What the audit log says of the request.
+    #[must_use]
+    pub fn call(&self, route: &Route, trusted_proxies: &TrustedProxies) -> Call {
+        let header = |name| {
+            let values = self.request.headers.get_all(name).iter();
+            values.map(|value| String::from_utf8_lossy(value.as_bytes())).collect::<Vec<_>>().join(",")
+        };
+        let forwarded_for = header(HeaderName::from_static("x-forwarded-for"));
+        Call {
+            operation: route.operation.name(),
+            scope: self.scope.clone(),
+            access_key_id: self.access_key_id.clone(),
+            client: self.request.peer.map(|peer| trusted_proxies.client(peer, &forwarded_for)),
+            user_agent: header(USER_AGENT),
+            body: self.request.body.clone(),
+            resource_arn: route.resource_arn.clone(),
+        }
     }
 
     /// Looks whether the sender may do what `route` says.

@@ -50,6 +50,7 @@ use protocol::limit::member::TAGS_MAX;
 use protocol::operation::Operation;
 use protocol::page::{PageKey, PagedList};
 use serde::Serialize;
+use serde_json::Value;
 use tokio::sync::SetOnce;
 use tokio_util::task::TaskTracker;
 
@@ -59,8 +60,11 @@ pub use self::kept_pages::KeptPages;
 use self::quota::AdmittedRequest;
 use self::random::random;
 use self::receive::Refusal;
+use crate::audit::Audit;
+use crate::audit::event::{Call, Ending};
 use crate::bus::Bus;
 use crate::clock;
+use crate::config::TrustedProxies;
 use crate::credentials::Credentials;
 use crate::health::{Phase, Readiness};
 use crate::http::{self, Answer, Arrived, Port};
@@ -68,6 +72,7 @@ use crate::keys::KeyRing;
 use crate::metrics::{ApiRequest, Metrics};
 use crate::quota::Quotas;
 use crate::store::{OrderKey, Store, StoreError};
+use crate::uuid::uuid;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
 const ERROR_TYPE: HeaderName = HeaderName::from_static("x-amzn-errortype");
@@ -89,6 +94,10 @@ pub struct ControlPlane {
     pub kept_pages: KeptPages,
     /// What accounts may do; `None`: anything.
     pub quotas: Option<Arc<Quotas>>,
+    /// Keeps a record of changes; `None`: nobody does.
+    pub audit: Option<Arc<Audit>>,
+    /// Who may say for whom it speaks.
+    pub trusted_proxies: TrustedProxies,
     /// Counts requests.
     pub metrics: Arc<Metrics>,
 }
@@ -150,7 +159,7 @@ async fn answer(
     arrived: Arrived,
 ) -> Answer {
     let started = Instant::now();
-    let request_id = request_id();
+    let request_id = uuid();
     if let Ok(request) = &arrived
         && let Some(report) = readiness.report(request.method().as_str(), request.uri().path())
     {
@@ -160,7 +169,8 @@ async fn answer(
     let (operation, outcome) = match receive(&readiness, arrived).await {
         Err(refusal) => (None, Err(refusal)),
         Ok(request) => {
-            let (operation, outcome) = carry_through(&requests, process(Arc::clone(control), request)).await;
+            let (operation, outcome) =
+                carry_through(&requests, process(Arc::clone(control), request, request_id.clone())).await;
             (operation, outcome.map_err(Refusal::from))
         }
     };
@@ -197,7 +207,7 @@ async fn carry_through(
 }
 
 /// From a raw request to its outcome.
-async fn process(control: Arc<ControlPlane>, request: RawRequest) -> Processed {
+async fn process(control: Arc<ControlPlane>, request: RawRequest, request_id: String) -> Processed {
     let authenticated = match request.authenticate(&control.credentials, clock::now()) {
         Ok(request) => request,
         Err(error) => return (None, Err(error)),
@@ -207,6 +217,8 @@ async fn process(control: Arc<ControlPlane>, request: RawRequest) -> Processed {
         Err(error) => return (None, Err(error)),
     };
     let operation = route.operation;
+    let audit = control.audit.as_deref().filter(|_| !operation.is_read_only());
+    let audited = audit.map(|audit| (audit, authenticated.call(&route, &control.trusted_proxies)));
     let admitted = authenticated
         .authorize(route, &control.credentials)
         .and_then(|request| AdmittedRequest::admit(request, control.quotas.as_deref()));
@@ -214,7 +226,26 @@ async fn process(control: Arc<ControlPlane>, request: RawRequest) -> Processed {
         Ok(request) => handle(&control, &request).await,
         Err(error) => Err(error),
     };
+    if let Some((audit, call)) = audited {
+        record(audit, &call, &request_id, &outcome).await;
+    }
     (Some(operation), outcome.map(|body| Success { status: operation.success_status(), body }))
+}
+
+/// Puts a call that has ended into the audit log.
+async fn record(audit: &Audit, call: &Call, request_id: &str, outcome: &Result<Bytes, ApiError>) {
+    let encoded = outcome.as_ref().err().map(ApiError::encode);
+    let text = |body: &[u8]| {
+        let body: Value = serde_json::from_slice(body).unwrap_or_default();
+        body["message"].as_str().unwrap_or_default().to_owned()
+    };
+    let message = encoded.as_ref().map(|error| text(&error.body)).unwrap_or_default();
+    let ending = match (outcome, &encoded) {
+        (Ok(body), _) => Ending::Success(body),
+        (Err(_), Some(error)) => Ending::Failure(error.error_type, &message),
+        (Err(_), None) => Ending::Failure("", ""),
+    };
+    audit.write(call.to_line(request_id, &uuid(), clock::now(), &ending)).await;
 }
 
 /// The table of the 17 operations: reads the request, calls its handler, encodes the answer.
@@ -313,16 +344,6 @@ fn store_error(error: StoreError, scope: &Scope) -> ApiError {
         StoreError::Damaged(cause) => ApiError::internal(cause),
         StoreError::Unavailable(cause) => ApiError::unavailable(cause),
     }
-}
-
-/// A fresh id in the form of a UUID of version 4. Without random bytes it is all zeros: the request is answered all
-/// the same.
-fn request_id() -> String {
-    let random = u128::from_be_bytes(random().unwrap_or_default());
-    let digits = random & !(0xf << 76) & !(0x3 << 62) | (0x4 << 76) | (0x2 << 62);
-    let group = |bits_after: u32, length: u32| (digits >> bits_after) & ((1 << (4 * length)) - 1);
-    let [a, b, c, d, e] = [group(96, 8), group(80, 4), group(64, 4), group(48, 4), group(0, 12)];
-    format!("{a:08x}-{b:04x}-{c:04x}-{d:04x}-{e:012x}")
 }
 
 fn respond_error(refusal: &Refusal, operation: &'static str, request_id: &str) -> Answer {

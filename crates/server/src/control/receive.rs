@@ -11,7 +11,7 @@ use protocol::limit::control::{BODY_BYTES_MAX, BODY_DISCARD_BYTES_MAX, REQUEST_S
 use tokio::time::timeout;
 
 use super::auth::RawRequest;
-use crate::http::Unreadable;
+use crate::http::{Peer, Unreadable};
 
 /// An error, and whether its connection is of no more use because the request was not read to its end.
 #[derive(Debug)]
@@ -59,6 +59,7 @@ pub(super) async fn receive(request: Request<Incoming>) -> Result<RawRequest, Re
         path: head.uri.path().to_owned(),
         query: head.uri.query().unwrap_or_default().to_owned(),
         headers: head.headers,
+        peer: head.extensions.get().map(|Peer(address)| *address),
         body,
     })
 }

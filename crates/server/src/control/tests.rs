@@ -31,6 +31,7 @@ use tokio::task::JoinHandle;
 use super::{ControlPlane, KeptPages};
 use crate::bus::{Bus, InboxReader, inbox};
 use crate::clock;
+use crate::config::TrustedProxies;
 use crate::credentials::Credentials;
 use crate::health::{Phase, Readiness};
 use crate::http::{Port, Stop};
@@ -81,6 +82,8 @@ impl Server {
             page_token_keys,
             kept_pages: KeptPages::default(),
             quotas: quotas.map(|figures| Arc::new(Quotas::new(figures))),
+            audit: None,
+            trusted_proxies: TrustedProxies::default(),
             metrics: Arc::clone(&metrics),
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");

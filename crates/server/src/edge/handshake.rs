@@ -20,7 +20,7 @@ use tokio::time::timeout;
 
 use super::Admission;
 use super::arrival::Arrival;
-use super::proxy::{Preface, client_address, read_preface};
+use super::proxy::{Preface, read_preface};
 use super::upgrade::{HEAD_TOO_LONG, Refusal, Upgrade, Wanted, page, read_head, switch_protocols};
 use super::wire::Wire;
 use crate::bus::{room_key, room_settings};
@@ -86,7 +86,7 @@ impl Door {
         }
         // Whoever comes while the server starts, or makes way for another process, is held until it is known who serves.
         let admission = self.admission.use_it().await;
-        let client = client_address(peer, &upgrade.forwarded_for, &self.trusted_proxies);
+        let client = self.trusted_proxies.client(peer, &upgrade.forwarded_for);
         let admitted = admission.admit(&upgrade).await;
         // Not kept for those who take their time to hear that they are refused.
         drop(admission);

@@ -8,6 +8,7 @@ mod arrival;
 mod ebb;
 mod extension;
 mod handshake;
+mod moderation;
 mod proxy;
 mod shard;
 mod tls;
@@ -37,6 +38,7 @@ use self::handshake::Door;
 pub use self::proxy::{Preface, read_preface};
 use self::shard::{Parts, Shard, WAKE};
 pub use self::upgrade::{Refusal, Upgrade, Wanted, read_head, switch_protocols};
+use crate::audit::Audit;
 use crate::bus::{Bus, Inbox, InboxReader, inbox, room_settings};
 use crate::config::TrustedProxies;
 use crate::health::Readiness;
@@ -84,6 +86,8 @@ pub struct Surroundings {
     pub readiness: Readiness,
     /// Everything is counted there.
     pub metrics: Arc<Metrics>,
+    /// Keeps a record of what moderators do; `None`: nobody does.
+    pub audit: Option<Arc<Audit>>,
 }
 
 /// The shards, before anybody connects: the bus can already reach them.
@@ -147,6 +151,7 @@ impl Shards {
                 bus: self.bus.clone(),
                 room_loads: room_loads.clone(),
                 figures: surroundings.metrics.shard(usize::from(index)),
+                audit: surroundings.audit.clone(),
                 ebb: Arc::clone(&ebb),
             };
             inboxes.push(self.bus.inbox(index).clone());

@@ -1,10 +1,8 @@
-//! Who the client is when it comes through a proxy: PROXY protocol version 2, and `X-Forwarded-For`.
+//! Who the client is when it comes through a proxy that speaks the PROXY protocol, version 2.
 //!
-//! Both are believed only from a trusted proxy; anybody can write them.
+//! It is believed only from a trusted proxy; anybody can write it.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-
-use crate::config::TrustedProxies;
 
 const SIGNATURE: &[u8; 12] = b"\r\n\r\n\0\r\nQUIT\n";
 const HEAD_BYTES: usize = 16;
@@ -56,26 +54,10 @@ pub fn read_preface(bytes: &[u8]) -> Preface {
     Preface::Header { length, client }
 }
 
-/// The client's address: that of the peer, or, while the one who speaks is a trusted proxy, whom it says it speaks for.
-pub(super) fn client_address(peer: IpAddr, forwarded_for: &str, trusted: &TrustedProxies) -> IpAddr {
-    let mut client = peer;
-    for said in forwarded_for.rsplit(',').map(str::trim) {
-        if !trusted.contain(client) {
-            break;
-        }
-        let Ok(address) = said.parse() else { break };
-        client = address;
-    }
-    client
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
-    use std::net::IpAddr;
-
-    use super::{Preface, SIGNATURE, client_address, read_preface};
-    use crate::config::TrustedProxies;
+    use super::{Preface, SIGNATURE, read_preface};
 
     fn header(command: u8, family: u8, addresses: &[u8]) -> Vec<u8> {
         let mut bytes = SIGNATURE.to_vec();
@@ -101,21 +83,5 @@ mod tests {
         assert_eq!(read_preface(&header(0x31, 0x11, &v4)), Preface::Invalid);
         assert_eq!(read_preface(&header(0x21, 0x11, &v4[..4])), Preface::Invalid);
         assert_eq!(read_preface(b"GET / HTTP/1.1"), Preface::Absent);
-    }
-
-    #[test]
-    fn forwarded_for_is_believed_from_trusted_proxies_only() {
-        let address = |text: &str| -> IpAddr { text.parse().unwrap() };
-        let trusted: TrustedProxies =
-            ["10.0.0.0/8"].into_iter().map(|network| network.parse().unwrap()).collect();
-        let check = |peer: &str, forwarded_for: &str, expected: &str| {
-            let client = client_address(address(peer), forwarded_for, &trusted);
-            assert_eq!(client, address(expected), "{peer} {forwarded_for}");
-        };
-        check("198.51.100.1", "203.0.113.7", "198.51.100.1");
-        check("10.0.0.1", "", "10.0.0.1");
-        check("10.0.0.1", "203.0.113.7", "203.0.113.7");
-        check("10.0.0.1", "6.6.6.6, 203.0.113.7, 10.2.2.2", "203.0.113.7");
-        check("10.0.0.1", "nonsense", "10.0.0.1");
     }
 }

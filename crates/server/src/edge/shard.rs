@@ -22,7 +22,9 @@ use tokio::sync::mpsc;
 
 use super::arrival::{Arrival, ArrivalReader, ArrivalSender};
 use super::ebb::{Ebb, Stage};
+use super::moderation;
 use super::transport::{Received, Scratch, Transport};
+use crate::audit::Audit;
 use crate::bus::{Bus, InboxReader};
 use crate::clock;
 use crate::metrics::Figures;
@@ -56,6 +58,7 @@ pub(super) struct Parts {
     /// Rooms whose settings are to be read again.
     pub(super) room_loads: mpsc::Sender<RoomKey>,
     pub(super) figures: Arc<Figures>,
+    pub(super) audit: Option<Arc<Audit>>,
     pub(super) ebb: Arc<Ebb>,
 }
 
@@ -71,6 +74,7 @@ pub(super) struct Shard {
     bus: Bus,
     room_loads: mpsc::Sender<RoomKey>,
     figures: Arc<Figures>,
+    audit: Option<Arc<Audit>>,
     ebb: Arc<Ebb>,
     /// What clients say is not heard any more.
     is_deaf: bool,
@@ -113,6 +117,7 @@ impl Shard {
             bus: parts.bus,
             room_loads: parts.room_loads,
             figures: parts.figures,
+            audit: parts.audit,
             ebb: parts.ebb,
             is_deaf: false,
             unread: Vec::new(),
@@ -373,6 +378,11 @@ impl Shard {
                 Effect::LoadRoom(room) => {
                     // When the queue is full the hub asks again with its next sweep.
                     let _ = self.room_loads.try_send(room);
+                }
+                Effect::Moderated(moderated) => {
+                    if let Some(audit) = &self.audit {
+                        moderation::note(audit, &moderated);
+                    }
                 }
                 Effect::Resume(connection) => {
                     let now = now();

@@ -11,10 +11,11 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_util::task::TaskTracker;
 
-use super::super::{Processed, Success, carry_through, request_id};
+use super::super::{Processed, Success, carry_through};
 use super::{Answer, Call, Server, root};
 use crate::clock;
 use crate::health::Phase;
+use crate::uuid::uuid;
 
 #[tokio::test]
 async fn every_answer_has_its_headers() {
@@ -37,7 +38,7 @@ async fn every_answer_has_its_headers() {
 
 #[test]
 fn a_request_id_is_a_random_uuid() {
-    let id = request_id();
+    let id = uuid();
     let parts: Vec<&str> = id.split('-').collect();
     assert_eq!(parts.iter().map(|part| part.len()).collect::<Vec<usize>>(), [8, 4, 4, 4, 12]);
     assert!(parts.concat().bytes().all(|byte| byte.is_ascii_hexdigit()));

@@ -335,3 +335,87 @@ fn checkpoint(connection: &Connection, mode: &str) -> rusqlite::Result<LogPages>
     let mut statement = connection.prepare_cached(&format!("PRAGMA wal_checkpoint({mode})"))?;
     statement.query_row([], |row| Ok(LogPages { in_log: row.get(1)?, copied: row.get(2)? }))
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+    use std::thread;
+    use std::time::Duration;
+
+    use protocol::limit::store::GROUP_WRITES_MAX;
+
+    use super::{Answer, Gathering, Write};
+
+    /// Nobody waits for so long: a test that does never ends.
+    const FOR_EVER: Duration = Duration::from_secs(1 << 20);
+
+    fn write() -> Write {
+        Box::new(|_| Ok(Box::new(|| ()) as Answer))
+    }
+
+    fn queue(waiting: usize) -> (SyncSender<Write>, Receiver<Write>) {
+        let (sender, writes) = sync_channel(2 * GROUP_WRITES_MAX);
+        (0..waiting).for_each(|_| sender.send(write()).unwrap());
+        (sender, writes)
+    }
+
+    fn gathered(gathering: &mut Gathering, writes: &Receiver<Write>) -> Option<usize> {
+        gathering.gather(writes).map(|group| group.len())
+    }
+
+    #[test]
+    fn who_was_just_answered_is_waited_for_and_nobody_beyond() {
+        let (sender, writes) = queue(2);
+        let mut gathering = Gathering::default();
+        gathering.committed(3, FOR_EVER, &writes);
+        // They come one after the other, and the group begins with the last of them.
+        let coming = thread::spawn(move || {
+            (0..3).for_each(|_| sender.send(write()).unwrap());
+            sender
+        });
+        assert_eq!(gathered(&mut gathering, &writes), Some(5));
+        drop(coming.join().unwrap());
+        assert_eq!(gathered(&mut gathering, &writes), None);
+    }
+
+    #[test]
+    fn who_writes_alone_waits_for_nobody() {
+        let (sender, writes) = queue(0);
+        let mut gathering = Gathering::default();
+        for _ in 0..3 {
+            gathering.committed(1, FOR_EVER, &writes);
+            sender.send(write()).unwrap();
+            assert_eq!(gathered(&mut gathering, &writes), Some(1));
+        }
+    }
+
+    #[test]
+    fn when_the_time_is_over_the_group_is_what_there_is() {
+        let (sender, writes) = queue(1);
+        let mut gathering = Gathering::default();
+        gathering.committed(4, Duration::ZERO, &writes);
+        sender.send(write()).unwrap();
+        assert_eq!(gathered(&mut gathering, &writes), Some(2));
+    }
+
+    #[test]
+    fn what_waited_is_written_when_nobody_comes_any_more() {
+        let (sender, writes) = queue(2);
+        let mut gathering = Gathering::default();
+        gathering.committed(4, FOR_EVER, &writes);
+        drop(sender);
+        assert_eq!(gathered(&mut gathering, &writes), Some(2));
+        assert_eq!(gathered(&mut gathering, &writes), None);
+    }
+
+    #[test]
+    fn a_group_has_no_more_than_its_limit() {
+        let (_sender, writes) = queue(GROUP_WRITES_MAX + 5);
+        let mut gathering = Gathering::default();
+        gathering.committed(9, FOR_EVER, &writes);
+        assert_eq!(gathered(&mut gathering, &writes), Some(GROUP_WRITES_MAX));
+        gathering.committed(GROUP_WRITES_MAX, Duration::ZERO, &writes);
+        assert_eq!(gathered(&mut gathering, &writes), Some(5));
+    }
+}

@@ -3,6 +3,7 @@
 /// The modules of the server: each may use those before it, and none after it.
 pub(super) const MODULE_ORDER: &[&str] = &[
     "clock",
+    "uuid",
     "config",
     "inheritance",
     "hand_over",
@@ -12,6 +13,7 @@ pub(super) const MODULE_ORDER: &[&str] = &[
     "linger",
     "http",
     "metrics",
+    "audit",
     "quota",
     "tls",
     "credentials",

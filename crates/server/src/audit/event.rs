@@ -1,0 +1,246 @@
+//! The lines of the audit log: CloudTrail's record of an API call, and the same of what a moderator does over a socket.
+//!
+//! What the model of the service marks as sensitive (chat tokens, user ids) is hidden, and so is what rooms are told (attributes,
+//! content), with CloudTrail's own words.
+
+use std::net::IpAddr;
+
+use protocol::arn::Scope;
+use protocol::messaging::Moderation;
+use protocol::time::Timestamp;
+use serde_json::{Map, Value, json};
+
+/// CloudTrail's words in the place of what it does not show.
+const HIDDEN: &str = "HIDDEN_DUE_TO_SECURITY_REASONS";
+
+/// Members that are hidden wherever they are.
+const HIDDEN_MEMBERS: [&str; 4] = ["token", "userId", "attributes", "content"];
+
+/// The version of CloudTrail's record format that this is like.
+const EVENT_VERSION: &str = "1.09";
+
+/// A request to the control plane, by somebody who is known.
+#[derive(Debug)]
+pub struct Call {
+    /// Name of the operation.
+    pub operation: &'static str,
+    /// The caller's account, and the region of the request.
+    pub scope: Scope,
+    /// What the request was signed with.
+    pub access_key_id: Box<str>,
+    /// Where it came from.
+    pub client: Option<IpAddr>,
+    /// As it came.
+    pub user_agent: String,
+    /// The members of the request, as JSON.
+    pub body: bytes::Bytes,
+    /// The ARN in the path of a tag operation.
+    pub resource_arn: Option<String>,
+}
+
+/// How a call ended.
+#[derive(Debug)]
+pub enum Ending<'a> {
+    /// With the members of its answer, as JSON; empty if there are none.
+    Success(&'a [u8]),
+    /// With an error of this name and text.
+    Failure(&'static str, &'a str),
+}
+
+impl Call {
+    /// The line of a call that has ended.
+    #[must_use]
+    pub fn to_line(&self, request_id: &str, event_id: &str, now: Timestamp, ending: &Ending<'_>) -> Vec<u8> {
+        let account = &self.scope.account_id;
+        let mut event = head(self.operation, &self.scope, now, event_id);
+        let mut put = |name: &str, value: Value| event.insert(name.to_owned(), value);
+        put(
+            "userIdentity",
+            json!({
+                "type": "Root",
+                "principalId": account,
+                "arn": format!("arn:aws:iam::{account}:root"),
+                "accountId": account,
+                "accessKeyId": self.access_key_id,
+            }),
+        );
+        put("sourceIPAddress", self.client.map_or(Value::Null, |client| json!(client.to_string())));
+        put("userAgent", json!(self.user_agent));
+        let mut parameters = members(&self.body);
+        if let (Some(arn), Value::Object(members)) = (&self.resource_arn, &mut parameters) {
+            members.insert("resourceArn".to_owned(), json!(arn));
+        } else if let Some(arn) = &self.resource_arn {
+            parameters = json!({ "resourceArn": arn });
+        }
+        put("requestParameters", parameters);
+        match ending {
+            Ending::Success(body) => put("responseElements", members(body)),
+            Ending::Failure(name, text) => {
+                put("errorCode", json!(name));
+                put("errorMessage", json!(text));
+                put("responseElements", Value::Null)
+            }
+        };
+        put("requestID", json!(request_id));
+        put("eventType", json!("AwsApiCall"));
+        into_line(event)
+    }
+}
+
+/// The line of what the user of a chat token has done over a socket, as a moderator of the room. Their user id is the answer to
+/// "who", so it is shown.
+#[must_use]
+pub fn moderation_line(
+    scope: &Scope,
+    room_arn: &str,
+    user_id: &str,
+    moderation: &Moderation,
+    event_id: &str,
+    now: Timestamp,
+) -> Vec<u8> {
+    let (operation, mut parameters) = match moderation {
+        Moderation::DeleteMessage { message_id, reason } => {
+            ("DeleteMessage", json!({"id": message_id.as_str(), "reason": reason}))
+        }
+        Moderation::DisconnectUser { reason, .. } => {
+            ("DisconnectUser", json!({"userId": HIDDEN, "reason": reason}))
+        }
+    };
+    parameters["roomIdentifier"] = json!(room_arn);
+    let mut event = head(operation, scope, now, event_id);
+    let mut put = |name: &str, value: Value| event.insert(name.to_owned(), value);
+    put("userIdentity", json!({"type": "ChatUser", "principalId": user_id, "accountId": scope.account_id}));
+    put("requestParameters", parameters);
+    put("responseElements", Value::Null);
+    put("eventType", json!("ChatAction"));
+    into_line(event)
+}
+
+/// What all lines have.
+fn head(operation: &str, scope: &Scope, now: Timestamp, event_id: &str) -> Map<String, Value> {
+    let members = [
+        ("eventVersion", json!(EVENT_VERSION)),
+        ("eventTime", json!(now.to_millis_text())),
+        ("eventSource", json!("ivschat.amazonaws.com")),
+        ("eventName", json!(operation)),
+        ("awsRegion", json!(scope.region)),
+        ("eventID", json!(event_id)),
+        ("readOnly", json!(false)),
+        ("managementEvent", json!(true)),
+        ("recipientAccountId", json!(scope.account_id)),
+    ];
+    members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+/// The members of a body, without what is hidden; null for one that has none or is no JSON.
+fn members(body: &[u8]) -> Value {
+    let Ok(Value::Object(mut members)) = serde_json::from_slice::<Value>(body) else { return Value::Null };
+    for (name, value) in &mut members {
+        if HIDDEN_MEMBERS.iter().any(|hidden| name.eq_ignore_ascii_case(hidden)) {
+            *value = json!(HIDDEN);
+        }
+    }
+    Value::Object(members)
+}
+
+fn into_line(event: Map<String, Value>) -> Vec<u8> {
+    Value::Object(event).to_string().into_bytes()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use bytes::Bytes;
+    use protocol::arn::Scope;
+    use protocol::messaging::Moderation;
+    use protocol::time::Timestamp;
+    use serde_json::{Value, json};
+
+    use super::{Call, Ending, HIDDEN, moderation_line};
+
+    fn scope() -> Scope {
+        Scope { account_id: "123456789012".into(), region: "eu-west-1".into() }
+    }
+
+    fn call(body: &'static str) -> Call {
+        Call {
+            operation: "CreateChatToken",
+            scope: scope(),
+            access_key_id: "AKIDEXAMPLE".into(),
+            client: Some([192, 0, 2, 7].into()),
+            user_agent: "aws-cli".to_owned(),
+            body: Bytes::from_static(body.as_bytes()),
+            resource_arn: None,
+        }
+    }
+
+    fn line(call: &Call, ending: &Ending<'_>) -> Value {
+        let line = call.to_line("request", "event", Timestamp::from_micros(0), ending);
+        assert!(!line.contains(&b'\n'));
+        serde_json::from_slice(&line).unwrap()
+    }
+
+    #[test]
+    fn what_is_sensitive_is_hidden_and_the_rest_is_shown() {
+        let call = call(
+            r#"{"roomIdentifier":"arn:room","userId":"ann","attributes":{"a":"secret"},"capabilities":["SEND_MESSAGE"]}"#,
+        );
+        let line = line(&call, &Ending::Success(br#"{"token":"v1.secret","tokenExpirationTime":"t"}"#));
+        let expected = json!({
+            "eventVersion": "1.09",
+            "eventTime": "1970-01-01T00:00:00.000Z",
+            "eventSource": "ivschat.amazonaws.com",
+            "eventName": "CreateChatToken",
+            "awsRegion": "eu-west-1",
+            "eventID": "event",
+            "eventType": "AwsApiCall",
+            "readOnly": false,
+            "managementEvent": true,
+            "recipientAccountId": "123456789012",
+            "sourceIPAddress": "192.0.2.7",
+            "userAgent": "aws-cli",
+            "requestID": "request",
+            "userIdentity": {
+                "type": "Root",
+                "principalId": "123456789012",
+                "arn": "arn:aws:iam::123456789012:root",
+                "accountId": "123456789012",
+                "accessKeyId": "AKIDEXAMPLE",
+            },
+            "requestParameters": {
+                "roomIdentifier": "arn:room",
+                "userId": HIDDEN,
+                "attributes": HIDDEN,
+                "capabilities": ["SEND_MESSAGE"],
+            },
+            "responseElements": {"token": HIDDEN, "tokenExpirationTime": "t"},
+        });
+        assert_eq!(line, expected);
+    }
+
+    #[test]
+    fn a_failure_has_its_name_and_a_body_that_is_none_is_left_out() {
+        let mut call = call("no JSON");
+        call.resource_arn = Some("arn:room".to_owned());
+        let line = line(&call, &Ending::Failure("ValidationException", "why"));
+        assert_eq!(line["requestParameters"], json!({"resourceArn": "arn:room"}));
+        assert_eq!(
+            (&line["errorCode"], &line["errorMessage"]),
+            (&json!("ValidationException"), &json!("why"))
+        );
+        assert_eq!(line["responseElements"], Value::Null);
+    }
+
+    #[test]
+    fn a_moderator_is_shown_and_who_was_disconnected_is_not() {
+        let moderation = Moderation::DisconnectUser { user_id: "victim".into(), reason: Some("spam".into()) };
+        let line =
+            moderation_line(&scope(), "arn:room", "mod", &moderation, "event", Timestamp::from_micros(0));
+        let line: Value = serde_json::from_slice(&line).unwrap();
+        assert_eq!(line["userIdentity"]["principalId"], "mod");
+        assert_eq!(
+            line["requestParameters"],
+            json!({"roomIdentifier": "arn:room", "userId": HIDDEN, "reason": "spam"})
+        );
+    }
+}
