@@ -109,7 +109,7 @@ def test_neither_log_has_what_is_secret(audited):
 def test_a_line_is_there_when_its_answer_is_even_after_kill_9(audited):
     server, audit = audited
     chat = clients.ivschat(server)
-    names = [f"room {number}" for number in range(20)]
+    names = [f"room-{number}" for number in range(20)]
     for name in names:
         chat.create_room(name=name)
     server.kill9()

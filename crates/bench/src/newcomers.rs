@@ -13,7 +13,6 @@ use hub::frame::{Opcode, encode_masked};
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 use serde_json::Value;
-use socket2::SockRef;
 
 use crate::client::{CONNECTIONS_PER_ADDRESS, Clock, MASK, Ticket, connect, read_handshake_answer};
 use crate::control::{AnswerHead, ControlPlane, Role};
@@ -287,9 +286,6 @@ impl Newcomers {
         self.newcomers[newcomer].token_at = self.clock.nanos();
         self.connects += 1;
         let connected = connect(self.edge, self.connects % CONNECTIONS_AROUND).and_then(|mut stream| {
-            // It will end with a reset, which leaves nothing behind in the kernel: with tens of thousands in TIME_WAIT it
-            // takes milliseconds to find a free port for each new one.
-            SockRef::from(&stream).set_linger(Some(Duration::ZERO))?;
             let interest = Interest::READABLE | Interest::WRITABLE;
             let number = Token(self.desks.len() + newcomer);
             self.poll.registry().register(&mut stream, number, interest).map(|()| stream)
