@@ -269,6 +269,7 @@ impl Simulation {
             account: None,
             user_id: guest.user_id.as_str().into(),
             sender: encode_sender(&guest.user_id, &Attributes::new()),
+            client: [127, 0, 0, 1].into(),
             capabilities: guest.capabilities,
             session_end: wall_at(guest.session_end),
             // Every other user's clients take messages compressed.
@@ -525,7 +526,7 @@ impl Simulation {
 }
 
 fn first_settings() -> RoomSettings {
-    RoomSettings { version: 0, message_length_max: 500, message_rate_max: 100, review_fallback: None }
+    RoomSettings { version: 0, message_length_max: 500, message_rate_max: 100, review: None }
 }
 
 fn left(room: &RoomKey, placement: Placement) -> Message {
