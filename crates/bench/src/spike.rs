@@ -15,10 +15,10 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 
-use hub::review::ReviewLimits;
 use hub::audience::Member;
 use hub::log::RoomLog;
 use hub::message::{Join, Now, RoomKey, RoomSettings, Written};
+use hub::review::ReviewLimits;
 use hub::roll::Roll;
 use hub::session::{Grant, Session};
 use hub::text::Texts;
@@ -267,8 +267,14 @@ fn session_figures(room_members: u32) -> Result<Figures, Failure> {
 /// # Errors
 /// No Linux.
 pub fn print_session_memory(room_members: u32) -> Result<(), Failure> {
-    let settings =
-        Settings { shard: 0, shards: 1, coalescing_window_nanos: 0, rates_lifted: false, reviews: ReviewLimits::default(), seed: [7; 32] };
+    let settings = Settings {
+        shard: 0,
+        shards: 1,
+        coalescing_window_nanos: 0,
+        rates_lifted: false,
+        reviews: ReviewLimits::default(),
+        seed: [7; 32],
+    };
     let now = Now { nanos: 1, wall: Timestamp::from_seconds(1) };
     let scope = Arc::new(Scope { account_id: "123456789012".into(), region: "us-east-1".into() });
     let before = Memory::read(std::process::id())?;

@@ -12,7 +12,7 @@
 //! member. Before that a handshake has let the socket in: `edge/acceptor.rs`, `edge/handshake.rs`.
 //!
 //! # Who may use whom
-//! Left never uses right: `protocol` < `hub` < [`config`], [`metrics`], [`outgoing`], [`aws`], [`quota`] < [`store`], [`bus`] <
+//! Left never uses right: `protocol` < `hub` < [`config`], [`metrics`], [`outgoing`], [`aws`], [`quota`] < [`store`], [`bus`] < [`review`] <
 //! [`edge`], [`control`] < [`admin`], [`node`] < `main`, [`cli`]. [`edge`] and [`control`] never see each other. A test holds this.
 
 pub mod admin;
@@ -34,6 +34,7 @@ pub mod metrics;
 pub mod node;
 pub mod outgoing;
 pub mod quota;
+pub mod review;
 pub mod slot;
 pub mod store;
 pub mod supervisor;

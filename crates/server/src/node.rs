@@ -22,6 +22,7 @@ use std::time::Duration;
 
 use hub::inbound::Messages;
 use hub::message::{SHARDS_MAX, ShardIndex};
+use hub::review::{ReviewLimits, ReviewPlaces};
 use protocol::limit::control::{CONNECTIONS_MAX, CONNECTIONS_PERCENT_OF_DESCRIPTORS};
 use protocol::limit::edge::HANDSHAKES_PERCENT_OF_DESCRIPTORS;
 use protocol::limit::hand_over::{FIRST_WORD_MS_MAX, REOPEN_PAUSE_MS};
@@ -48,6 +49,7 @@ use crate::inheritance::Inheritance;
 use crate::keys::KeyRing;
 use crate::metrics::Metrics;
 use crate::quota::Quotas;
+use crate::review::{HandlersFileError, Reviewer};
 use crate::slot::Slot;
 use crate::store::{KeyPurpose, Location, News, RoomNews, Store, StoreError, Watch};
 use crate::tls::{self, Tls, TlsError};
@@ -79,6 +81,7 @@ struct Building {
     /// Of all terms: connections stay from one to the next.
     quotas: Option<Arc<Quotas>>,
     bus: Bus,
+    reviewer: Reviewer,
     /// There while the store is open.
     admission: Slot<Admission>,
     edge: Edge,
@@ -103,6 +106,8 @@ pub enum StartError {
     Listen(ListenError),
     /// See [`TlsError`].
     Tls(TlsError),
+    /// See [`HandlersFileError`].
+    Review(HandlersFileError),
     /// See [`CredentialsError`].
     Credentials(CredentialsError),
     /// The store cannot be used: where it is, and why not.
@@ -116,6 +121,7 @@ impl fmt::Display for StartError {
         match self {
             Self::Listen(error) => error.fmt(formatter),
             Self::Tls(error) => error.fmt(formatter),
+            Self::Review(error) => error.fmt(formatter),
             Self::Credentials(error) => error.fmt(formatter),
             Self::Store(Location::Folder(path), error) => {
                 let (text, folder) = (error.to_string(), path.display().to_string());
@@ -286,16 +292,31 @@ impl Building {
         let metrics = Arc::new(Metrics::new(usize::from(settings.shards)));
         let shards = Shards::new(settings.shards).map_err(StartError::System)?;
         let bus = shards.bus().clone();
+        let reviewer =
+            Reviewer::new(&config.review, bus.clone(), Arc::clone(&metrics)).map_err(StartError::Review)?;
         let admission = Slot::default();
         let surroundings = Surroundings {
             admission: admission.clone(),
             readiness: readiness.clone(),
             metrics: Arc::clone(&metrics),
+            reviewer: reviewer.clone(),
         };
         let edge = shards.start(settings, surroundings).map_err(StartError::System)?;
         let quotas = config.limits.quotas().map(|figures| Arc::new(Quotas::new(figures)));
         let config = config.clone();
-        Ok(Self { config, ports, tls, descriptors, readiness, metrics, quotas, bus, admission, edge })
+        Ok(Self {
+            config,
+            ports,
+            tls,
+            descriptors,
+            readiness,
+            metrics,
+            quotas,
+            bus,
+            reviewer,
+            admission,
+            edge,
+        })
     }
 
     /// Begins to accept. What needs the store waits for it.
@@ -347,7 +368,8 @@ impl Building {
         let (watch, bus, readiness) = (opened.store.watch(), self.bus.clone(), self.readiness.clone());
         stop.under_way.spawn(listen_to_store(watch, bus.clone(), readiness, stop.drain.clone()));
         self.admission.fill(opened.admission(self.quotas.clone()));
-        let control_plane = opened.control_plane(bus, self.quotas.clone(), Arc::clone(&self.metrics));
+        let mut control_plane = opened.control_plane(bus, self.quotas.clone(), Arc::clone(&self.metrics));
+        control_plane.handler_checks = self.config.review.check_handlers.then(|| self.reviewer.clone());
         // A term gets it here, once.
         let _ = control.set(Arc::new(control_plane));
     }
@@ -407,7 +429,16 @@ impl Opened {
     fn control_plane(&self, bus: Bus, quotas: Option<Arc<Quotas>>, metrics: Arc<Metrics>) -> ControlPlane {
         let Self { store, credentials, chat_token_keys, page_token_keys } = self.clone();
         let credentials = credentials.credentials;
-        ControlPlane { store, bus, credentials, chat_token_keys, page_token_keys, quotas, metrics }
+        ControlPlane {
+            store,
+            bus,
+            credentials,
+            chat_token_keys,
+            page_token_keys,
+            quotas,
+            metrics,
+            handler_checks: None,
+        }
     }
 }
 
@@ -450,6 +481,13 @@ fn edge_settings(config: &Config, descriptors: u64, tls: Option<&Tls>) -> EdgeSe
         coalescing_window_ms: config.edge.coalescing_window_ms,
         compression: config.edge.compression,
         rates_lifted: config.limits.profile == Profile::Unlimited,
+        reviews: ReviewLimits {
+            per_room_max: usize::try_from(config.review.in_flight_per_room_max).unwrap_or(usize::MAX),
+            places: Arc::new(ReviewPlaces::new(
+                usize::try_from(config.review.in_flight_per_node_max).unwrap_or(usize::MAX),
+            )),
+        },
+        review_timeout_ms: config.review.timeout_ms,
         messages: Messages::Actions,
         trusted_proxies: config.trusted_proxies.clone(),
         handshakes_max: share(descriptors, HANDSHAKES_PERCENT_OF_DESCRIPTORS),

@@ -20,6 +20,7 @@ pub(super) const MODULE_ORDER: &[&str] = &[
     "store",
     "keys",
     "bus",
+    "review",
     "edge",
     "control",
     "admin",
