@@ -1,7 +1,7 @@
 //! Proves that a room's settings take hold on open connections, that stale ones never win, that settings are asked for
 //! until they come, and that a deleted room answers 404 while its connections stay open.
 
-use hub::message::{Message, RoomSettings, Verdict};
+use hub::message::{Message, RoomSettings};
 
 use crate::harness::{Guest, Node, room, settings};
 
