@@ -18,6 +18,7 @@ use std::sync::Arc;
 use hub::audience::Member;
 use hub::log::RoomLog;
 use hub::message::{Join, Now, RoomKey, RoomSettings, Written};
+use hub::review::ReviewLimits;
 use hub::roll::Roll;
 use hub::session::{Grant, Session};
 use hub::text::Texts;
@@ -223,6 +224,7 @@ fn session() -> Session {
     let (entry, _) = roll.enter(roll.user(&RoomKey { scope, id: Id::from_random(1) }, "viewer-00000"));
     let grant = Grant {
         sender: Texts::default().add("{}"),
+        client: std::net::Ipv6Addr::LOCALHOST,
         capabilities: Capabilities::default(),
         session_end: Timestamp::from_nanos(0),
         deflates: false,
@@ -266,8 +268,14 @@ fn session_figures(room_members: u32) -> Result<Figures, Failure> {
 /// # Errors
 /// No Linux.
 pub fn print_session_memory(room_members: u32) -> Result<(), Failure> {
-    let settings =
-        Settings { shard: 0, shards: 1, coalescing_window_nanos: 0, rates_lifted: false, seed: [7; 32] };
+    let settings = Settings {
+        shard: 0,
+        shards: 1,
+        coalescing_window_nanos: 0,
+        rates_lifted: false,
+        reviews: ReviewLimits::default(),
+        seed: [7; 32],
+    };
     let now = Now { nanos: 1, wall: Timestamp::from_seconds(1) };
     let scope = Arc::new(Scope { account_id: "123456789012".into(), region: "us-east-1".into() });
     let before = Memory::read(std::process::id())?;
@@ -276,7 +284,7 @@ pub fn print_session_memory(room_members: u32) -> Result<(), Failure> {
         let id = Id::from_random(u128::from(index / room_members.max(1)) << 64);
         let room = RoomKey { scope: Arc::clone(&scope), id };
         let settings =
-            RoomSettings { version: 1, message_length_max: 500, message_rate_max: 10, review_fallback: None };
+            RoomSettings { version: 1, message_length_max: 500, message_rate_max: 10, review: None };
         let join = join(room, settings, index);
         let placement = hub.place(now, &join);
         hub.adopt(now, join, placement);
@@ -298,6 +306,7 @@ fn join(room: RoomKey, settings: RoomSettings, index: u32) -> Join {
         account: None,
         user_id: user_id.into(),
         sender,
+        client: [127, 0, 0, 1].into(),
         capabilities: Capabilities::default(),
         session_end: Timestamp::from_seconds(3_600),
         deflates: false,

@@ -5,15 +5,15 @@ use std::sync::Arc;
 use protocol::close::CloseCode;
 use protocol::id::Id;
 use protocol::messaging::{
-    Action, MESSAGE_TOO_LONG, Moderation, RATE_EXCEEDED, REVIEW_DENIED, ROOM_NOT_FOUND, Refusal, Request,
-    encode_delete_event, encode_disconnect_event, encode_event, encode_message,
+    Action, MESSAGE_TOO_LONG, Moderation, RATE_EXCEEDED, ROOM_NOT_FOUND, Refusal, Request,
+    encode_delete_event, encode_disconnect_event, encode_error, encode_event, encode_message,
 };
 
 use crate::Hub;
 use crate::frame::{encode_close, encode_text};
 use crate::message::{
     Act, Busy, Cause, ConnectionId, Delivery, Disconnect, Effect, Message, Moderated, Now, Publication,
-    Reply, RoomKey, Verdict,
+    Reply, RoomKey,
 };
 
 /// The reason of a Close frame when the moderator gave none.
@@ -45,16 +45,14 @@ impl Hub {
         {
             return Err(MESSAGE_TOO_LONG);
         }
+        let review = settings.review.clone();
         if !rates_lifted && !home.admit(now.nanos, action) {
             return Err(RATE_EXCEEDED);
         }
         match action {
             Action::SendMessage { content, attributes } => {
-                if let Some(fallback) = settings.review_fallback {
-                    self.counters.review_fallbacks += 1;
-                    if fallback == Verdict::Deny {
-                        return Err(REVIEW_DENIED);
-                    }
+                if review.is_some() || home.reviews.has(act.entry.user) {
+                    return self.review(act, review);
                 }
                 let id = self.next_id();
                 let attributes = attributes.as_ref();
@@ -105,6 +103,9 @@ impl Hub {
                 let close_frame = encode_close(CloseCode::Normal.as_u16(), reason.unwrap_or(DISCONNECTED));
                 let user = self.roll.user(room, user_id);
                 let number_max = self.roll.kick(user, &close_frame);
+                if let Some(home) = self.homes.get_mut(room) {
+                    home.reviews.end(user);
+                }
                 let json = encode_disconnect_event(id, request_id, user_id, reason, now.wall);
                 (json, Some(Disconnect { user, number_max, close_frame }))
             }
@@ -114,7 +115,7 @@ impl Hub {
     }
 
     /// Encodes the frame, once for all receivers, and hands it to the bus.
-    fn send_out(
+    pub(crate) fn send_out(
         &mut self,
         now: Now,
         room: &RoomKey,
@@ -130,10 +131,22 @@ impl Hub {
 
     /// Sends an ERROR to a connection of any shard.
     fn refuse_at(&mut self, connection: ConnectionId, request_id: &str, refusal: &Refusal) {
+        let id = self.next_id();
+        self.refuse_under(id, connection, request_id, refusal);
+    }
+
+    /// The same, for a message that has an id already.
+    pub(crate) fn refuse_under(
+        &mut self,
+        id: Id,
+        connection: ConnectionId,
+        request_id: &str,
+        refusal: &Refusal,
+    ) {
+        let frame = encode_text(&encode_error(id, request_id, refusal));
         if connection.shard == self.settings.shard {
-            self.refuse(connection, request_id, refusal);
+            self.refuse_with(connection, frame);
         } else {
-            let frame = self.error_frame(request_id, refusal);
             self.effects.push_back(Effect::Send(connection.shard, Message::Refuse { connection, frame }));
         }
     }

@@ -15,6 +15,7 @@ use crate::inspect::HomeFigures;
 use crate::message::{RoomSettings, ShardIndex, ShardSet};
 use crate::rate::Rate;
 use crate::traffic::Traffic;
+use crate::review::Reviews;
 
 /// The sequencer's state of one room.
 #[derive(Debug)]
@@ -31,6 +32,8 @@ pub struct Home {
     members: Box<[u32]>,
     /// What it has published.
     pub traffic: Traffic,
+    /// Messages under review.
+    pub(crate) reviews: Reviews,
 }
 
 impl Home {
@@ -46,6 +49,7 @@ impl Home {
             account,
             members: vec![0; usize::from(shards)].into(),
             traffic: Traffic::default(),
+            reviews: Reviews::default(),
         }
     }
 
@@ -71,8 +75,8 @@ impl Home {
 
     /// The settings in force; `None` when the room was deleted.
     #[must_use]
-    pub fn settings(&self) -> Option<RoomSettings> {
-        (!self.deleted).then_some(self.settings)
+    pub fn settings(&self) -> Option<&RoomSettings> {
+        (!self.deleted).then_some(&self.settings)
     }
 
     /// Whether the settings still have to be read again.
@@ -144,7 +148,9 @@ impl Home {
     /// Whether nothing would be lost without this home.
     #[must_use]
     pub fn is_idle(&self, now_nanos: u64) -> bool {
-        self.members.iter().all(|count| *count == 0) && self.rate.is_idle(now_nanos)
+        self.members.iter().all(|count| *count == 0)
+            && self.reviews.is_empty()
+            && self.rate.is_idle(now_nanos)
     }
 }
 
@@ -154,7 +160,7 @@ mod tests {
     use crate::message::RoomSettings;
 
     fn settings(version: i64) -> RoomSettings {
-        RoomSettings { version, message_length_max: 500, message_rate_max: 10, review_fallback: None }
+        RoomSettings { version, message_length_max: 500, message_rate_max: 10, review: None }
     }
 
     #[test]
@@ -162,9 +168,9 @@ mod tests {
         let mut home = Home::new(settings(5), None, 2);
         assert!(home.is_unconfirmed());
         home.change(settings(4));
-        assert_eq!(home.settings(), Some(settings(5)));
+        assert_eq!(home.settings(), Some(&settings(5)));
         home.change(settings(6));
-        assert_eq!(home.settings(), Some(settings(6)));
+        assert_eq!(home.settings(), Some(&settings(6)));
         home.delete();
         home.change(settings(7));
         assert_eq!(home.settings(), None);

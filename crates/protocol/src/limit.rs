@@ -364,3 +364,49 @@ pub enum Profile {
     /// AWS's sizes; the request rates of connections and rooms are lifted too.
     Unlimited,
 }
+
+/// HTTP requests to others: message review handlers, destinations of chat logs.
+pub mod outgoing {
+    use super::review::IN_FLIGHT_PER_NODE_MAX;
+
+    /// Connections to one origin (scheme, host and port); beyond it a call waits for one until its deadline. As many as
+    /// there may be reviews, since all Lambda functions of a region have one origin, and a stuck one must not be in the
+    /// way of the others.
+    pub const CONNECTIONS_PER_ORIGIN_MAX: usize = IN_FLIGHT_PER_NODE_MAX;
+    /// Connections to one origin that are kept for the next call; others are closed after their call.
+    pub const IDLE_PER_ORIGIN_MAX: usize = 64;
+    /// How long a connection is kept without a call, in seconds.
+    pub const IDLE_SECONDS_MAX: u64 = 60;
+    /// Origins whose connections are kept; beyond it all are forgotten, and made again when needed.
+    pub const ORIGINS_MAX: usize = 1_024;
+}
+
+/// Message review.
+pub mod review {
+    /// Reviews under way in one room; beyond it the sender gets ERROR 429. Ours.
+    pub const IN_FLIGHT_PER_ROOM_MAX: usize = 100;
+    /// Reviews under way on one node; beyond it the sender gets ERROR 429. Ours.
+    pub const IN_FLIGHT_PER_NODE_MAX: usize = 5_000;
+    /// Handlers of the file of handlers; beyond it the file is refused.
+    pub const HANDLERS_MAX: usize = 1_000;
+    /// Terms of one list of words; beyond it the file of handlers is refused.
+    pub const TERMS_MAX: usize = 100_000;
+    /// Longest term, in bytes of its normal form; beyond it the file of handlers is refused.
+    pub const TERM_BYTES_MAX: usize = 256;
+    /// Regular expressions of one rule; beyond it the file of handlers is refused.
+    pub const PATTERNS_MAX: usize = 1_000;
+    /// Longest regular expression, in bytes; beyond it the file of handlers is refused.
+    pub const PATTERN_BYTES_MAX: usize = 1_024;
+    /// Messages that a rule against floods remembers, 16 bytes each; beyond it one takes the place of another.
+    pub const FLOOD_MESSAGES_MAX: usize = 65_536;
+    /// Failing handlers that are remembered; beyond it all are forgotten, and told of again.
+    pub const FAILING_HANDLERS_MAX: usize = 1_000;
+    /// How long shards wait for reviews when the server stops, in milliseconds, beyond the time limit of a review and in all.
+    pub const DRAIN_MS_MAX: u64 = 2_000;
+}
+
+/// Metrics.
+pub mod metrics {
+    /// Values of one label that users make, such as the ARNs of handlers; the rest share the value `other`.
+    pub const USER_LABELS_MAX: usize = 100;
+}

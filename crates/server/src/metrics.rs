@@ -1,7 +1,7 @@
 //! Every metric of the server, its labels and its meaning. `GET /metrics` on the admin port shows them in the text
 //! format of OpenMetrics, and `docs/metrics.md` lists them ([`Catalogue`]).
 //!
-//! Labels come from closed sets, so the number of series is bounded. What happens on a shard is counted there
+//! Labels come from closed sets, or are the first hundred that users make and then `other`, so the number of series is bounded. What happens on a shard is counted there
 //! ([`Figures`]) and summed up when somebody asks; so is what the store counts ([`StoreMeters`]), and what the system says of the process.
 
 mod audit;
@@ -10,6 +10,7 @@ mod figures;
 mod process;
 mod sizes;
 mod store_meters;
+mod user_labels;
 
 use std::fmt;
 use std::sync::Arc;
@@ -27,6 +28,7 @@ pub use self::figures::{Figures, Latest};
 use self::process::ProcessFigures;
 use self::sizes::Sizes;
 pub use self::store_meters::StoreMeters;
+use self::user_labels::UserLabels;
 
 /// The metrics; share them behind an `Arc`. What each means is said where it is added to the catalogue.
 #[derive(Debug)]
@@ -52,6 +54,11 @@ pub struct Metrics {
     dead_peers_dropped: Counter,
     pauses: Counter,
     review_fallbacks: Counter,
+    reviews_refused: Counter,
+    reviews_waiting: Gauge,
+    review_invocation_errors: Family<ReviewHandlerLabel, Counter>,
+    review_response_validation_errors: Family<ReviewHandlerLabel, Counter>,
+    handler_labels: UserLabels,
     process: ProcessFigures,
 }
 
@@ -78,6 +85,22 @@ pub struct HandshakeRefusal {
 struct ByAction {
     /// Name of the action, or `none`.
     action: &'static str,
+}
+
+/// Labels of the errors of message review.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReviewHandlerLabel {
+    /// The ARN of the handler, or `other`.
+    handler: Arc<str>,
+}
+
+/// What went wrong with a review, as the service's own metrics tell it apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReviewError {
+    /// The handler could not be asked, failed, or took too long.
+    Invocation,
+    /// What it said is no response.
+    ResponseValidation,
 }
 
 impl Metrics {
@@ -113,6 +136,23 @@ impl Metrics {
             dead_peers_dropped: list.add("dead_peers_dropped", &[], "Connections dropped because nothing was heard of them any more"),
             pauses: list.add("connection_pauses", &[], "Times a connection with too many frames was not read for a while"),
             review_fallbacks: list.add("review_fallbacks", &[], "Messages that took their room's fallback result"),
+            reviews_refused: list.add(
+                "reviews_refused",
+                &[],
+                "Messages refused with 429 because too many were under review",
+            ),
+            reviews_waiting: list.add("reviews_waiting", &[], "Messages under review"),
+            review_invocation_errors: list.add(
+                "review_invocation_errors",
+                &["handler"],
+                "Reviews whose handler is missing, failed or took too long, by the handler's ARN",
+            ),
+            review_response_validation_errors: list.add(
+                "review_response_validation_errors",
+                &["handler"],
+                "Reviews whose handler answered with what is no response, by the handler's ARN",
+            ),
+            handler_labels: UserLabels::default(),
             api_requests: list.add(
                 "api_requests",
                 &["operation", "result"],
@@ -140,6 +180,16 @@ impl Metrics {
         &self.catalogue
     }
 
+    /// Counts a review that has failed.
+    pub fn count_review_error(&self, error: ReviewError, handler: &Arc<str>) {
+        let family = match error {
+            ReviewError::Invocation => &self.review_invocation_errors,
+            ReviewError::ResponseValidation => &self.review_response_validation_errors,
+        };
+        let handler = self.handler_labels.label(handler);
+        family.get_or_create(&ReviewHandlerLabel { handler }).inc();
+    }
+
     /// All metrics as text.
     ///
     /// # Errors
@@ -163,6 +213,9 @@ impl Metrics {
         set(&self.dead_peers_dropped, sum(&|shard| shard.dead_peers_dropped));
         set(&self.pauses, sum(&|shard| shard.pauses));
         set(&self.review_fallbacks, sum(&|shard| shard.review_fallbacks));
+        set(&self.reviews_refused, sum(&|shard| shard.reviews_refused));
+        let reviews_waiting = latest.iter().map(|shard| shard.reviews_waiting).sum::<u64>();
+        self.reviews_waiting.set(i64::try_from(reviews_waiting).unwrap_or(i64::MAX));
         let none = sum(&|shard| shard.invalid_requests);
         set(&self.messaging_requests.get_or_create(&ByAction { action: "none" }), none);
         for cause in Cause::ALL {

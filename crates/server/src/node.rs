@@ -23,6 +23,7 @@ use std::time::Duration;
 
 use hub::inbound::Messages;
 use hub::message::{SHARDS_MAX, ShardIndex};
+use hub::review::{ReviewLimits, ReviewPlaces};
 use protocol::limit::control::{CONNECTIONS_MAX, CONNECTIONS_PERCENT_OF_DESCRIPTORS};
 use protocol::limit::edge::HANDSHAKES_PERCENT_OF_DESCRIPTORS;
 use protocol::limit::hand_over::{FIRST_WORD_MS_MAX, REOPEN_PAUSE_MS};
@@ -50,6 +51,7 @@ use crate::inheritance::Inheritance;
 use crate::keys::KeyRing;
 use crate::metrics::{Metrics, StoreMeters};
 use crate::quota::Quotas;
+use crate::review::{HandlersFileError, Reviewer};
 use crate::slot::Slot;
 use crate::store::{KeyPurpose, Location, News, RoomNews, Store, StoreError, Watch};
 use crate::tls::{self, Tls, TlsError};
@@ -82,6 +84,7 @@ struct Building {
     /// Of all terms: connections stay from one to the next.
     quotas: Option<Arc<Quotas>>,
     bus: Bus,
+    reviewer: Reviewer,
     /// There while the store is open.
     admission: Slot<Admission>,
     edge: Edge,
@@ -106,6 +109,8 @@ pub enum StartError {
     Listen(ListenError),
     /// See [`TlsError`].
     Tls(TlsError),
+    /// See [`HandlersFileError`].
+    Review(HandlersFileError),
     /// See [`CredentialsError`].
     Credentials(CredentialsError),
     /// The store cannot be used: where it is, and why not.
@@ -121,6 +126,7 @@ impl fmt::Display for StartError {
         match self {
             Self::Listen(error) => error.fmt(formatter),
             Self::Tls(error) => error.fmt(formatter),
+            Self::Review(error) => error.fmt(formatter),
             Self::Credentials(error) => error.fmt(formatter),
             Self::Store(Location::Folder(path), error) => {
                 let (text, folder) = (error.to_string(), path.display().to_string());
@@ -295,17 +301,33 @@ impl Building {
         let audit = open_audit(config, &metrics)?;
         let shards = Shards::new(settings.shards).map_err(StartError::System)?;
         let bus = shards.bus().clone();
+        let reviewer =
+            Reviewer::new(&config.review, bus.clone(), Arc::clone(&metrics)).map_err(StartError::Review)?;
         let admission = Slot::default();
         let surroundings = Surroundings {
             admission: admission.clone(),
             readiness: readiness.clone(),
             metrics: Arc::clone(&metrics),
             audit: audit.clone(),
+            reviewer: reviewer.clone(),
         };
         let edge = shards.start(settings, surroundings).map_err(StartError::System)?;
         let quotas = config.limits.quotas().map(|figures| Arc::new(Quotas::new(figures)));
         let config = config.clone();
-        Ok(Self { config, ports, tls, descriptors, readiness, metrics, audit, quotas, bus, admission, edge })
+        Ok(Self {
+            config,
+            ports,
+            tls,
+            descriptors,
+            readiness,
+            metrics,
+            audit,
+            quotas,
+            bus,
+            reviewer,
+            admission,
+            edge,
+        })
     }
 
     /// Begins to accept. What needs the store waits for it.
@@ -432,6 +454,7 @@ impl Opened {
             audit: building.audit.clone(),
             trusted_proxies: building.config.trusted_proxies.clone(),
             metrics: Arc::clone(&building.metrics),
+            handler_checks: building.config.review.check_handlers.then(|| building.reviewer.clone()),
         }
     }
 }
@@ -483,6 +506,13 @@ fn edge_settings(config: &Config, descriptors: u64, tls: Option<&Tls>) -> EdgeSe
         coalescing_window_ms: config.edge.coalescing_window_ms,
         compression: config.edge.compression,
         rates_lifted: config.limits.profile == Profile::Unlimited,
+        reviews: ReviewLimits {
+            per_room_max: usize::try_from(config.review.in_flight_per_room_max).unwrap_or(usize::MAX),
+            places: Arc::new(ReviewPlaces::new(
+                usize::try_from(config.review.in_flight_per_node_max).unwrap_or(usize::MAX),
+            )),
+        },
+        review_timeout_ms: config.review.timeout_ms,
         messages: Messages::Actions,
         trusted_proxies: config.trusted_proxies.clone(),
         handshakes_max: share(descriptors, HANDSHAKES_PERCENT_OF_DESCRIPTORS),

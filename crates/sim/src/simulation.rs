@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use hub::frame::{Opcode, encode_masked, encode_text};
-use hub::message::{Join, Message, Placement, Publication, Reply, RoomKey, RoomSettings, ShardIndex};
+use hub::message::{
+    Join, Message, Placement, Publication, Reply, RoomKey, RoomSettings, ShardIndex, Verdict,
+};
+use hub::review::ReviewSettings;
 use protocol::arn::Scope;
 use protocol::capability::{Capabilities, Capability};
 use protocol::id::Id;
@@ -239,7 +242,7 @@ impl Simulation {
                 self.settings_version += 1;
                 let version = self.settings_version;
                 let settings =
-                    RoomSettings { version, message_length_max, message_rate_max, ..first_settings() };
+                    RoomSettings { version, message_length_max, message_rate_max, ..self.first_settings() };
                 let room = self.rooms[room].clone();
                 self.node.tell_home(&room.clone(), Message::RoomChanged { room, settings });
             }
@@ -262,13 +265,22 @@ impl Simulation {
         self.handshakes.push(Handshake { due, placement, placed_at_frame, guest, gives_up, replaces });
     }
 
+    fn first_settings(&self) -> RoomSettings {
+        let review = self
+            .scenario
+            .is_reviewed
+            .then(|| ReviewSettings { handler: "arn".into(), fallback: Verdict::Deny });
+        RoomSettings { version: 0, message_length_max: 500, message_rate_max: 100, review }
+    }
+
     fn join_of(&self, guest: &Guest) -> Join {
         Join {
             room: self.rooms[guest.room].clone(),
-            settings: first_settings(),
+            settings: self.first_settings(),
             account: None,
             user_id: guest.user_id.as_str().into(),
             sender: encode_sender(&guest.user_id, &Attributes::new()),
+            client: [127, 0, 0, 1].into(),
             capabilities: guest.capabilities,
             session_end: wall_at(guest.session_end),
             // Every other user's clients take messages compressed.
@@ -488,6 +500,9 @@ impl Simulation {
                     let json = text_of(&delivery.frame);
                     checkers::on_published(&mut self.auditor, now, room, &json, delivery.frame.len())?;
                 }
+                Notice::Denied(id) => {
+                    self.auditor.denied.insert(id);
+                }
                 Notice::Resumed(shard, connection) => {
                     if let Some(client) = self.network.client(shard, connection) {
                         self.receive(client, &[]);
@@ -522,10 +537,6 @@ impl Simulation {
             dropped: counters.map(|counters| counters.slow_readers_dropped).sum(),
         }
     }
-}
-
-fn first_settings() -> RoomSettings {
-    RoomSettings { version: 0, message_length_max: 500, message_rate_max: 100, review_fallback: None }
 }
 
 fn left(room: &RoomKey, placement: Placement) -> Message {

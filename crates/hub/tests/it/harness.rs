@@ -14,6 +14,7 @@ use hub::message::{
     Busy, Effect, Join, Message, Now, Placement, Publication, Reply, RoomKey, RoomSettings, ShardIndex,
     ShardSet, Written,
 };
+use hub::review::{Outcome, ReviewLimits, ReviewRequest};
 use hub::{Hub, Settings};
 use protocol::arn::Scope;
 use protocol::capability::{Capabilities, Capability};
@@ -115,6 +116,8 @@ pub(crate) struct Node {
     by_connection: BTreeMap<(usize, u32), ClientKey>,
     /// Rooms whose settings were asked for.
     pub(crate) loads: Vec<RoomKey>,
+    /// Messages whose review was asked for.
+    pub(crate) reviews: VecDeque<ReviewRequest>,
     /// The shards each published frame went to.
     pub(crate) published: Vec<ShardSet>,
     /// Members that shards said to have left.
@@ -137,6 +140,7 @@ impl Node {
             clients: Vec::new(),
             by_connection: BTreeMap::new(),
             loads: Vec::new(),
+            reviews: VecDeque::new(),
             published: Vec::new(),
             left: 0,
         }
@@ -323,6 +327,12 @@ impl Node {
         self.settle();
     }
 
+    /// A review is over.
+    pub(crate) fn reviewed(&mut self, request: &ReviewRequest, outcome: Outcome) {
+        let (home, room) = (self.home(&request.room), request.room.clone());
+        self.tell(home, Message::Reviewed { room, ticket: request.ticket, outcome });
+    }
+
     /// The control plane publishes.
     pub(crate) fn publish(&mut self, room: &RoomKey, publication: Publication) -> Result<Id, Busy> {
         let (sender, receiver) = mpsc::sync_channel(1);
@@ -398,6 +408,7 @@ impl Node {
                 }
                 Effect::LoadRoom(room) => self.loads.push(room),
                 Effect::Moderated(_) => {}
+                Effect::Review(request) => self.reviews.push_back(*request),
                 Effect::Resume(connection) => {
                     let client = self.by_connection[&(shard, connection)];
                     self.receive(client, &[]);
@@ -517,6 +528,7 @@ fn hub_settings(shard: ShardIndex, shards: ShardIndex, change: &impl Fn(&mut Set
         shards,
         coalescing_window_nanos: COALESCING_WINDOW_MS * MILLISECOND,
         rates_lifted: false,
+        reviews: ReviewLimits::default(),
         seed: [shard + 1; 32],
     };
     change(&mut settings);
@@ -525,7 +537,7 @@ fn hub_settings(shard: ShardIndex, shards: ShardIndex, change: &impl Fn(&mut Set
 
 /// The settings of a room as AWS makes it, but for a rate that tests do not meet by chance.
 pub(crate) fn settings(version: i64) -> RoomSettings {
-    RoomSettings { version, message_length_max: 500, message_rate_max: 100, review_fallback: None }
+    RoomSettings { version, message_length_max: 500, message_rate_max: 100, review: None }
 }
 
 fn join_of(guest: &Guest, now: Now) -> Join {
@@ -535,6 +547,7 @@ fn join_of(guest: &Guest, now: Now) -> Join {
         account: guest.account.clone(),
         user_id: guest.user_id.as_str().into(),
         sender: encode_sender(&guest.user_id, &guest.attributes),
+        client: [203, 0, 113, 7].into(),
         capabilities: guest.capabilities,
         session_end: now.wall.plus_seconds(guest.session_seconds),
         deflates: guest.deflates,

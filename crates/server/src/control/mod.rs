@@ -71,6 +71,7 @@ use crate::http::{self, Answer, Arrived, Port};
 use crate::keys::KeyRing;
 use crate::metrics::{ApiRequest, Metrics};
 use crate::quota::Quotas;
+use crate::review::Reviewer;
 use crate::store::{OrderKey, Store, StoreError};
 use crate::uuid::uuid;
 
@@ -100,6 +101,8 @@ pub struct ControlPlane {
     pub trusted_proxies: TrustedProxies,
     /// Counts requests.
     pub metrics: Arc<Metrics>,
+    /// Whoever knows whether message review handlers may be asked; `None`: that is not checked.
+    pub handler_checks: Option<Reviewer>,
 }
 
 /// Answers requests until the port's end: about the server's health at once, all others as soon as `control` is there.

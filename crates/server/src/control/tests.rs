@@ -85,6 +85,7 @@ impl Server {
             audit: None,
             trusted_proxies: TrustedProxies::default(),
             metrics: Arc::clone(&metrics),
+            handler_checks: None,
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("an address");

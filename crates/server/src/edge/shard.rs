@@ -17,6 +17,7 @@ use hub::{Hub, Settings};
 use mio::event::Event;
 use mio::{Events, Interest, Poll, Token};
 use protocol::limit::edge::PASS_QUANTUM_MICROS;
+use protocol::limit::review::DRAIN_MS_MAX;
 use protocol::messaging::RATE_EXCEEDED;
 use tokio::sync::mpsc;
 
@@ -29,6 +30,7 @@ use crate::bus::{Bus, InboxReader};
 use crate::clock;
 use crate::metrics::Figures;
 use crate::quota::ConnectionPlace;
+use crate::review::Reviewer;
 
 /// The poll's token for "somebody has put something into the inbox".
 pub(super) const WAKE: Token = Token(usize::MAX);
@@ -55,6 +57,8 @@ pub(super) struct Parts {
     /// The arrivals of all shards, by index.
     pub(super) others: Arc<[ArrivalSender]>,
     pub(super) bus: Bus,
+    pub(super) reviewer: Reviewer,
+    pub(super) review_timeout_ms: u64,
     /// Rooms whose settings are to be read again.
     pub(super) room_loads: mpsc::Sender<RoomKey>,
     pub(super) figures: Arc<Figures>,
@@ -72,6 +76,8 @@ pub(super) struct Shard {
     arrivals: ArrivalReader,
     others: Arc<[ArrivalSender]>,
     bus: Bus,
+    reviewer: Reviewer,
+    review_timeout_ms: u64,
     room_loads: mpsc::Sender<RoomKey>,
     figures: Arc<Figures>,
     audit: Option<Arc<Audit>>,
@@ -115,6 +121,8 @@ impl Shard {
             arrivals: parts.arrivals,
             others: parts.others,
             bus: parts.bus,
+            reviewer: parts.reviewer,
+            review_timeout_ms: parts.review_timeout_ms,
             room_loads: parts.room_loads,
             figures: parts.figures,
             audit: parts.audit,
@@ -148,26 +156,41 @@ impl Shard {
         Ok(())
     }
 
-    /// Listens to no client any more, and writes what rooms have published: what a sender has seen come back reaches
-    /// everybody who keeps up. Gives up on that after [`DRAIN_FLUSH_NANOS_MAX`].
+    /// Listens to no client any more, settles what is under review, and writes what rooms have published: what a sender
+    /// has seen come back reaches everybody who keeps up. Gives up on that when [`Self::may_finish`] says so.
     fn finish_publishing(&mut self, events: &mut Events) -> io::Result<()> {
         self.is_deaf = true;
-        let time_max = clock::monotonic_nanos() + DRAIN_FLUSH_NANOS_MAX;
-        let in_time = || clock::monotonic_nanos() < time_max;
+        let began_at = clock::monotonic_nanos();
         for stage in Stage::ALL {
             self.turn(events, Duration::ZERO)?;
-            while self.has_messages() && in_time() {
+            while self.is_behind(stage) && self.may_finish(began_at) {
                 self.drain_turn(events)?;
             }
             self.ebb.reach(stage);
-            while !self.ebb.is_reached_by_all(stage) && in_time() {
+            while !self.ebb.is_reached_by_all(stage) && self.may_finish(began_at) {
                 self.drain_turn(events)?;
             }
         }
-        while (self.has_messages() || self.hub.next_due().is_some()) && in_time() {
+        while (self.has_messages() || self.hub.next_due().is_some()) && self.may_finish(began_at) {
             self.drain_turn(events)?;
         }
         Ok(())
+    }
+
+    /// Whether there is something to be done before the stage is reached.
+    fn is_behind(&self, stage: Stage) -> bool {
+        self.has_messages() || stage == Stage::Published && self.hub.reviews_waiting() > 0
+    }
+
+    /// Whether there is time left to finish in: [`DRAIN_FLUSH_NANOS_MAX`], and the time limit of a review (within
+    /// [`DRAIN_MS_MAX`]) if any shard has messages under review.
+    fn may_finish(&self, began_at: u64) -> bool {
+        if self.hub.reviews_waiting() > 0 {
+            self.ebb.wait_for_reviews();
+        }
+        let review_ms =
+            if self.ebb.waits_for_reviews() { self.review_timeout_ms.min(DRAIN_MS_MAX) } else { 0 };
+        clock::monotonic_nanos() < began_at + DRAIN_FLUSH_NANOS_MAX + review_ms * 1_000_000
     }
 
     /// A turn that sleeps only when nothing is due: each writes for one quantum, and all of the time is needed for that.
@@ -375,6 +398,7 @@ impl Shard {
                     let bus = self.bus.clone();
                     bus.deliver(shards, &delivery, |shard, message| self.send(shard, message));
                 }
+                Effect::Review(request) => self.reviewer.begin(*request),
                 Effect::LoadRoom(room) => {
                     // When the queue is full the hub asks again with its next sweep.
                     let _ = self.room_loads.try_send(room);

@@ -16,6 +16,8 @@ pub struct Figures {
 pub struct Latest {
     /// Open connections.
     pub connections: u64,
+    /// Messages under review.
+    pub reviews_waiting: u64,
     /// What it has done since it began.
     pub counters: Counters,
 }
@@ -37,7 +39,11 @@ impl Figures {
     }
 
     fn put(mut latest: MutexGuard<'_, Latest>, hub: &Hub) {
-        *latest = Latest { connections: hub.connections() as u64, counters: hub.counters() };
+        *latest = Latest {
+            connections: hub.connections() as u64,
+            reviews_waiting: hub.reviews_waiting() as u64,
+            counters: hub.counters(),
+        };
     }
 
     /// How the shard stood at the end of its latest turn, or one before.
