@@ -2,21 +2,34 @@
 
 use std::sync::Arc;
 
+use protocol::chat_log::RecordKind;
 use protocol::close::CloseCode;
 use protocol::id::Id;
 use protocol::messaging::{
-    Action, MESSAGE_TOO_LONG, Moderation, RATE_EXCEEDED, REVIEW_DENIED, ROOM_NOT_FOUND, Refusal, Request,
-    encode_delete_event, encode_disconnect_event, encode_event, encode_message,
+    Action, CHAT_LOG_UNAVAILABLE, MESSAGE_TOO_LONG, Moderation, RATE_EXCEEDED, REVIEW_DENIED, ROOM_NOT_FOUND,
+    Refusal, Request, encode_delete_event, encode_disconnect_event, encode_event, encode_message,
 };
+use protocol::time::Timestamp;
 
 use crate::Hub;
+use crate::chat_log::{Entry, Unlogged};
 use crate::frame::{encode_close, encode_text};
 use crate::message::{
-    Act, Busy, ConnectionId, Delivery, Disconnect, Effect, Message, Now, Publication, Reply, RoomKey, Verdict,
+    Act, ConnectionId, Delivery, Disconnect, Effect, Message, Now, Publication, RoomKey, RoomSettings,
+    Unpublished, Verdict,
 };
+use crate::room::Home;
 
 /// The reason of a Close frame when the moderator gave none.
 const DISCONNECTED: &str = "Disconnected by a moderator";
+
+/// What a room is about to publish: its text is in the chat log and in the frame.
+struct Frame {
+    kind: RecordKind,
+    /// Its `SendTime`.
+    time: Timestamp,
+    json: String,
+}
 
 impl Hub {
     /// Carries out what a member asked for, or tells it why not. What a connection asked for that a kick has ended comes
@@ -58,57 +71,96 @@ impl Hub {
                 let id = self.next_id();
                 let attributes = attributes.as_ref();
                 let json = encode_message(id, request_id, attributes, content, act.received, &act.sender);
-                self.send_out(&act.room, &json, None);
+                let frame = Frame { kind: RecordKind::Message, time: act.received, json };
+                self.note(&act.room, &settings, &frame).map_err(|Unlogged| CHAT_LOG_UNAVAILABLE)?;
+                self.send_out(&act.room, &frame, None);
             }
             Action::Moderate(moderation) => {
-                self.moderate(now, &act.room, request_id, moderation);
+                self.moderate(now, &act.room, &settings, request_id, moderation)
+                    .map_err(|Unlogged| CHAT_LOG_UNAVAILABLE)?;
             }
         }
         Ok(())
     }
 
-    /// Publishes what the control plane asked for. The room is known to exist.
-    pub(crate) fn publish(&mut self, now: Now, room: &RoomKey, publication: &Publication, reply: Reply) {
-        let audience = self.homes.get(room).map(crate::room::Home::audience).unwrap_or_default();
-        if audience.intersects(self.pressed) {
-            reply.send(Err(Busy));
-            return;
+    /// Publishes what the control plane asked for. The room is known to exist, and to have these settings unless its home
+    /// knows newer ones.
+    pub(crate) fn publish(
+        &mut self,
+        now: Now,
+        room: &RoomKey,
+        settings: &RoomSettings,
+        publication: &Publication,
+    ) -> Result<Id, Unpublished> {
+        let home = self.homes.get(room);
+        if home.is_some_and(|home| home.audience().intersects(self.pressed)) {
+            return Err(Unpublished::Busy);
         }
-        let id = match publication {
+        let known = home.and_then(Home::settings).filter(|known| known.version > settings.version);
+        let settings = known.as_ref().unwrap_or(settings);
+        let published = match publication {
             Publication::Event { name, attributes } => {
                 let id = self.next_id();
-                self.send_out(room, &encode_event(id, "", name, attributes.as_ref(), now.wall), None);
-                id
+                let json = encode_event(id, "", name, attributes.as_ref(), now.wall);
+                let frame = Frame { kind: RecordKind::Event, time: now.wall, json };
+                self.note(room, settings, &frame).map(|()| {
+                    self.send_out(room, &frame, None);
+                    id
+                })
             }
-            Publication::Moderation(moderation) => self.moderate(now, room, "", moderation),
+            Publication::Moderation(moderation) => self.moderate(now, room, settings, "", moderation),
         };
-        reply.send(Ok(id));
+        published.map_err(|Unlogged| Unpublished::Unlogged)
     }
 
     /// Publishes what a moderator wants, and ends the connections that it ends.
-    fn moderate(&mut self, now: Now, room: &RoomKey, request_id: &str, moderation: &Moderation) -> Id {
+    fn moderate(
+        &mut self,
+        now: Now,
+        room: &RoomKey,
+        settings: &RoomSettings,
+        request_id: &str,
+        moderation: &Moderation,
+    ) -> Result<Id, Unlogged> {
         let id = self.next_id();
-        let (json, disconnect) = match moderation {
+        let json = match moderation {
             Moderation::DeleteMessage { message_id, reason } => {
-                (encode_delete_event(id, request_id, *message_id, reason.as_deref(), now.wall), None)
+                encode_delete_event(id, request_id, *message_id, reason.as_deref(), now.wall)
             }
             Moderation::DisconnectUser { user_id, reason } => {
-                let reason = reason.as_deref();
-                let close_frame = encode_close(CloseCode::Normal.as_u16(), reason.unwrap_or(DISCONNECTED));
-                let user = self.roll.user(room, user_id);
-                let number_max = self.roll.kick(user, &close_frame);
-                let json = encode_disconnect_event(id, request_id, user_id, reason, now.wall);
-                (json, Some(Disconnect { user, number_max, close_frame }))
+                encode_disconnect_event(id, request_id, user_id, reason.as_deref(), now.wall)
             }
         };
-        self.send_out(room, &json, disconnect);
-        id
+        let frame = Frame { kind: RecordKind::Event, time: now.wall, json };
+        self.note(room, settings, &frame)?;
+        let disconnect = match moderation {
+            Moderation::DeleteMessage { .. } => None,
+            Moderation::DisconnectUser { user_id, reason } => {
+                let reason = reason.as_deref().unwrap_or(DISCONNECTED);
+                let close_frame = encode_close(CloseCode::Normal.as_u16(), reason);
+                let user = self.roll.user(room, user_id);
+                let number_max = self.roll.kick(user, &close_frame);
+                Some(Disconnect { user, number_max, close_frame })
+            }
+        };
+        self.send_out(room, &frame, disconnect);
+        Ok(id)
+    }
+
+    /// Notes a frame in the chat log, if the room has one. What follows is the frame's way to its receivers.
+    fn note(&mut self, room: &RoomKey, settings: &RoomSettings, frame: &Frame) -> Result<(), Unlogged> {
+        let configurations = &settings.logging_configurations;
+        if configurations.is_empty() {
+            return Ok(());
+        }
+        let Frame { kind, time, json } = frame;
+        self.chat_log.note(&Entry { room, configurations, kind: *kind, time: *time, payload: json })
     }
 
     /// Encodes the frame, once for all receivers, and hands it to the bus.
-    fn send_out(&mut self, room: &RoomKey, json: &str, disconnect: Option<Disconnect>) {
+    fn send_out(&mut self, room: &RoomKey, frame: &Frame, disconnect: Option<Disconnect>) {
         let Some(home) = self.homes.get(room) else { return };
-        let delivery = Delivery::new(room.clone(), encode_text(json), disconnect);
+        let delivery = Delivery::new(room.clone(), encode_text(&frame.json), disconnect);
         self.effects.push_back(Effect::Publish(home.audience(), Arc::new(delivery)));
     }
 

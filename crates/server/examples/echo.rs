@@ -79,6 +79,7 @@ impl Echo {
             admission: Slot::default(),
             readiness: Readiness::default(),
             metrics: Arc::new(Metrics::new(usize::from(SHARDS))),
+            chat_logs: None,
         };
         surroundings.readiness.enter(Phase::Ready);
         surroundings.admission.fill(Admission { store, token_keys: token_keys.clone(), quotas: None });

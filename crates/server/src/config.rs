@@ -190,9 +190,26 @@ settings! {
 settings! {
     /// Chat logs.
     pub struct ChatLogConfig in "chatlog." {
-        /// How often chat logs are written to S3, in seconds. Takes effect with the shipping of chat logs, which this
-        /// version does not have yet.
+        /// How often chat logs are written to S3, in seconds: one object for each room and each such time in which it has
+        /// published anything, or more when that is much.
         s3_interval_s: u64 = Whole { from: 1, to: 86_400, unit: "seconds" }, "300";
+        /// `interval`: what a room publishes is with the operating system first, so that it survives the server however that
+        /// ends, and on disk within about a tenth of a second. `always`: on disk first; a power cut forgets nothing then, and
+        /// all rooms of a shard wait for each sync.
+        fsync: ChatLogSync = OneOf(&[
+            ("interval", ChatLogSync::Interval),
+            ("always", ChatLogSync::Always),
+        ]), "interval";
+        /// What becomes of a room when its chat log cannot be written. `continue`: chat goes on, and what is not logged is
+        /// counted and complained about in the server's log. `refuse`: the room publishes nothing, and whoever
+        /// tries gets an error.
+        on_failure: ChatLogFailure = OneOf(&[
+            ("continue", ChatLogFailure::Continue),
+            ("refuse", ChatLogFailure::Refuse),
+        ]), "continue";
+        /// How much of what a logging configuration's destination has not taken yet is kept, in MiB. Beyond it new records
+        /// for that logging configuration are lost, or refused, as `chatlog.on_failure` says.
+        spool_mib_max: u64 = Whole { from: 1, to: 1_048_576, unit: "MiB" }, "10240";
     }
 }
 
@@ -237,6 +254,24 @@ settings! {
         /// `tracing`, such as `info,server::edge=debug`.
         filter: Box<str> = Text { what: "a level or directives of tracing" }, "info";
     }
+}
+
+/// When chat logs are synced (`chatlog.fsync`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChatLogSync {
+    /// Soon after they are written.
+    Interval,
+    /// Before what they say is published.
+    Always,
+}
+
+/// What becomes of a room whose chat log cannot be written (`chatlog.on_failure`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChatLogFailure {
+    /// It goes on.
+    Continue,
+    /// It publishes nothing.
+    Refuse,
 }
 
 impl LimitsConfig {

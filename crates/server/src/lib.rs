@@ -12,11 +12,12 @@
 //! member. Before that a handshake has let the socket in: `edge/acceptor.rs`, `edge/handshake.rs`.
 //!
 //! # Who may use whom
-//! Left never uses right: `protocol` < `hub` < [`config`], [`metrics`], [`quota`] < [`store`], [`bus`] < [`edge`], [`control`] <
+//! Left never uses right: `protocol` < `hub` < [`config`], [`metrics`], [`quota`] < [`store`], [`bus`], [`chatlog`] < [`edge`], [`control`] <
 //! [`admin`], [`node`] < `main`, [`cli`]. [`edge`] and [`control`] never see each other. A test holds this.
 
 pub mod admin;
 pub mod bus;
+pub mod chatlog;
 pub mod cli;
 pub mod clock;
 pub mod config;

@@ -4,6 +4,7 @@
 //! Labels come from closed sets, so the number of series is bounded. What happens on a shard is counted there
 //! ([`Figures`]) and summed up when somebody asks.
 
+mod chat_log;
 mod figures;
 
 use std::fmt;
@@ -17,6 +18,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Metric, Registry};
 
+pub use self::chat_log::{ChatLogMetrics, DestinationError};
 pub use self::figures::Figures;
 
 /// The metrics; share them behind an `Arc`.
@@ -42,6 +44,8 @@ pub struct Metrics {
     pauses: Counter,
     /// `grandstand_review_fallbacks_total`: messages that took their room's fallback result.
     review_fallbacks: Counter,
+    /// What becomes of chat logs.
+    pub chat_log: ChatLogMetrics,
 }
 
 /// Labels of [`Metrics::api_requests`].
@@ -99,6 +103,7 @@ impl Metrics {
                 "review_fallbacks",
                 "Messages not reviewed by a handler",
             ),
+            chat_log: ChatLogMetrics::new(&mut registry),
             registry,
         }
     }

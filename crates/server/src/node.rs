@@ -37,6 +37,7 @@ pub use self::ports::ListenError;
 use self::ports::{ListeningPort, Ports};
 use crate::admin::Admin;
 use crate::bus::Bus;
+use crate::chatlog::{ChatLogs, Shipping};
 use crate::config::Config;
 use crate::control::{self, ControlPlane};
 use crate::credentials::{self, CredentialsError, FirstCredentials};
@@ -63,6 +64,8 @@ pub struct Node {
     building: Building,
     term: Term,
     opened: Opened,
+    /// `None` while another process may ship chat logs.
+    shipping: Option<Shipping>,
     /// Nothing is accepted any more, and what was under way has had its time.
     has_given_way: bool,
 }
@@ -79,6 +82,7 @@ struct Building {
     /// Of all terms: connections stay from one to the next.
     quotas: Option<Arc<Quotas>>,
     bus: Bus,
+    chat_logs: ChatLogs,
     /// There while the store is open.
     admission: Slot<Admission>,
     edge: Edge,
@@ -211,7 +215,7 @@ impl Node {
         }
         // Nothing is waited for from here on: whoever drops this finds the store as the node says that it is.
         self.term = self.building.begin_term();
-        self.building.furnish(&self.term, &self.opened);
+        self.shipping = Some(self.building.furnish(&self.term, &self.opened));
         self.has_given_way = false;
     }
 
@@ -229,6 +233,10 @@ impl Node {
             tracing::warn!("some requests are not finished; going on without them");
         }
         self.building.edge.drain().await;
+        if let Some(shipping) = self.shipping {
+            // Before the store is closed, which says where to; and behind the last that rooms have published.
+            shipping.finish().await;
+        }
         self.opened.store.close().await;
         stop.end.cancel();
     }
@@ -251,6 +259,9 @@ impl Node {
         let (requests, welcomes) = tokio::join!(requests, welcomes);
         if requests.is_err() || welcomes.is_err() {
             tracing::warn!("some requests or handshakes are not finished; going on without them");
+        }
+        if let Some(shipping) = self.shipping.take() {
+            shipping.stop().await;
         }
         if !self.opened.store.is_shared() {
             self.opened.store.close().await;
@@ -287,15 +298,29 @@ impl Building {
         let shards = Shards::new(settings.shards).map_err(StartError::System)?;
         let bus = shards.bus().clone();
         let admission = Slot::default();
+        let chat_logs = ChatLogs::new(config, Arc::clone(&metrics)).map_err(StartError::System)?;
         let surroundings = Surroundings {
             admission: admission.clone(),
             readiness: readiness.clone(),
             metrics: Arc::clone(&metrics),
+            chat_logs: Some(chat_logs.clone()),
         };
         let edge = shards.start(settings, surroundings).map_err(StartError::System)?;
         let quotas = config.limits.quotas().map(|figures| Arc::new(Quotas::new(figures)));
         let config = config.clone();
-        Ok(Self { config, ports, tls, descriptors, readiness, metrics, quotas, bus, admission, edge })
+        Ok(Self {
+            config,
+            ports,
+            tls,
+            descriptors,
+            readiness,
+            metrics,
+            quotas,
+            bus,
+            chat_logs,
+            admission,
+            edge,
+        })
     }
 
     /// Begins to accept. What needs the store waits for it.
@@ -329,17 +354,17 @@ impl Building {
 
     /// Makes a node of all this.
     fn enter(self, term: Term, opened: Opened) -> Node {
-        self.furnish(&term, &opened);
+        let shipping = Some(self.furnish(&term, &opened));
         self.readiness.enter(Phase::Ready);
         if let Some(made) = &opened.credentials.made {
             let http = if self.tls.is_some() { "https" } else { "http" };
             eprintln!("{}", credentials::welcome(made, &format!("{http}://{}", self.ports.api.address)));
         }
-        Node { building: self, term, opened, has_given_way: false }
+        Node { building: self, term, opened, shipping, has_given_way: false }
     }
 
-    /// Gives a term what it waits for.
-    fn furnish(&self, term: &Term, opened: &Opened) {
+    /// Gives a term what it waits for, and begins to ship chat logs.
+    fn furnish(&self, term: &Term, opened: &Opened) -> Shipping {
         let Term { stop, control, .. } = term;
         for keys in [&opened.chat_token_keys, &opened.page_token_keys] {
             stop.under_way.spawn(keys.clone().rotate_until(opened.store.clone(), stop.drain.clone()));
@@ -347,9 +372,11 @@ impl Building {
         let (watch, bus, readiness) = (opened.store.watch(), self.bus.clone(), self.readiness.clone());
         stop.under_way.spawn(listen_to_store(watch, bus.clone(), readiness, stop.drain.clone()));
         self.admission.fill(opened.admission(self.quotas.clone()));
-        let control_plane = opened.control_plane(bus, self.quotas.clone(), Arc::clone(&self.metrics));
+        let control_plane =
+            opened.control_plane(bus, self.quotas.clone(), Arc::clone(&self.metrics), self.chat_logs.clone());
         // A term gets it here, once.
         let _ = control.set(Arc::new(control_plane));
+        self.chat_logs.ship(opened.store.clone())
     }
 }
 
@@ -404,10 +431,25 @@ impl Opened {
         Admission { store: self.store.clone(), token_keys: self.chat_token_keys.clone(), quotas }
     }
 
-    fn control_plane(&self, bus: Bus, quotas: Option<Arc<Quotas>>, metrics: Arc<Metrics>) -> ControlPlane {
+    fn control_plane(
+        &self,
+        bus: Bus,
+        quotas: Option<Arc<Quotas>>,
+        metrics: Arc<Metrics>,
+        chat_logs: ChatLogs,
+    ) -> ControlPlane {
         let Self { store, credentials, chat_token_keys, page_token_keys } = self.clone();
         let credentials = credentials.credentials;
-        ControlPlane { store, bus, credentials, chat_token_keys, page_token_keys, quotas, metrics }
+        ControlPlane {
+            store,
+            bus,
+            credentials,
+            chat_token_keys,
+            page_token_keys,
+            quotas,
+            metrics,
+            chat_logs: Some(chat_logs),
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use hub::chat_log::LoggingConfigurations;
 use hub::frame::{Opcode, encode_masked, encode_text};
 use hub::message::{Join, Message, Placement, Publication, Reply, RoomKey, RoomSettings, ShardIndex};
 use protocol::arn::Scope;
@@ -396,7 +397,8 @@ impl Simulation {
         let room = self.rooms[room].clone();
         if self.node.takes_requests(&room) {
             let (publication, reply) = (Box::new(publication), Reply::new(|_| {}));
-            self.node.tell_home(&room.clone(), Message::Publish { room, publication, reply });
+            let settings = first_settings();
+            self.node.tell_home(&room.clone(), Message::Publish { room, settings, publication, reply });
         }
     }
 
@@ -525,7 +527,13 @@ impl Simulation {
 }
 
 fn first_settings() -> RoomSettings {
-    RoomSettings { version: 0, message_length_max: 500, message_rate_max: 100, review_fallback: None }
+    RoomSettings {
+        version: 0,
+        message_length_max: 500,
+        message_rate_max: 100,
+        review_fallback: None,
+        logging_configurations: LoggingConfigurations::default(),
+    }
 }
 
 fn left(room: &RoomKey, placement: Placement) -> Message {

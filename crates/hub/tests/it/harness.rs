@@ -8,11 +8,12 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, mpsc};
 
 use hub::account::AccountRates;
+use hub::chat_log::LoggingConfigurations;
 use hub::deflate::Inflater;
 use hub::frame::{Opcode, encode_masked};
 use hub::message::{
-    Busy, Effect, Join, Message, Now, Placement, Publication, Reply, RoomKey, RoomSettings, ShardIndex,
-    ShardSet, Written,
+    Effect, Join, Message, Now, Placement, Publication, Reply, RoomKey, RoomSettings, ShardIndex, ShardSet,
+    Unpublished, Written,
 };
 use hub::{Hub, Settings};
 use protocol::arn::Scope;
@@ -324,16 +325,17 @@ impl Node {
     }
 
     /// The control plane publishes.
-    pub(crate) fn publish(&mut self, room: &RoomKey, publication: Publication) -> Result<Id, Busy> {
+    pub(crate) fn publish(&mut self, room: &RoomKey, publication: Publication) -> Result<Id, Unpublished> {
         let (sender, receiver) = mpsc::sync_channel(1);
         let reply = Reply::new(move |result| sender.send(result).expect("the test waits"));
         let home = self.home(room);
-        self.tell(home, Message::Publish { room: room.clone(), publication: Box::new(publication), reply });
+        let (room, settings) = (room.clone(), settings(0));
+        self.tell(home, Message::Publish { room, settings, publication: Box::new(publication), reply });
         receiver.try_recv().expect("an answer has come")
     }
 
     /// An application event of a given name.
-    pub(crate) fn event(&mut self, room: &RoomKey, name: &str) -> Result<Id, Busy> {
+    pub(crate) fn event(&mut self, room: &RoomKey, name: &str) -> Result<Id, Unpublished> {
         self.publish(room, Publication::Event { name: name.to_owned(), attributes: None })
     }
 
@@ -524,7 +526,13 @@ fn hub_settings(shard: ShardIndex, shards: ShardIndex, change: &impl Fn(&mut Set
 
 /// The settings of a room as AWS makes it, but for a rate that tests do not meet by chance.
 pub(crate) fn settings(version: i64) -> RoomSettings {
-    RoomSettings { version, message_length_max: 500, message_rate_max: 100, review_fallback: None }
+    RoomSettings {
+        version,
+        message_length_max: 500,
+        message_rate_max: 100,
+        review_fallback: None,
+        logging_configurations: LoggingConfigurations::default(),
+    }
 }
 
 fn join_of(guest: &Guest, now: Now) -> Join {

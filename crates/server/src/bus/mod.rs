@@ -7,7 +7,10 @@ mod inbox;
 
 use std::sync::{Arc, Once};
 
-use hub::message::{Busy, Delivery, Message, Reply, RoomKey, RoomSettings, ShardIndex, ShardSet, Verdict};
+use hub::chat_log::LoggingConfigurations;
+use hub::message::{
+    Delivery, Message, Reply, RoomKey, RoomSettings, ShardIndex, ShardSet, Unpublished, Verdict,
+};
 use protocol::arn::Scope;
 use protocol::id::Id;
 use tokio::sync::oneshot;
@@ -22,6 +25,8 @@ use crate::store::{Fallback, ReviewHandlerSetting, Room};
 pub enum PublishError {
     /// Too much is under way; try again.
     Busy,
+    /// The chat log cannot be written, and the room may not go on without.
+    Unlogged,
     /// The server is stopping.
     Closed,
 }
@@ -49,20 +54,23 @@ impl Bus {
     /// Publishes in `room` and answers the id of the event once the room has ordered it.
     ///
     /// # Errors
-    /// [`PublishError::Busy`] when the room's home shard, or one with members, has too much under way.
+    /// [`PublishError::Busy`] when the room's home shard, or one with members, has too much under way;
+    /// [`PublishError::Unlogged`] when the room may not go on without its chat log, and that cannot be written.
     pub async fn publish(&self, room: &Room, publication: Publication) -> Result<Id, PublishError> {
         let (sender, receiver) = oneshot::channel();
         let reply = Reply::new(move |result| {
             // The receiver is gone when the caller has given up; then nobody wants the answer.
             let _ = sender.send(result);
         });
+        let settings = room_settings(room);
         let room = room_key(&room.scope, room.id);
         let home = self.home(&room);
-        let message = Message::Publish { room, publication: Box::new(publication), reply };
+        let message = Message::Publish { room, settings, publication: Box::new(publication), reply };
         self.inbox(home).push_request(message).map_err(|_full| PublishError::Busy)?;
         match receiver.await {
             Ok(Ok(id)) => Ok(id),
-            Ok(Err(Busy)) => Err(PublishError::Busy),
+            Ok(Err(Unpublished::Busy)) => Err(PublishError::Busy),
+            Ok(Err(Unpublished::Unlogged)) => Err(PublishError::Unlogged),
             Err(_stopped) => Err(PublishError::Closed),
         }
     }
@@ -146,6 +154,7 @@ pub fn room_settings(room: &Room) -> RoomSettings {
         message_length_max: room.message_length_max,
         message_rate_max: room.message_rate_max,
         review_fallback: room.review_handler.as_ref().map(review_fallback),
+        logging_configurations: LoggingConfigurations::new(&room.logging_configurations),
     }
 }
 

@@ -58,6 +58,7 @@ use self::quota::AdmittedRequest;
 use self::random::random;
 use self::receive::Refusal;
 use crate::bus::Bus;
+use crate::chatlog::ChatLogs;
 use crate::clock;
 use crate::credentials::Credentials;
 use crate::health::{Phase, Readiness};
@@ -87,6 +88,8 @@ pub struct ControlPlane {
     pub quotas: Option<Arc<Quotas>>,
     /// Counts requests.
     pub metrics: Arc<Metrics>,
+    /// Hear of changed logging configurations.
+    pub chat_logs: Option<ChatLogs>,
 }
 
 /// Answers requests until the port's end: about the server's health at once, all others as soon as `control` is there.

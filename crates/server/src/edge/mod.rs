@@ -38,6 +38,7 @@ pub use self::proxy::{Preface, read_preface};
 use self::shard::{Parts, Shard, WAKE};
 pub use self::upgrade::{Refusal, Upgrade, Wanted, read_head, switch_protocols};
 use crate::bus::{Bus, Inbox, InboxReader, inbox, room_settings};
+use crate::chatlog::ChatLogs;
 use crate::config::TrustedProxies;
 use crate::health::Readiness;
 use crate::keys::KeyRing;
@@ -84,6 +85,8 @@ pub struct Surroundings {
     pub readiness: Readiness,
     /// Everything is counted there.
     pub metrics: Arc<Metrics>,
+    /// What rooms publish is noted there; `None`: nowhere.
+    pub chat_logs: Option<ChatLogs>,
 }
 
 /// The shards, before anybody connects: the bus can already reach them.
@@ -148,6 +151,7 @@ impl Shards {
                 room_loads: room_loads.clone(),
                 figures: surroundings.metrics.shard(usize::from(index)),
                 ebb: Arc::clone(&ebb),
+                chat_log: surroundings.chat_logs.as_ref().map(|logs| logs.lane(index)).unwrap_or_default(),
             };
             inboxes.push(self.bus.inbox(index).clone());
             let thread = std::thread::Builder::new().name(format!("shard-{index}"));

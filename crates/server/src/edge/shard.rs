@@ -11,6 +11,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hub::chat_log::ChatLog;
 use hub::inbound::Messages;
 use hub::message::{Effect, Message, Now, Placement, RoomKey, ShardIndex, ShardSet, Written};
 use hub::{Hub, Settings};
@@ -57,6 +58,7 @@ pub(super) struct Parts {
     pub(super) room_loads: mpsc::Sender<RoomKey>,
     pub(super) figures: Arc<Figures>,
     pub(super) ebb: Arc<Ebb>,
+    pub(super) chat_log: ChatLog,
 }
 
 /// See the module.
@@ -104,7 +106,7 @@ impl Shard {
         let unsent = parts.others.iter().map(|_| VecDeque::new()).collect();
         Self {
             index: parts.settings.shard,
-            hub: Hub::new(parts.settings).with_messages(parts.messages),
+            hub: Hub::new(parts.settings).with_messages(parts.messages).with_chat_log(parts.chat_log),
             poll: parts.poll,
             sockets: Vec::new(),
             inbox: parts.inbox,

@@ -18,6 +18,7 @@ pub(super) const MODULE_ORDER: &[&str] = &[
     "store",
     "keys",
     "bus",
+    "chatlog",
     "edge",
     "control",
     "admin",
