@@ -419,3 +419,27 @@ pub enum Profile {
     /// AWS's sizes; the request rates of connections and rooms are lifted too.
     Unlimited,
 }
+
+/// HTTP requests to others: message review handlers, destinations of chat logs.
+pub mod outgoing {
+    use super::review::IN_FLIGHT_PER_NODE_MAX;
+
+    /// Connections to one origin (scheme, host and port); beyond it a call waits for one until its deadline. As many as
+    /// there may be reviews, since all Lambda functions of a region have one origin, and a stuck one must not be in the
+    /// way of the others.
+    pub const CONNECTIONS_PER_ORIGIN_MAX: usize = IN_FLIGHT_PER_NODE_MAX;
+    /// Connections to one origin that are kept for the next call; others are closed after their call.
+    pub const IDLE_PER_ORIGIN_MAX: usize = 64;
+    /// How long a connection is kept without a call, in seconds.
+    pub const IDLE_SECONDS_MAX: u64 = 60;
+    /// Origins whose connections are kept; beyond it all are forgotten, and made again when needed.
+    pub const ORIGINS_MAX: usize = 1_024;
+}
+
+/// Message review.
+pub mod review {
+    /// Reviews under way in one room; beyond it the sender gets ERROR 429. Ours.
+    pub const IN_FLIGHT_PER_ROOM_MAX: usize = 100;
+    /// Reviews under way on one node; beyond it the sender gets ERROR 429. Ours.
+    pub const IN_FLIGHT_PER_NODE_MAX: usize = 5_000;
+}

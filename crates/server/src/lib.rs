@@ -12,10 +12,12 @@
 //! member. Before that a handshake has let the socket in: `edge/acceptor.rs`, `edge/handshake.rs`.
 //!
 //! # Who may use whom
-//! Left never uses right: `protocol` < `hub` < [`config`], [`metrics`], [`quota`] < [`store`], [`bus`], [`chatlog`] < [`edge`], [`control`] <
-//! [`admin`], [`node`] < `main`, [`cli`]. [`edge`] and [`control`] never see each other. A test holds this.
+//! Left never uses right: `protocol` < `hub` < [`config`], [`metrics`], [`outgoing`], [`aws`], [`quota`] < [`store`], [`bus`],
+//! [`chatlog`] < [`edge`], [`control`] < [`admin`], [`node`] < `main`, [`cli`]. [`edge`] and [`control`] never see each other. A
+//! test holds this.
 
 pub mod admin;
+pub mod aws;
 pub mod bus;
 pub mod chatlog;
 pub mod cli;
@@ -32,6 +34,7 @@ pub mod keys;
 mod linger;
 pub mod metrics;
 pub mod node;
+pub mod outgoing;
 pub mod quota;
 pub mod slot;
 pub mod store;

@@ -12,6 +12,8 @@ pub(super) const MODULE_ORDER: &[&str] = &[
     "linger",
     "http",
     "metrics",
+    "outgoing",
+    "aws",
     "quota",
     "tls",
     "credentials",

@@ -1,0 +1,175 @@
+//! HTTP requests to others: message review handlers, and destinations of chat logs.
+//!
+//! Promises:
+//! - A call has its answer, or an error, by its deadline, whatever the other side does.
+//! - Connections are kept and used again. How many are open to an origin, and how many of them are kept, is bounded
+//!   ([`protocol::limit::outgoing`]); further calls wait for one within their deadline. Whoever is stuck is in the way of
+//!   calls to the same origin only.
+//! - A call that has not ended well takes its connection with it, so no answer is taken for that of another call.
+//! - An answer is at most as long as the caller wants.
+//!
+//! A request may arrive twice: a kept connection that turns out to be broken before a word of answer has come is replaced
+//! by a new one. There are no redirects, no proxies, and no HTTP/2.
+
+mod pool;
+mod trust;
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::header::{HOST, HeaderMap, HeaderValue};
+use hyper::{Method, Request, Response, StatusCode, Uri};
+use tokio::time::{Instant, timeout_at};
+
+use self::pool::{Connection, Origin, Pool};
+pub use self::trust::{Trust, TrustError};
+
+/// What is to be sent, and how long that may take.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// Usually POST or PUT.
+    pub method: Method,
+    /// `http` or `https`, with a host.
+    pub uri: Uri,
+    /// All headers but `host` and `content-length`; secrets among them are to be marked as sensitive.
+    pub headers: HeaderMap,
+    /// The whole body.
+    pub body: Bytes,
+    /// After this there is only [`CallError::TimedOut`].
+    pub deadline: Instant,
+    /// The longest body of an answer, in bytes.
+    pub answer_bytes_max: usize,
+}
+
+/// What came back, whatever its status.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// Not looked at here.
+    pub status: StatusCode,
+    /// Of the answer.
+    pub headers: HeaderMap,
+    /// The whole body.
+    pub body: Bytes,
+}
+
+/// Why there is no answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CallError {
+    /// No connection could be made: no such host, nobody listens, no trust.
+    Unreachable(String),
+    /// The connection ended before the answer did, or what came is no HTTP.
+    Broken(String),
+    /// The deadline has passed.
+    TimedOut,
+    /// The answer is longer than the caller wants.
+    AnswerTooLong,
+}
+
+impl fmt::Display for CallError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreachable(cause) => write!(formatter, "no connection: {cause}"),
+            Self::Broken(cause) => write!(formatter, "no whole answer: {cause}"),
+            Self::TimedOut => formatter.write_str("no answer in time"),
+            Self::AnswerTooLong => formatter.write_str("the answer is too long"),
+        }
+    }
+}
+
+impl std::error::Error for CallError {}
+
+/// Makes calls; clones share their connections.
+#[derive(Clone)]
+pub struct Caller {
+    pool: Arc<Pool>,
+}
+
+impl Caller {
+    /// A caller that has no connections yet.
+    #[must_use]
+    pub fn new(trust: Trust) -> Self {
+        Self { pool: Arc::new(Pool::new(trust)) }
+    }
+
+    /// Makes a call. To drop the future is to give up the call: its connection is closed.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub async fn call(&self, call: Call) -> Result<Answer, CallError> {
+        let deadline = call.deadline;
+        timeout_at(deadline, Box::pin(self.carry_out(call))).await.unwrap_or(Err(CallError::TimedOut))
+    }
+
+    async fn carry_out(&self, call: Call) -> Result<Answer, CallError> {
+        let origin = Origin::of(&call.uri)?;
+        let mut connection = self.pool.take(&origin).await?;
+        let answer = match exchange(&mut connection, &origin, &call).await {
+            Err(CallError::Broken(_)) if connection.is_used => {
+                drop(connection);
+                connection = self.pool.take_new(&origin).await?;
+                exchange(&mut connection, &origin, &call).await?
+            }
+            answer => answer?,
+        };
+        self.pool.give_back(&origin, connection);
+        Ok(answer)
+    }
+}
+
+impl fmt::Debug for Caller {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Caller").finish_non_exhaustive()
+    }
+}
+
+/// Sends the request and reads the whole answer.
+async fn exchange(connection: &mut Connection, origin: &Origin, call: &Call) -> Result<Answer, CallError> {
+    let broken = |error: hyper::Error| CallError::Broken(innermost(&error));
+    let mut request = Request::new(Full::new(call.body.clone()));
+    *request.method_mut() = call.method.clone();
+    let path = call.uri.path_and_query().map_or("/", |path| path.as_str());
+    *request.uri_mut() =
+        path.parse().map_err(|_| CallError::Unreachable("the path is no path".to_owned()))?;
+    *request.headers_mut() = call.headers.clone();
+    request.headers_mut().insert(HOST, origin.host_header()?);
+    connection.sender.ready().await.map_err(broken)?;
+    let response = connection.sender.send_request(request).await.map_err(broken)?;
+    read(response, call.answer_bytes_max).await
+}
+
+async fn read(response: Response<Incoming>, bytes_max: usize) -> Result<Answer, CallError> {
+    let (head, mut body) = response.into_parts();
+    let mut bytes = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| CallError::Broken(innermost(&error)))?;
+        let Some(data) = frame.data_ref() else { continue };
+        if bytes.len() + data.len() > bytes_max {
+            return Err(CallError::AnswerTooLong);
+        }
+        bytes.extend_from_slice(data);
+    }
+    Ok(Answer { status: head.status, headers: head.headers, body: bytes.freeze() })
+}
+
+/// What an error comes from; the errors around it say only what was tried.
+fn innermost(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
+}
+
+/// A header value from text that is ours; nothing that breaks a header gets into one.
+///
+/// # Errors
+/// It has characters that no header may have.
+pub fn header_value(text: &str) -> Result<HeaderValue, CallError> {
+    HeaderValue::from_str(text).map_err(|_| CallError::Unreachable("a header has odd characters".to_owned()))
+}
+
+#[cfg(test)]
+mod tests;
