@@ -370,6 +370,10 @@ pub mod chat_log {
     pub const GATHER_MS: u64 = 1_000;
     /// Calls of one batch that are under way at once. Ours.
     pub const CALLS_MAX: usize = 8;
+    /// How long one call may take, in seconds. Ours.
+    pub const CALL_SECONDS_MAX: u64 = 30;
+    /// Longest answer to a call, in bytes: PutRecordBatch says something about each of 500 records. Ours.
+    pub const ANSWER_BYTES_MAX: usize = 1_024 * 1_024;
     /// After its window, an object of S3 waits this long for records that are late, in milliseconds. Ours.
     pub const WINDOW_GRACE_MS: u64 = 1_000;
     /// How often the folder of spools is looked through for those that another process of the server has made, in

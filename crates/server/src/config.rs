@@ -190,6 +190,15 @@ settings! {
 settings! {
     /// Chat logs.
     pub struct ChatLogConfig in "chatlog." {
+        /// Where the destinations of logging configurations are. `auto`: at the endpoint that the standard setting of AWS
+        /// names, such as `AWS_ENDPOINT_URL_S3` or `AWS_ENDPOINT_URL`, and where there is none in folders in `data_dir`
+        /// (`destinations/s3/BUCKET/…`) with the same names and contents. `aws`: at that endpoint, or at AWS itself. `folders`:
+        /// in folders. Who calls AWS comes from its standard settings, too (variables, shared files, roles).
+        delivery: ChatLogDelivery = OneOf(&[
+            ("auto", ChatLogDelivery::Auto),
+            ("aws", ChatLogDelivery::Aws),
+            ("folders", ChatLogDelivery::Folders),
+        ]), "auto";
         /// How often chat logs are written to S3, in seconds: one object for each room and each such time in which it has
         /// published anything, or more when that is much.
         s3_interval_s: u64 = Whole { from: 1, to: 86_400, unit: "seconds" }, "300";
@@ -254,6 +263,17 @@ settings! {
         /// `tracing`, such as `info,server::edge=debug`.
         filter: Box<str> = Text { what: "a level or directives of tracing" }, "info";
     }
+}
+
+/// Where destinations are (`chatlog.delivery`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChatLogDelivery {
+    /// Where an endpoint is set: there; else in folders.
+    Auto,
+    /// At AWS, or the endpoint that is set.
+    Aws,
+    /// In folders.
+    Folders,
 }
 
 /// When chat logs are synced (`chatlog.fsync`).

@@ -36,6 +36,7 @@ use tokio_util::task::TaskTracker;
 pub use self::ports::ListenError;
 use self::ports::{ListeningPort, Ports};
 use crate::admin::Admin;
+use crate::aws::{AwsClient, AwsSettings};
 use crate::bus::Bus;
 use crate::chatlog::{ChatLogs, Shipping};
 use crate::config::Config;
@@ -48,6 +49,7 @@ use crate::http::{Port, Stop};
 use crate::inheritance::Inheritance;
 use crate::keys::KeyRing;
 use crate::metrics::Metrics;
+use crate::outgoing::{Caller, Trust};
 use crate::quota::Quotas;
 use crate::slot::Slot;
 use crate::store::{KeyPurpose, Location, News, RoomNews, Store, StoreError, Watch};
@@ -298,7 +300,8 @@ impl Building {
         let shards = Shards::new(settings.shards).map_err(StartError::System)?;
         let bus = shards.bus().clone();
         let admission = Slot::default();
-        let chat_logs = ChatLogs::new(config, Arc::clone(&metrics)).map_err(StartError::System)?;
+        let chat_logs =
+            ChatLogs::new(config, Arc::clone(&metrics), aws_client()).map_err(StartError::System)?;
         let surroundings = Surroundings {
             admission: admission.clone(),
             readiness: readiness.clone(),
@@ -497,6 +500,13 @@ fn edge_settings(config: &Config, descriptors: u64, tls: Option<&Tls>) -> EdgeSe
         handshakes_max: share(descriptors, HANDSHAKES_PERCENT_OF_DESCRIPTORS),
         tls: tls.map(|tls| Arc::clone(&tls.config)),
     }
+}
+
+/// A client of AWS with its standard settings.
+fn aws_client() -> AwsClient {
+    let settings = AwsSettings::of_process();
+    let trust = Trust::from_variables(|name| settings.get(name).map(str::to_owned));
+    AwsClient::new(settings, Caller::new(trust))
 }
 
 /// So many percent of the descriptors; there is always one.

@@ -8,7 +8,8 @@
 //! | `reader`, `progress` | reads it in order, and remembers how far it was shipped | damage is cut off, never served |
 //! | `worker`, `shipping` | sends it, and tries again | at least once, in order per room; nobody waits for a dead destination |
 //! | `parcel`, `object` | divides batches for their destinations | a retry goes on where it was, or writes over |
-//! | `sink`, `folder` | destinations | what is acknowledged is there |
+//! | `sink`, `s3`, `cloudwatch_logs`, `firehose`, `folder` | destinations | what is acknowledged is there |
+//! | `tail` | shows what a room publishes, out of the spool | |
 //!
 //! # Limits, and what happens when they are met
 //! - `chatlog.spool_mib_max` for each logging configuration: new records for it are lost, counted and logged; with
@@ -19,6 +20,8 @@
 //! # What it is not
 //! Exactly once: after a crash, what was sent and not yet noted as taken is sent again.
 
+mod cloudwatch_logs;
+mod firehose;
 mod folder;
 mod lane;
 mod object;
@@ -26,17 +29,18 @@ mod parcel;
 mod progress;
 mod reader;
 pub mod record;
+mod s3;
 mod segment;
 mod shipping;
 mod sink;
 mod spool;
 mod sync;
+mod tail;
 #[cfg(test)]
 mod tests;
 mod worker;
 
 use std::io;
-use std::path::Path;
 use std::sync::Arc;
 
 use protocol::arn::Scope;
@@ -45,10 +49,12 @@ use protocol::id::Id;
 use self::folder::FolderSink;
 use self::lane::{Lane, Rules};
 pub use self::shipping::Shipping;
-use self::sink::Sink;
+use self::sink::{ServiceSet, Sink};
 use self::spool::{SpoolKey, Spools};
 use self::sync::Syncer;
-use crate::config::{ChatLogConfig, Config};
+pub use self::tail::Tail;
+use crate::aws::{AwsClient, AwsService};
+use crate::config::{ChatLogConfig, ChatLogDelivery, ChatLogFailure, ChatLogSync, Config};
 use crate::metrics::Metrics;
 use crate::store::Store;
 
@@ -67,13 +73,17 @@ impl ChatLogs {
     ///
     /// # Errors
     /// The system gives no more threads.
-    pub fn new(config: &Config, metrics: Arc<Metrics>) -> io::Result<Self> {
+    pub fn new(config: &Config, metrics: Arc<Metrics>, aws: AwsClient) -> io::Result<Self> {
         let spools = Arc::new(Spools::new(&config.data_dir, metrics));
         Ok(Self {
             syncer: Arc::new(Syncer::start(Arc::clone(&spools))?),
             spools,
             rules: rules(&config.chatlog),
-            sink: sink(&config.data_dir),
+            sink: Sink {
+                folder: FolderSink::new(&config.data_dir),
+                are_aws: services_of_aws(config.chatlog.delivery, &aws),
+                client: aws,
+            },
             window_s: config.chatlog.s3_interval_s,
         })
     }
@@ -103,12 +113,22 @@ impl ChatLogs {
 
 fn rules(config: &ChatLogConfig) -> Rules {
     Rules {
-        syncs_always: config.fsync == crate::config::ChatLogSync::Always,
-        refuses: config.on_failure == crate::config::ChatLogFailure::Refuse,
+        syncs_always: config.fsync == ChatLogSync::Always,
+        refuses: config.on_failure == ChatLogFailure::Refuse,
         spool_bytes_max: config.spool_mib_max.saturating_mul(1_024 * 1_024),
     }
 }
 
-fn sink(data_dir: &Path) -> Sink {
-    Sink::Folder(FolderSink::new(data_dir))
+/// Which services are to be called, and not stood in for by folders.
+fn services_of_aws(delivery: ChatLogDelivery, aws: &AwsClient) -> ServiceSet {
+    let is_aws = |service| match delivery {
+        ChatLogDelivery::Auto => aws.has_endpoint(service),
+        ChatLogDelivery::Folders => false,
+        ChatLogDelivery::Aws => true,
+    };
+    ServiceSet {
+        s3: is_aws(AwsService::S3),
+        cloudwatch_logs: is_aws(AwsService::CloudWatchLogs),
+        firehose: is_aws(AwsService::Firehose),
+    }
 }

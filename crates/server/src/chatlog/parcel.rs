@@ -173,7 +173,9 @@ mod tests {
 
     #[test]
     fn no_put_log_events_is_too_large() {
-        for (count, bytes) in [(10_001_usize, 1_usize), (25_000, 10), (9, 131_046), (8, 131_046), (2_500, 500)] {
+        for (count, bytes) in
+            [(10_001_usize, 1_usize), (25_000, 10), (9, 131_046), (8, 131_046), (2_500, 500)]
+        {
             let records: Vec<Record> = (0..count).map(|_| record(1, 5, bytes)).collect();
             let chains = divide(&Destination::CloudWatchLogs(String::new()), &records);
             check_chains(&chains, &records);

@@ -3,19 +3,50 @@
 use std::collections::HashSet;
 use std::fmt;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::Method;
+use protocol::limit::chat_log::{ANSWER_BYTES_MAX, CALL_SECONDS_MAX};
+use tokio::time::Instant;
 
 use super::folder::FolderSink;
 use super::parcel::Parcel;
 use super::record::Record;
 use super::spool::SpoolKey;
+use super::{cloudwatch_logs, firehose, s3};
+use crate::aws::{AwsCall, AwsClient, AwsError, AwsService};
 use crate::metrics::DestinationError;
 use crate::store::Destination;
 
-/// What is done with the destinations of logging configurations.
+/// Codes of AWS that say who may not, beside those of the statuses 401 and 403.
+const DENIALS: [&str; 7] = [
+    "AccessDenied",
+    "AccessDeniedException",
+    "ExpiredTokenException",
+    "InvalidClientTokenId",
+    "InvalidSignatureException",
+    "MissingAuthenticationTokenException",
+    "UnrecognizedClientException",
+];
+
+/// The way to the destinations of logging configurations; clones share it.
 #[derive(Clone)]
-pub(super) enum Sink {
-    /// Folders in the data folder stand for them.
-    Folder(FolderSink),
+pub(super) struct Sink {
+    /// Stands for the services that are not at AWS.
+    pub(super) folder: FolderSink,
+    /// Calls the others.
+    pub(super) client: AwsClient,
+    /// Those that are at AWS, or whatever speaks like it.
+    pub(super) are_aws: ServiceSet,
+}
+
+/// Some of the three services.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct ServiceSet {
+    pub(super) s3: bool,
+    pub(super) cloudwatch_logs: bool,
+    pub(super) firehose: bool,
 }
 
 /// What is on its way to a destination.
@@ -62,12 +93,31 @@ impl fmt::Display for SinkError {
     }
 }
 
+impl From<AwsError> for SinkError {
+    fn from(error: AwsError) -> Self {
+        let kind = match &error {
+            AwsError::Refused { status, code, .. } => match (*status, code.as_str()) {
+                (404, _) | (_, "NoSuchBucket" | "ResourceNotFoundException") => {
+                    DestinationError::ResourceNotFound
+                }
+                (401 | 403, _) => DestinationError::AccessDenied,
+                (_, code) if DENIALS.contains(&code) => DestinationError::AccessDenied,
+                _ => DestinationError::Other,
+            },
+            _ => DestinationError::Other,
+        };
+        Self { kind, text: error.to_string() }
+    }
+}
+
 impl Sink {
     /// Whether a destination waits a while for records to gather, since each call costs.
     #[must_use]
-    pub(super) fn gathers(&self) -> bool {
-        match self {
-            Self::Folder(_) => false,
+    pub(super) fn gathers(&self, destination: &Destination) -> bool {
+        match destination {
+            Destination::S3(_) => self.are_aws.s3,
+            Destination::CloudWatchLogs(_) => self.are_aws.cloudwatch_logs,
+            Destination::Firehose(_) => self.are_aws.firehose,
         }
     }
 
@@ -80,8 +130,78 @@ impl Sink {
         consignment: &Arc<Consignment>,
         parcel: &Parcel,
     ) -> Result<u64, SinkError> {
-        match self {
-            Self::Folder(folder) => folder.send(consignment, parcel).await.map(|()| 0),
+        if !self.gathers(&consignment.destination) {
+            return self.folder.send(consignment, parcel).await.map(|()| 0);
         }
+        match &consignment.destination {
+            Destination::S3(bucket) => s3::put(&self.client, consignment, parcel, bucket).await.map(|()| 0),
+            Destination::CloudWatchLogs(group) => {
+                cloudwatch_logs::put(&self.client, consignment, parcel, group).await
+            }
+            Destination::Firehose(stream) => {
+                firehose::put(&self.client, consignment, parcel, stream).await.map(|()| 0)
+            }
+        }
+    }
+}
+
+/// A call of a JSON operation, such as `Logs_20140328.PutLogEvents`.
+pub(super) async fn call_json(
+    client: &AwsClient,
+    service: AwsService,
+    region: &str,
+    target: &str,
+    body: Vec<u8>,
+) -> Result<Bytes, AwsError> {
+    let call = AwsCall {
+        service,
+        region,
+        method: Method::POST,
+        path: "/",
+        headers: &[("content-type", "application/x-amz-json-1.1"), ("x-amz-target", target)],
+        body: body.into(),
+        deadline: deadline(),
+        answer_bytes_max: ANSWER_BYTES_MAX,
+    };
+    Ok(client.call(call).await?.body)
+}
+
+/// When a call that begins now has to be answered.
+pub(super) fn deadline() -> Instant {
+    Instant::now() + Duration::from_secs(CALL_SECONDS_MAX)
+}
+
+/// Appends a JSON string.
+pub(super) fn push_json(json: &mut Vec<u8>, text: &str) {
+    // A string can always be written to memory.
+    let _ = serde_json::to_writer(json, text);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{AwsError, SinkError};
+    use crate::metrics::DestinationError;
+
+    #[test]
+    fn errors_of_aws_count_as_what_they_are() {
+        for (status, code, kind) in [
+            (403, "AccessDenied", DestinationError::AccessDenied),
+            (400, "AccessDeniedException", DestinationError::AccessDenied),
+            (400, "UnrecognizedClientException", DestinationError::AccessDenied),
+            (403, "SignatureDoesNotMatch", DestinationError::AccessDenied),
+            (404, "NoSuchBucket", DestinationError::ResourceNotFound),
+            (400, "ResourceNotFoundException", DestinationError::ResourceNotFound),
+            (400, "ThrottlingException", DestinationError::Other),
+            (503, "SlowDown", DestinationError::Other),
+        ] {
+            let error = SinkError::from(AwsError::Refused {
+                status,
+                code: code.to_owned(),
+                message: "a message".to_owned(),
+            });
+            assert_eq!(error.kind, kind, "{code}");
+            assert!(error.text.contains(code) && error.is_lasting() == (kind != DestinationError::Other));
+        }
+        assert_eq!(SinkError::from(AwsError::TimedOut).kind, DestinationError::Other);
     }
 }

@@ -194,7 +194,9 @@ impl Worker {
                 let window_end_s = window_of(first.time_ms, interval_s) + interval_s;
                 (window_end_s * 1_000 + WINDOW_GRACE_MS, BATCH_BYTES_MAX)
             }
-            Some(_) if self.house.sink.gathers() => (first.time_ms + GATHER_MS, LOG_EVENTS_BYTES_MAX),
+            Some(destination) if self.house.sink.gathers(destination) => {
+                (first.time_ms + GATHER_MS, LOG_EVENTS_BYTES_MAX)
+            }
             _ => return None,
         };
         let is_due = due_ms <= now_ms
