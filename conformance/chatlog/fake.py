@@ -3,6 +3,7 @@ of events, missing buckets, groups, streams; and faults as a test wants them. Wh
 """
 
 import base64
+import contextlib
 import gzip
 import json
 import socket
@@ -199,7 +200,9 @@ class Proxy:
         with self.lock:
             self.is_up = False
             for line in self.open:
-                line.close() if line.fileno() < 0 else line.shutdown(socket.SHUT_RDWR)
+                # Some have ended by themselves.
+                with contextlib.suppress(OSError):
+                    line.shutdown(socket.SHUT_RDWR)
             self.open.clear()
 
     def up(self):
@@ -224,13 +227,9 @@ class Proxy:
                 threading.Thread(target=self._carry, args=pair, daemon=True).start()
 
     def _carry(self, source, target):
-        try:
+        with contextlib.suppress(OSError):
             while data := source.recv(65536):
                 target.sendall(data)
-        except OSError:
-            pass
         for end in (source, target):
-            try:
+            with contextlib.suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
