@@ -19,6 +19,7 @@ use hub::audience::Member;
 use hub::chat_log::LoggingConfigurations;
 use hub::log::RoomLog;
 use hub::message::{Join, Now, RoomKey, RoomSettings, Written};
+use hub::review::ReviewLimits;
 use hub::roll::Roll;
 use hub::session::{Grant, Session};
 use hub::text::Texts;
@@ -267,8 +268,14 @@ fn session_figures(room_members: u32) -> Result<Figures, Failure> {
 /// # Errors
 /// No Linux.
 pub fn print_session_memory(room_members: u32) -> Result<(), Failure> {
-    let settings =
-        Settings { shard: 0, shards: 1, coalescing_window_nanos: 0, rates_lifted: false, seed: [7; 32] };
+    let settings = Settings {
+        shard: 0,
+        shards: 1,
+        coalescing_window_nanos: 0,
+        rates_lifted: false,
+        reviews: ReviewLimits::default(),
+        seed: [7; 32],
+    };
     let now = Now { nanos: 1, wall: Timestamp::from_seconds(1) };
     let scope = Arc::new(Scope { account_id: "123456789012".into(), region: "us-east-1".into() });
     let before = Memory::read(std::process::id())?;
@@ -280,7 +287,7 @@ pub fn print_session_memory(room_members: u32) -> Result<(), Failure> {
             version: 1,
             message_length_max: 500,
             message_rate_max: 10,
-            review_fallback: None,
+            review: None,
             logging_configurations: LoggingConfigurations::default(),
         };
         let join = join(room, settings, index);
@@ -304,6 +311,7 @@ fn join(room: RoomKey, settings: RoomSettings, index: u32) -> Join {
         account: None,
         user_id: user_id.into(),
         sender,
+        client: [127, 0, 0, 1].into(),
         capabilities: Capabilities::default(),
         session_end: Timestamp::from_seconds(3_600),
         deflates: false,

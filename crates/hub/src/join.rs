@@ -14,6 +14,8 @@
 //! far kicks that came by reach, and asks the home about a connection that one of them may have ended: an extra message
 //! for those, none for all others, and nothing to be kept for long.
 
+use std::net::{IpAddr, Ipv6Addr};
+
 use protocol::limit::edge::RENEWAL_HOLD_MS;
 
 use crate::audience::{Audience, Encoding};
@@ -36,7 +38,7 @@ impl Hub {
         let effects = &mut self.effects;
         let home = self.homes.entry(join.room.clone()).or_insert_with(|| {
             effects.push_back(Effect::LoadRoom(join.room.clone()));
-            Home::new(join.settings, join.account.clone(), shards)
+            Home::new(join.settings.clone(), join.account.clone(), shards)
         });
         Placement {
             shard: home.place(self.settings.shard),
@@ -65,6 +67,7 @@ impl Hub {
         let sender = self.texts.add(&join.sender);
         let grant = Grant {
             sender,
+            client: mapped(join.client),
             capabilities: join.capabilities,
             session_end: join.session_end,
             deflates: join.deflates,
@@ -138,5 +141,12 @@ impl Hub {
             home.leave(shard);
         }
         self.roll.strike_off(entry);
+    }
+}
+
+fn mapped(address: IpAddr) -> Ipv6Addr {
+    match address {
+        IpAddr::V4(address) => address.to_ipv6_mapped(),
+        IpAddr::V6(address) => address,
     }
 }

@@ -8,8 +8,9 @@
 //! 1. [`Hub::received`] on the sender's shard: frame, UTF-8 ([`inbound`]), JSON ([`protocol::messaging`]), the
 //!    connection's rate and capability ([`session`]).
 //! 2. [`Effect::Send`] takes it to the room's home shard (nothing to do when that is this one).
-//! 3. `publish.rs` with [`room`], there: the room exists, length, the room's rate, review; id and time; the frame is encoded
-//!    once, and noted in the chat log if the room has one ([`chat_log`]).
+//! 3. `publish.rs` with [`room`], there: the room exists, length, the room's rate; id and time; in a room with a message review
+//!    handler, its verdict ([`review`]); the frame is encoded once, and noted in the chat log if the
+//!    room has one ([`chat_log`]).
 //! 4. [`Effect::Publish`] takes it over the bus to every shard with members.
 //! 5. [`Message::Deliver`] there: appended to the room log ([`log`]), and compressed to a second one if members take that
 //!    ([`deflate`]); a pass is scheduled.
@@ -35,6 +36,7 @@ pub mod message;
 pub mod pace;
 pub mod random;
 pub mod rate;
+pub mod review;
 pub mod roll;
 pub mod room;
 pub mod session;
@@ -68,6 +70,7 @@ use crate::log::Position;
 use crate::message::{ConnectionId, Effect, Message, Now, RoomKey, ShardIndex, ShardSet};
 use crate::pace::JoinPaces;
 use crate::random::Random;
+use crate::review::ReviewLimits;
 use crate::roll::Roll;
 use crate::room::Home;
 use crate::session::{Phase, Session};
@@ -87,6 +90,8 @@ pub struct Settings {
     pub coalescing_window_nanos: u64,
     /// The rates of connections and rooms are lifted.
     pub rates_lifted: bool,
+    /// How many messages may be under review.
+    pub reviews: ReviewLimits,
     /// For ids.
     pub seed: [u8; 32],
 }
@@ -112,6 +117,8 @@ pub struct Counters {
     pub pauses: u64,
     /// Messages that took their room's fallback result because no handler reviewed them.
     pub review_fallbacks: u64,
+    /// Messages that were refused because too many were under review.
+    pub reviews_refused: u64,
 }
 
 /// See the crate documentation.
@@ -151,6 +158,8 @@ pub struct Hub {
     pressed: ShardSet,
     effects: VecDeque<Effect>,
     counters: Counters,
+    /// Messages under review in all `homes`.
+    reviews_waiting: usize,
     /// Made for the first who needs them.
     deflater: Option<Box<Deflater>>,
     inflater: Option<Box<Inflater>>,
@@ -182,6 +191,7 @@ impl Hub {
             pressed: ShardSet::default(),
             effects: VecDeque::new(),
             counters: Counters::default(),
+            reviews_waiting: 0,
             deflater: None,
             inflater: None,
         }
@@ -219,6 +229,7 @@ impl Hub {
             Message::RoomsInDoubt => self.homes.values_mut().for_each(Home::doubt),
             Message::Left { room, shard, entry } => self.left(&room, shard, entry),
             Message::Adopted { connection, entry } => self.adopted(connection, entry),
+            Message::Reviewed { room, ticket, outcome } => self.reviewed(&room, ticket, outcome),
             Message::Deliver(delivery) => self.deliver(now, &delivery),
             Message::Refuse { connection, frame } => self.refuse_with(connection, frame),
             Message::Close { connection, frame } => {

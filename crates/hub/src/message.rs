@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 
 use protocol::arn::Scope;
@@ -13,6 +14,7 @@ use protocol::time::{Timestamp, UnixMicros};
 use crate::account::AccountRates;
 use crate::chat_log::LoggingConfigurations;
 use crate::deflate::Deflater;
+use crate::review::{Outcome, ReviewRequest, ReviewSettings, Ticket};
 use crate::roll::{Entry, UserKey};
 
 /// The time as a shard read it once for what it is about to do.
@@ -73,7 +75,7 @@ impl RoomKey {
 }
 
 /// What a room's sequencer must know of its settings.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RoomSettings {
     /// Grows with every update: of two settings the one with the higher version is in force.
     pub version: UnixMicros,
@@ -81,8 +83,8 @@ pub struct RoomSettings {
     pub message_length_max: u32,
     /// Messages per second over all senders.
     pub message_rate_max: u32,
-    /// What becomes of messages that their handler did not review; `None` when the room has no handler.
-    pub review_fallback: Option<Verdict>,
+    /// `None` when the room has no message review handler.
+    pub review: Option<ReviewSettings>,
     /// Who logs what the room publishes.
     pub logging_configurations: LoggingConfigurations,
 }
@@ -119,6 +121,8 @@ pub struct Join {
     pub user_id: Box<str>,
     /// [`protocol::messaging::encode_sender`] of the token's user.
     pub sender: String,
+    /// Where the client is: for message review.
+    pub client: IpAddr,
     /// From the token.
     pub capabilities: Capabilities,
     /// From the token.
@@ -154,6 +158,8 @@ pub struct Act {
     pub entry: Entry,
     /// The `Sender` of a MESSAGE frame.
     pub sender: String,
+    /// Where the client is.
+    pub client: IpAddr,
     /// Parsed, and allowed by the connection's capabilities and rate.
     pub request: Request,
     /// When it came in: the `SendTime` of a MESSAGE frame.
@@ -260,7 +266,7 @@ pub enum Message {
         /// The room, which exists.
         room: RoomKey,
         /// Its settings, as the control plane has just read them: the room may have no home here.
-        settings: RoomSettings,
+        settings: Box<RoomSettings>,
         /// What.
         publication: Box<Publication>,
         /// Told the id of the event.
@@ -297,6 +303,15 @@ pub enum Message {
         /// The connection's.
         entry: Entry,
     },
+    /// To the home shard: what has come of a review that [`Effect::Review`] asked for. Each is answered once.
+    Reviewed {
+        /// The room.
+        room: RoomKey,
+        /// The review's.
+        ticket: Ticket,
+        /// What became of it.
+        outcome: Outcome,
+    },
     /// To shards with members: a frame.
     Deliver(Arc<Delivery>),
     /// To the shard of a connection: an ERROR frame for it alone.
@@ -324,6 +339,8 @@ pub enum Effect {
     Publish(ShardSet, Arc<Delivery>),
     /// Read the room's settings, and send [`Message::RoomChanged`] or [`Message::RoomDeleted`] to its home shard.
     LoadRoom(RoomKey),
+    /// Have a message reviewed, and send [`Message::Reviewed`] to its room's home, whatever happens.
+    Review(Box<ReviewRequest>),
     /// The connection may be read again after a pause: first what of it was not taken, then its socket.
     Resume(u32),
     /// All that was to be written has been: close the writing side and wait for the peer to do the same.

@@ -6,17 +6,17 @@ use protocol::chat_log::RecordKind;
 use protocol::close::CloseCode;
 use protocol::id::Id;
 use protocol::messaging::{
-    Action, CHAT_LOG_UNAVAILABLE, MESSAGE_TOO_LONG, Moderation, RATE_EXCEEDED, REVIEW_DENIED, ROOM_NOT_FOUND,
-    Refusal, Request, encode_delete_event, encode_disconnect_event, encode_event, encode_message,
+    Action, CHAT_LOG_UNAVAILABLE, MESSAGE_TOO_LONG, Moderation, RATE_EXCEEDED, ROOM_NOT_FOUND, Refusal,
+    Request, encode_delete_event, encode_disconnect_event, encode_error, encode_event, encode_message,
 };
 use protocol::time::Timestamp;
 
 use crate::Hub;
-use crate::chat_log::{Entry, Unlogged};
+use crate::chat_log::{Entry, LoggingConfigurations, Unlogged};
 use crate::frame::{encode_close, encode_text};
 use crate::message::{
     Act, ConnectionId, Delivery, Disconnect, Effect, Message, Now, Publication, RoomKey, RoomSettings,
-    Unpublished, Verdict,
+    Unpublished,
 };
 use crate::room::Home;
 
@@ -24,11 +24,11 @@ use crate::room::Home;
 const DISCONNECTED: &str = "Disconnected by a moderator";
 
 /// What a room is about to publish: its text is in the chat log and in the frame.
-struct Frame {
-    kind: RecordKind,
+pub(crate) struct Frame {
+    pub(crate) kind: RecordKind,
     /// Its `SendTime`.
-    time: Timestamp,
-    json: String,
+    pub(crate) time: Timestamp,
+    pub(crate) json: String,
 }
 
 impl Hub {
@@ -57,26 +57,25 @@ impl Hub {
         {
             return Err(MESSAGE_TOO_LONG);
         }
+        let review = settings.review.clone();
+        let configurations = settings.logging_configurations;
         if !rates_lifted && !home.admit(now.nanos, action) {
             return Err(RATE_EXCEEDED);
         }
         match action {
             Action::SendMessage { content, attributes } => {
-                if let Some(fallback) = settings.review_fallback {
-                    self.counters.review_fallbacks += 1;
-                    if fallback == Verdict::Deny {
-                        return Err(REVIEW_DENIED);
-                    }
+                if review.is_some() || home.reviews.has(act.entry.user) {
+                    return self.review(act, review);
                 }
                 let id = self.next_id();
                 let attributes = attributes.as_ref();
                 let json = encode_message(id, request_id, attributes, content, act.received, &act.sender);
                 let frame = Frame { kind: RecordKind::Message, time: act.received, json };
-                self.note(&act.room, &settings, &frame).map_err(|Unlogged| CHAT_LOG_UNAVAILABLE)?;
+                self.note(&act.room, configurations, &frame).map_err(|Unlogged| CHAT_LOG_UNAVAILABLE)?;
                 self.send_out(&act.room, &frame, None);
             }
             Action::Moderate(moderation) => {
-                self.moderate(now, &act.room, &settings, request_id, moderation)
+                self.moderate(now, &act.room, configurations, request_id, moderation)
                     .map_err(|Unlogged| CHAT_LOG_UNAVAILABLE)?;
             }
         }
@@ -97,18 +96,18 @@ impl Hub {
             return Err(Unpublished::Busy);
         }
         let known = home.and_then(Home::settings).filter(|known| known.version > settings.version);
-        let settings = known.as_ref().unwrap_or(settings);
+        let configurations = known.unwrap_or(settings).logging_configurations;
         let published = match publication {
             Publication::Event { name, attributes } => {
                 let id = self.next_id();
                 let json = encode_event(id, "", name, attributes.as_ref(), now.wall);
                 let frame = Frame { kind: RecordKind::Event, time: now.wall, json };
-                self.note(room, settings, &frame).map(|()| {
+                self.note(room, configurations, &frame).map(|()| {
                     self.send_out(room, &frame, None);
                     id
                 })
             }
-            Publication::Moderation(moderation) => self.moderate(now, room, settings, "", moderation),
+            Publication::Moderation(moderation) => self.moderate(now, room, configurations, "", moderation),
         };
         published.map_err(|Unlogged| Unpublished::Unlogged)
     }
@@ -118,7 +117,7 @@ impl Hub {
         &mut self,
         now: Now,
         room: &RoomKey,
-        settings: &RoomSettings,
+        configurations: LoggingConfigurations,
         request_id: &str,
         moderation: &Moderation,
     ) -> Result<Id, Unlogged> {
@@ -132,7 +131,7 @@ impl Hub {
             }
         };
         let frame = Frame { kind: RecordKind::Event, time: now.wall, json };
-        self.note(room, settings, &frame)?;
+        self.note(room, configurations, &frame)?;
         let disconnect = match moderation {
             Moderation::DeleteMessage { .. } => None,
             Moderation::DisconnectUser { user_id, reason } => {
@@ -140,6 +139,9 @@ impl Hub {
                 let close_frame = encode_close(CloseCode::Normal.as_u16(), reason);
                 let user = self.roll.user(room, user_id);
                 let number_max = self.roll.kick(user, &close_frame);
+                if let Some(home) = self.homes.get_mut(room) {
+                    home.reviews.end(user);
+                }
                 Some(Disconnect { user, number_max, close_frame })
             }
         };
@@ -148,17 +150,27 @@ impl Hub {
     }
 
     /// Notes a frame in the chat log, if the room has one. What follows is the frame's way to its receivers.
-    fn note(&mut self, room: &RoomKey, settings: &RoomSettings, frame: &Frame) -> Result<(), Unlogged> {
-        let configurations = &settings.logging_configurations;
+    pub(crate) fn note(
+        &mut self,
+        room: &RoomKey,
+        configurations: LoggingConfigurations,
+        frame: &Frame,
+    ) -> Result<(), Unlogged> {
         if configurations.is_empty() {
             return Ok(());
         }
         let Frame { kind, time, json } = frame;
-        self.chat_log.note(&Entry { room, configurations, kind: *kind, time: *time, payload: json })
+        self.chat_log.note(&Entry {
+            room,
+            configurations: &configurations,
+            kind: *kind,
+            time: *time,
+            payload: json,
+        })
     }
 
     /// Encodes the frame, once for all receivers, and hands it to the bus.
-    fn send_out(&mut self, room: &RoomKey, frame: &Frame, disconnect: Option<Disconnect>) {
+    pub(crate) fn send_out(&mut self, room: &RoomKey, frame: &Frame, disconnect: Option<Disconnect>) {
         let Some(home) = self.homes.get(room) else { return };
         let delivery = Delivery::new(room.clone(), encode_text(&frame.json), disconnect);
         self.effects.push_back(Effect::Publish(home.audience(), Arc::new(delivery)));
@@ -166,10 +178,22 @@ impl Hub {
 
     /// Sends an ERROR to a connection of any shard.
     fn refuse_at(&mut self, connection: ConnectionId, request_id: &str, refusal: &Refusal) {
+        let id = self.next_id();
+        self.refuse_under(id, connection, request_id, refusal);
+    }
+
+    /// The same, for a message that has an id already.
+    pub(crate) fn refuse_under(
+        &mut self,
+        id: Id,
+        connection: ConnectionId,
+        request_id: &str,
+        refusal: &Refusal,
+    ) {
+        let frame = encode_text(&encode_error(id, request_id, refusal));
         if connection.shard == self.settings.shard {
-            self.refuse(connection, request_id, refusal);
+            self.refuse_with(connection, frame);
         } else {
-            let frame = self.error_frame(request_id, refusal);
             self.effects.push_back(Effect::Send(connection.shard, Message::Refuse { connection, frame }));
         }
     }

@@ -108,10 +108,10 @@ impl Hub {
                     let sender = self.texts.get(&session.sender);
                     let Some(seat) = session.seat else { return };
                     let room = self.audiences[seat.audience].key.clone();
-                    let entry = session.entry;
+                    let (entry, client) = (session.entry, session.client.to_canonical());
                     self.send_home(
                         now,
-                        Act { room, connection: id, entry, sender, request, received: now.wall },
+                        Act { room, connection: id, entry, sender, client, request, received: now.wall },
                     );
                     return;
                 }

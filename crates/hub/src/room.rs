@@ -13,6 +13,7 @@ use protocol::messaging::Action;
 use crate::account::AccountRates;
 use crate::message::{RoomSettings, ShardIndex, ShardSet};
 use crate::rate::Rate;
+use crate::review::Reviews;
 
 /// The sequencer's state of one room.
 #[derive(Debug)]
@@ -27,6 +28,8 @@ pub struct Home {
     account: Option<Arc<AccountRates>>,
     /// How many members each shard has, by its index.
     members: Box<[u32]>,
+    /// Messages under review.
+    pub(crate) reviews: Reviews,
 }
 
 impl Home {
@@ -41,6 +44,7 @@ impl Home {
             rate: Rate::default(),
             account,
             members: vec![0; usize::from(shards)].into(),
+            reviews: Reviews::default(),
         }
     }
 
@@ -66,8 +70,8 @@ impl Home {
 
     /// The settings in force; `None` when the room was deleted.
     #[must_use]
-    pub fn settings(&self) -> Option<RoomSettings> {
-        (!self.deleted).then_some(self.settings)
+    pub fn settings(&self) -> Option<&RoomSettings> {
+        (!self.deleted).then_some(&self.settings)
     }
 
     /// Whether the settings still have to be read again.
@@ -127,7 +131,9 @@ impl Home {
     /// Whether nothing would be lost without this home.
     #[must_use]
     pub fn is_idle(&self, now_nanos: u64) -> bool {
-        self.members.iter().all(|count| *count == 0) && self.rate.is_idle(now_nanos)
+        self.members.iter().all(|count| *count == 0)
+            && self.reviews.is_empty()
+            && self.rate.is_idle(now_nanos)
     }
 }
 
@@ -142,7 +148,7 @@ mod tests {
             version,
             message_length_max: 500,
             message_rate_max: 10,
-            review_fallback: None,
+            review: None,
             logging_configurations: LoggingConfigurations::default(),
         }
     }
@@ -152,9 +158,9 @@ mod tests {
         let mut home = Home::new(settings(5), None, 2);
         assert!(home.is_unconfirmed());
         home.change(settings(4));
-        assert_eq!(home.settings(), Some(settings(5)));
+        assert_eq!(home.settings(), Some(&settings(5)));
         home.change(settings(6));
-        assert_eq!(home.settings(), Some(settings(6)));
+        assert_eq!(home.settings(), Some(&settings(6)));
         home.delete();
         home.change(settings(7));
         assert_eq!(home.settings(), None);

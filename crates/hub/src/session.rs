@@ -1,6 +1,7 @@
 //! One user's connection: what it may do, how fast, until when, and what waits to be written to it alone.
 
 use std::collections::VecDeque;
+use std::net::Ipv6Addr;
 
 use protocol::capability::Capabilities;
 use protocol::limit::edge::{FRAMES_PER_SECOND, REQUESTS_PER_SECOND};
@@ -51,6 +52,8 @@ pub struct Session {
     pub entry: Entry,
     /// The `Sender` of its messages, as JSON.
     pub sender: Text,
+    /// Where the client is; an IPv4 address is mapped, which is smaller.
+    pub client: Ipv6Addr,
     /// From the chat token.
     pub capabilities: Capabilities,
     /// From the chat token.
@@ -80,6 +83,8 @@ pub struct Grant {
     /// See [`Session`].
     pub sender: Text,
     /// See [`Session`].
+    pub client: Ipv6Addr,
+    /// See [`Session`].
     pub capabilities: Capabilities,
     /// See [`Session`].
     pub session_end: Timestamp,
@@ -96,6 +101,7 @@ impl Session {
             seat: None,
             entry,
             sender: grant.sender,
+            client: grant.client,
             capabilities: grant.capabilities,
             session_end: grant.session_end,
             phase: Phase::Open,

@@ -15,6 +15,7 @@
 //! | [`page`] | `nextToken` |
 //! | [`token`] | chat tokens: what they say, sealing, opening |
 //! | [`sigv4`] | signatures of control-plane requests: verifying and signing |
+//! | [`review`] | what a message review handler is asked, and what it answers |
 //! | [`limit`] | every size, count and rate that is allowed, with its unit and source |
 //! | [`quota`] | what an account may do in one region, over all its rooms (profile `aws`) |
 
@@ -30,6 +31,7 @@ pub mod messaging;
 pub mod operation;
 pub mod page;
 pub mod quota;
+pub mod review;
 pub mod sigv4;
 pub mod time;
 pub mod token;

@@ -399,12 +399,6 @@ pub mod chat_log {
     pub const FIREHOSE_TRIES_MAX: u32 = 5;
 }
 
-/// What metrics show.
-pub mod metrics {
-    /// Values that users make (names, ids) of one label; beyond it all others are `other`. Ours.
-    pub const USER_LABELS_MAX: usize = 100;
-}
-
 /// TLS.
 pub mod tls {
     /// How often the files of certificate and key are looked at, in milliseconds. A new certificate is in use after at most
@@ -446,4 +440,26 @@ pub mod review {
     pub const IN_FLIGHT_PER_ROOM_MAX: usize = 100;
     /// Reviews under way on one node; beyond it the sender gets ERROR 429. Ours.
     pub const IN_FLIGHT_PER_NODE_MAX: usize = 5_000;
+    /// Handlers of the file of handlers; beyond it the file is refused.
+    pub const HANDLERS_MAX: usize = 1_000;
+    /// Terms of one list of words; beyond it the file of handlers is refused.
+    pub const TERMS_MAX: usize = 100_000;
+    /// Longest term, in bytes of its normal form; beyond it the file of handlers is refused.
+    pub const TERM_BYTES_MAX: usize = 256;
+    /// Regular expressions of one rule; beyond it the file of handlers is refused.
+    pub const PATTERNS_MAX: usize = 1_000;
+    /// Longest regular expression, in bytes; beyond it the file of handlers is refused.
+    pub const PATTERN_BYTES_MAX: usize = 1_024;
+    /// Messages that a rule against floods remembers, 16 bytes each; beyond it one takes the place of another.
+    pub const FLOOD_MESSAGES_MAX: usize = 65_536;
+    /// Failing handlers that are remembered; beyond it all are forgotten, and told of again.
+    pub const FAILING_HANDLERS_MAX: usize = 1_000;
+    /// How long shards wait for reviews when the server stops, in milliseconds, beyond the time limit of a review and in all.
+    pub const DRAIN_MS_MAX: u64 = 2_000;
+}
+
+/// Metrics.
+pub mod metrics {
+    /// Values of one label that users make, such as the ARNs of handlers; the rest share the value `other`.
+    pub const USER_MADE_LABELS_MAX: usize = 100;
 }

@@ -476,7 +476,7 @@ fn push_head(json: &mut String, kind: &str, id: Id, request_id: &str) {
     push_string(json, request_id);
 }
 
-fn push_attributes(json: &mut String, attributes: Option<&Attributes>) {
+pub(crate) fn push_attributes(json: &mut String, attributes: Option<&Attributes>) {
     let Some(attributes) = attributes else {
         json.push_str("null");
         return;
@@ -494,7 +494,7 @@ fn push_attributes(json: &mut String, attributes: Option<&Attributes>) {
 }
 
 /// Appends a JSON string. What needs no escape, nearly all text, is copied in one piece.
-fn push_string(json: &mut String, text: &str) {
+pub(crate) fn push_string(json: &mut String, text: &str) {
     json.push('"');
     let mut rest = text;
     while let Some(at) = rest.find(|character: char| character < ' ' || matches!(character, '"' | '\\')) {

@@ -16,16 +16,18 @@ use std::sync::Arc;
 
 use hub::inbound::Messages;
 use hub::message::ShardIndex;
+use hub::review::ReviewLimits;
 use protocol::arn::Scope;
 use protocol::capability::Capabilities;
 use protocol::limit::member::{MESSAGE_LENGTH_MAX, MESSAGE_RATE_MAX};
 use protocol::token::{self, Claims};
 use rustls::ServerConfig;
-use server::config::TrustedProxies;
+use server::config::{ReviewConfig, TrustedProxies};
 use server::edge::{Admission, Edge, EdgeSettings, Shards, Surroundings};
 use server::health::{Phase, Readiness};
 use server::keys::KeyRing;
 use server::metrics::Metrics;
+use server::review::Reviewer;
 use server::slot::Slot;
 use server::store::{KeyPurpose, Location, NewRoom, Room, Store};
 use server::{clock, tls};
@@ -75,17 +77,20 @@ impl Echo {
         let store = Store::open(&Location::Memory).await?;
         let token_keys = KeyRing::load(&store, KeyPurpose::ChatToken).await?;
         let room = store.create_room(&scope(), new_room()).await?;
+        let shards = Shards::new(SHARDS)?;
+        let metrics = Arc::new(Metrics::new(usize::from(SHARDS)));
         let surroundings = Surroundings {
             admission: Slot::default(),
             readiness: Readiness::default(),
-            metrics: Arc::new(Metrics::new(usize::from(SHARDS))),
+            reviewer: Reviewer::new(&without_review(), shards.bus().clone(), Arc::clone(&metrics))?,
+            metrics,
             chat_logs: None,
         };
         surroundings.readiness.enter(Phase::Ready);
         surroundings.admission.fill(Admission { store, token_keys: token_keys.clone(), quotas: None });
 
         let scheme = if settings.tls.is_some() { "wss" } else { "ws" };
-        let edge = Shards::new(SHARDS)?.start(settings, surroundings)?;
+        let edge = shards.start(settings, surroundings)?;
         let listener = Arc::new(TcpListener::bind("127.0.0.1:0").await?);
         let url = format!("{scheme}://{}", listener.local_addr()?);
         tokio::spawn(edge.accept(listener, CancellationToken::new(), TaskTracker::new()));
@@ -120,10 +125,25 @@ fn edge_settings(bytes_max: usize, tls: Option<Arc<ServerConfig>>) -> EdgeSettin
         coalescing_window_ms: 0,
         compression: false,
         rates_lifted: true,
+        reviews: ReviewLimits::default(),
+        review_timeout_ms: 0,
         messages: Messages::Echoes { bytes_max },
         trusted_proxies: TrustedProxies::default(),
         handshakes_max: HANDSHAKES_MAX,
         tls,
+    }
+}
+
+/// Nothing that comes back is reviewed.
+fn without_review() -> ReviewConfig {
+    ReviewConfig {
+        timeout_ms: 200,
+        handlers_file: None,
+        check_handlers: false,
+        in_flight_per_room_max: 1,
+        in_flight_per_node_max: 1,
+        breaker_failures: 0,
+        breaker_pause_ms: 1,
     }
 }
 

@@ -177,7 +177,7 @@ settings! {
     /// Where rooms are kept.
     pub struct StoreConfig in "store." {
         /// Unset: in files in `data_dir`. `memory:` keeps nothing once the server has stopped, and needs no
-        /// `data_dir`. `postgres://…`: in a PostgreSQL database, which several servers may share; characters such as
+        /// `data_dir` (but for chat logs, which are kept there all the same). `postgres://…`: in a PostgreSQL database, which several servers may share; characters such as
         /// `@` or `/` in a password are percent-encoded (`%40`, `%2F`), and a folder with a Unix socket is written in
         /// place of the host in the same way. `?sslmode=verify-full&sslrootcert=FILE` connects with TLS to a server whose
         /// certificate is in its name and of an authority in that PEM file (on Debian
@@ -225,9 +225,23 @@ settings! {
 settings! {
     /// Message review.
     pub struct ReviewConfig in "review." {
-        /// How long a message review handler may take, in milliseconds, before the fallback result stands. Takes
-        /// effect with message review, which this version does not have yet.
+        /// How long a message review handler may take, in milliseconds, before the fallback result stands.
         timeout_ms: u64 = Whole { from: 1, to: 60_000, unit: "milliseconds" }, "200";
+        /// A TOML file that says which handler ARNs are rules in this server or somebody's webhook; see the operating
+        /// manual. All others are functions of AWS Lambda. It is read at the start.
+        handlers_file: Option<PathBuf> = Optional(FilePath), "";
+        /// Whether CreateRoom and UpdateRoom make sure that the handler may be asked, as the service does: a function by
+        /// a dry run.
+        check_handlers: bool = Switch, "false";
+        /// Messages of one room that may be under review. Senders of further ones get ERROR 429.
+        in_flight_per_room_max: u64 = Whole { from: 1, to: 100_000, unit: "messages" }, "100";
+        /// Messages of all rooms that may be under review. Senders of further ones get ERROR 429.
+        in_flight_per_node_max: u64 = Whole { from: 1, to: 100_000, unit: "messages" }, "5000";
+        /// After so many failures in a row a handler is not called for a while, and the fallback result stands. 0: each
+        /// message is tried. Built-in rules do not fail.
+        breaker_failures: u64 = Whole { from: 0, to: 1_000_000, unit: "failures" }, "0";
+        /// How long a failing handler is not called then, in milliseconds.
+        breaker_pause_ms: u64 = Whole { from: 1, to: 3_600_000, unit: "milliseconds" }, "10000";
     }
 }
 

@@ -13,7 +13,7 @@
 //!
 //! # Who may use whom
 //! Left never uses right: `protocol` < `hub` < [`config`], [`metrics`], [`outgoing`], [`aws`], [`quota`] < [`store`], [`bus`],
-//! [`chatlog`] < [`edge`], [`control`] < [`admin`], [`node`] < `main`, [`cli`]. [`edge`] and [`control`] never see each other. A
+//! [`chatlog`] < [`review`] < [`edge`], [`control`] < [`admin`], [`node`] < `main`, [`cli`]. [`edge`] and [`control`] never see each other. A
 //! test holds this.
 
 pub mod admin;
@@ -36,6 +36,7 @@ pub mod metrics;
 pub mod node;
 pub mod outgoing;
 pub mod quota;
+pub mod review;
 pub mod slot;
 pub mod store;
 pub mod supervisor;

@@ -1,11 +1,12 @@
 //! Every metric of the server, its labels and its meaning. `GET /metrics` on the admin port shows them in the text
 //! format of Prometheus.
 //!
-//! Labels come from closed sets, so the number of series is bounded. What happens on a shard is counted there
+//! Labels come from closed sets, or from the first values there are and then `other`, so the number of series is bounded. What happens on a shard is counted there
 //! ([`Figures`]) and summed up when somebody asks.
 
 mod chat_log;
 mod figures;
+mod user_labels;
 
 use std::fmt;
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use prometheus_client::registry::{Metric, Registry};
 
 pub use self::chat_log::{ChatLogMetrics, DestinationError};
 pub use self::figures::Figures;
+use self::user_labels::UserLabels;
 
 /// The metrics; share them behind an `Arc`.
 #[derive(Debug)]
@@ -46,6 +48,16 @@ pub struct Metrics {
     review_fallbacks: Counter,
     /// What becomes of chat logs.
     pub chat_log: ChatLogMetrics,
+    /// `grandstand_reviews_refused_total`: messages refused with 429 because too many were under review.
+    reviews_refused: Counter,
+    /// `grandstand_reviews_waiting`: messages under review.
+    reviews_waiting: Gauge,
+    /// `grandstand_review_invocation_errors_total{handler}`: handlers that are missing, failed, or took too long.
+    review_invocation_errors: Family<ReviewHandlerLabel, Counter>,
+    /// `grandstand_review_response_validation_errors_total{handler}`: answers of handlers that are no response.
+    review_response_validation_errors: Family<ReviewHandlerLabel, Counter>,
+    /// The handlers that have a series of their own.
+    handler_labels: UserLabels,
 }
 
 /// Labels of [`Metrics::api_requests`].
@@ -69,6 +81,22 @@ pub struct HandshakeRefusal {
 struct MessagingRequest {
     /// Name of the action, or `none`.
     action: &'static str,
+}
+
+/// Labels of the errors of message review.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReviewHandlerLabel {
+    /// The ARN of the handler, or `other`.
+    handler: Arc<str>,
+}
+
+/// What went wrong with a review, as the service's own metrics tell it apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReviewError {
+    /// The handler could not be asked, failed, or took too long.
+    Invocation,
+    /// What it said is no response.
+    ResponseValidation,
 }
 
 impl Metrics {
@@ -104,6 +132,23 @@ impl Metrics {
                 "Messages not reviewed by a handler",
             ),
             chat_log: ChatLogMetrics::new(&mut registry),
+            reviews_refused: register(
+                &mut registry,
+                "reviews_refused",
+                "Messages refused because too many were under review",
+            ),
+            reviews_waiting: register(&mut registry, "reviews_waiting", "Messages under review"),
+            review_invocation_errors: register(
+                &mut registry,
+                "review_invocation_errors",
+                "Reviews whose handler is missing, failed or took too long",
+            ),
+            review_response_validation_errors: register(
+                &mut registry,
+                "review_response_validation_errors",
+                "Reviews whose handler answered with no response",
+            ),
+            handler_labels: UserLabels::default(),
             registry,
         }
     }
@@ -112,6 +157,16 @@ impl Metrics {
     #[must_use]
     pub fn shard(&self, index: usize) -> Arc<Figures> {
         self.shards.get(index).cloned().unwrap_or_default()
+    }
+
+    /// Counts a review that has failed.
+    pub fn count_review_error(&self, error: ReviewError, handler: &Arc<str>) {
+        let family = match error {
+            ReviewError::Invocation => &self.review_invocation_errors,
+            ReviewError::ResponseValidation => &self.review_response_validation_errors,
+        };
+        let handler = self.handler_labels.label(handler);
+        family.get_or_create(&ReviewHandlerLabel { handler }).inc();
     }
 
     /// All metrics as text.
@@ -137,6 +192,9 @@ impl Metrics {
         set(&self.dead_peers_dropped, sum(|shard| shard.dead_peers_dropped));
         set(&self.pauses, sum(|shard| shard.pauses));
         set(&self.review_fallbacks, sum(|shard| shard.review_fallbacks));
+        set(&self.reviews_refused, sum(|shard| shard.reviews_refused));
+        let reviews_waiting = self.shards.iter().map(|shard| shard.reviews_waiting()).sum::<u64>();
+        self.reviews_waiting.set(i64::try_from(reviews_waiting).unwrap_or(i64::MAX));
         let requests = [
             ("SEND_MESSAGE", sum(|shard| shard.send_message_requests)),
             ("DELETE_MESSAGE", sum(|shard| shard.delete_message_requests)),

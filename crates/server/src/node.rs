@@ -22,6 +22,7 @@ use std::time::Duration;
 
 use hub::inbound::Messages;
 use hub::message::{SHARDS_MAX, ShardIndex};
+use hub::review::{ReviewLimits, ReviewPlaces};
 use protocol::limit::control::{CONNECTIONS_MAX, CONNECTIONS_PERCENT_OF_DESCRIPTORS};
 use protocol::limit::edge::HANDSHAKES_PERCENT_OF_DESCRIPTORS;
 use protocol::limit::hand_over::{FIRST_WORD_MS_MAX, REOPEN_PAUSE_MS};
@@ -36,7 +37,6 @@ use tokio_util::task::TaskTracker;
 pub use self::ports::ListenError;
 use self::ports::{ListeningPort, Ports};
 use crate::admin::Admin;
-use crate::aws::{AwsClient, AwsSettings};
 use crate::bus::Bus;
 use crate::chatlog::{ChatLogs, Shipping};
 use crate::config::Config;
@@ -49,8 +49,8 @@ use crate::http::{Port, Stop};
 use crate::inheritance::Inheritance;
 use crate::keys::KeyRing;
 use crate::metrics::Metrics;
-use crate::outgoing::{Caller, Trust};
 use crate::quota::Quotas;
+use crate::review::{HandlersFileError, Reviewer};
 use crate::slot::Slot;
 use crate::store::{KeyPurpose, Location, News, RoomNews, Store, StoreError, Watch};
 use crate::tls::{self, Tls, TlsError};
@@ -85,6 +85,7 @@ struct Building {
     quotas: Option<Arc<Quotas>>,
     bus: Bus,
     chat_logs: ChatLogs,
+    reviewer: Reviewer,
     /// There while the store is open.
     admission: Slot<Admission>,
     edge: Edge,
@@ -109,6 +110,8 @@ pub enum StartError {
     Listen(ListenError),
     /// See [`TlsError`].
     Tls(TlsError),
+    /// See [`HandlersFileError`].
+    Review(HandlersFileError),
     /// See [`CredentialsError`].
     Credentials(CredentialsError),
     /// The store cannot be used: where it is, and why not.
@@ -122,6 +125,7 @@ impl fmt::Display for StartError {
         match self {
             Self::Listen(error) => error.fmt(formatter),
             Self::Tls(error) => error.fmt(formatter),
+            Self::Review(error) => error.fmt(formatter),
             Self::Credentials(error) => error.fmt(formatter),
             Self::Store(Location::Folder(path), error) => {
                 let (text, folder) = (error.to_string(), path.display().to_string());
@@ -299,14 +303,16 @@ impl Building {
         let metrics = Arc::new(Metrics::new(usize::from(settings.shards)));
         let shards = Shards::new(settings.shards).map_err(StartError::System)?;
         let bus = shards.bus().clone();
+        let reviewer =
+            Reviewer::new(&config.review, bus.clone(), Arc::clone(&metrics)).map_err(StartError::Review)?;
         let admission = Slot::default();
-        let chat_logs =
-            ChatLogs::new(config, Arc::clone(&metrics), aws_client()).map_err(StartError::System)?;
+        let chat_logs = ChatLogs::new(config, Arc::clone(&metrics)).map_err(StartError::System)?;
         let surroundings = Surroundings {
             admission: admission.clone(),
             readiness: readiness.clone(),
             metrics: Arc::clone(&metrics),
             chat_logs: Some(chat_logs.clone()),
+            reviewer: reviewer.clone(),
         };
         let edge = shards.start(settings, surroundings).map_err(StartError::System)?;
         let quotas = config.limits.quotas().map(|figures| Arc::new(Quotas::new(figures)));
@@ -321,6 +327,7 @@ impl Building {
             quotas,
             bus,
             chat_logs,
+            reviewer,
             admission,
             edge,
         })
@@ -375,8 +382,9 @@ impl Building {
         let (watch, bus, readiness) = (opened.store.watch(), self.bus.clone(), self.readiness.clone());
         stop.under_way.spawn(listen_to_store(watch, bus.clone(), readiness, stop.drain.clone()));
         self.admission.fill(opened.admission(self.quotas.clone()));
-        let control_plane =
+        let mut control_plane =
             opened.control_plane(bus, self.quotas.clone(), Arc::clone(&self.metrics), self.chat_logs.clone());
+        control_plane.handler_checks = self.config.review.check_handlers.then(|| self.reviewer.clone());
         // A term gets it here, once.
         let _ = control.set(Arc::new(control_plane));
         self.chat_logs.ship(opened.store.clone())
@@ -452,6 +460,7 @@ impl Opened {
             quotas,
             metrics,
             chat_logs: Some(chat_logs),
+            handler_checks: None,
         }
     }
 }
@@ -495,18 +504,18 @@ fn edge_settings(config: &Config, descriptors: u64, tls: Option<&Tls>) -> EdgeSe
         coalescing_window_ms: config.edge.coalescing_window_ms,
         compression: config.edge.compression,
         rates_lifted: config.limits.profile == Profile::Unlimited,
+        reviews: ReviewLimits {
+            per_room_max: usize::try_from(config.review.in_flight_per_room_max).unwrap_or(usize::MAX),
+            places: Arc::new(ReviewPlaces::new(
+                usize::try_from(config.review.in_flight_per_node_max).unwrap_or(usize::MAX),
+            )),
+        },
+        review_timeout_ms: config.review.timeout_ms,
         messages: Messages::Actions,
         trusted_proxies: config.trusted_proxies.clone(),
         handshakes_max: share(descriptors, HANDSHAKES_PERCENT_OF_DESCRIPTORS),
         tls: tls.map(|tls| Arc::clone(&tls.config)),
     }
-}
-
-/// A client of AWS with its standard settings.
-fn aws_client() -> AwsClient {
-    let settings = AwsSettings::of_process();
-    let trust = Trust::from_variables(|name| settings.get(name).map(str::to_owned));
-    AwsClient::new(settings, Caller::new(trust))
 }
 
 /// So many percent of the descriptors; there is always one.

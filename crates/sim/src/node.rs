@@ -7,6 +7,7 @@ use std::collections::BinaryHeap;
 use std::sync::Arc;
 
 use hub::message::{Delivery, Effect, Join, Message, Placement, RoomKey, SHARDS_MAX, ShardIndex, ShardSet};
+use hub::review::ReviewLimits;
 use hub::{Hub, Settings};
 use protocol::limit::edge::{COALESCING_WINDOW_MS, PASS_QUANTUM_MICROS};
 use protocol::messaging::RATE_EXCEEDED;
@@ -103,6 +104,7 @@ impl Node {
                 shards,
                 coalescing_window_nanos: COALESCING_WINDOW_MS * MILLISECOND,
                 rates_lifted: false,
+                reviews: ReviewLimits::default(),
                 seed: dice.seed(),
             }),
             inbox: BinaryHeap::new(),

@@ -270,6 +270,7 @@ impl Simulation {
             account: None,
             user_id: guest.user_id.as_str().into(),
             sender: encode_sender(&guest.user_id, &Attributes::new()),
+            client: [127, 0, 0, 1].into(),
             capabilities: guest.capabilities,
             session_end: wall_at(guest.session_end),
             // Every other user's clients take messages compressed.
@@ -397,7 +398,7 @@ impl Simulation {
         let room = self.rooms[room].clone();
         if self.node.takes_requests(&room) {
             let (publication, reply) = (Box::new(publication), Reply::new(|_| {}));
-            let settings = first_settings();
+            let settings = Box::new(first_settings());
             self.node.tell_home(&room.clone(), Message::Publish { room, settings, publication, reply });
         }
     }
@@ -531,7 +532,7 @@ fn first_settings() -> RoomSettings {
         version: 0,
         message_length_max: 500,
         message_rate_max: 100,
-        review_fallback: None,
+        review: None,
         logging_configurations: LoggingConfigurations::default(),
     }
 }

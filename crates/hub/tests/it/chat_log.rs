@@ -5,7 +5,8 @@
 use std::sync::{Arc, Mutex, mpsc};
 
 use hub::chat_log::{ChatLog, LoggingConfigurations, Unlogged};
-use hub::message::{Message, Publication, Reply, RoomKey, RoomSettings, Unpublished};
+use hub::message::{Message, Publication, Reply, RoomKey, RoomSettings, Unpublished, Verdict};
+use hub::review::{Outcome, ReviewLimits, ReviewSettings};
 use hub::{Hub, Settings};
 use protocol::chat_log::RecordKind;
 use protocol::id::Id;
@@ -20,8 +21,14 @@ type Noted = Arc<Mutex<Vec<(usize, RecordKind, String)>>>;
 fn node_with_log(is_well: Arc<Mutex<bool>>) -> (Node, Noted) {
     let mut node = Node::new(1);
     let noted = Noted::default();
-    let settings =
-        Settings { shard: 0, shards: 1, coalescing_window_nanos: 0, rates_lifted: true, seed: [3; 32] };
+    let settings = Settings {
+        shard: 0,
+        shards: 1,
+        coalescing_window_nanos: 0,
+        rates_lifted: true,
+        reviews: ReviewLimits::default(),
+        seed: [3; 32],
+    };
     let log = Arc::clone(&noted);
     *node.hub(0) = Hub::new(settings).with_chat_log(ChatLog::new(move |entry| {
         if !*is_well.lock().unwrap() {
@@ -55,6 +62,7 @@ fn publish(
     let (sender, receiver) = mpsc::sync_channel(1);
     let reply = Reply::new(move |result| sender.send(result).unwrap());
     let publication = Box::new(publication);
+    let settings = Box::new(settings);
     node.tell(0, Message::Publish { room: room.clone(), settings, publication, reply });
     receiver.try_recv().unwrap()
 }
@@ -145,4 +153,28 @@ fn a_room_whose_log_says_no_publishes_nothing_and_says_so() {
     publish(&mut node, &room, settings(0), end()).unwrap();
     node.advance_ms(200);
     assert_eq!(node.heard(bob).len(), 2, "the event, and a Close");
+}
+
+#[test]
+fn a_message_under_review_is_noted_as_it_is_published_and_a_denied_one_is_not() {
+    let (mut node, noted) = node_with_log(Arc::new(Mutex::new(true)));
+    let room = room(1);
+    let ann = join(&mut node, &room, "ann");
+    let review = Some(ReviewSettings { handler: "arn".into(), fallback: Verdict::Allow });
+    node.tell(
+        0,
+        Message::RoomChanged { room: room.clone(), settings: RoomSettings { review, ..logged(1, &[1]) } },
+    );
+    for content in ["denied", "changed"] {
+        node.send_message(ann, content, "r");
+    }
+    assert!(texts(&noted).is_empty());
+    let changed = Outcome::Changed { content: "by the handler".to_owned(), attributes: None };
+    for outcome in [Outcome::Denied { reason: None }, changed] {
+        let request = node.reviews.pop_front().unwrap();
+        node.reviewed(&request, outcome);
+    }
+    let texts = texts(&noted);
+    assert_eq!(texts.len(), 1);
+    assert!(texts[0].contains("\"Content\":\"by the handler\""), "{texts:?}");
 }

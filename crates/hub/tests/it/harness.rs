@@ -3,18 +3,20 @@
 //! Whatever a test does to the node is followed by [`Node::settle`]: effects are carried out, inboxes emptied and
 //! passes run until nothing is left to do at this instant.
 
+mod heard;
+
 use std::cell::Cell;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, mpsc};
 
 use hub::account::AccountRates;
 use hub::chat_log::LoggingConfigurations;
-use hub::deflate::Inflater;
 use hub::frame::{Opcode, encode_masked};
 use hub::message::{
     Effect, Join, Message, Now, Placement, Publication, Reply, RoomKey, RoomSettings, ShardIndex, ShardSet,
     Unpublished, Written,
 };
+use hub::review::{Outcome, ReviewLimits, ReviewRequest};
 use hub::{Hub, Settings};
 use protocol::arn::Scope;
 use protocol::capability::{Capabilities, Capability};
@@ -22,6 +24,8 @@ use protocol::id::Id;
 use protocol::limit::edge::{COALESCING_WINDOW_MS, PASS_QUANTUM_MICROS};
 use protocol::messaging::{Attributes, encode_sender};
 use protocol::time::Timestamp;
+
+pub(crate) use self::heard::{Heard, decode};
 
 pub(crate) const MILLISECOND: u64 = 1_000_000;
 pub(crate) const SECOND: u64 = 1_000_000_000;
@@ -31,31 +35,6 @@ const START: u64 = 1_000 * SECOND;
 const WALL_AT_START: u64 = 1_669_969_551 * SECOND;
 /// What a handshake is answered with, as far as a hub knows.
 pub(crate) const GREETING: &[u8] = b"101\n";
-
-/// What a client has read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Heard {
-    Text(String),
-    Close(u16, String),
-    Ping,
-    Pong(Vec<u8>),
-}
-
-impl Heard {
-    /// The text of a text frame.
-    pub(crate) fn text(&self) -> &str {
-        match self {
-            Self::Text(text) => text,
-            other => panic!("not a text frame: {other:?}"),
-        }
-    }
-
-    /// The value of a string member that occurs once in the JSON of a text frame.
-    pub(crate) fn member(&self, name: &str) -> &str {
-        let (_, rest) = self.text().split_once(&format!("\"{name}\":\"")).expect("the member is there");
-        rest.split_once('"').expect("the value ends").0
-    }
-}
 
 /// Who joins, and what the token says.
 #[derive(Clone)]
@@ -116,6 +95,8 @@ pub(crate) struct Node {
     by_connection: BTreeMap<(usize, u32), ClientKey>,
     /// Rooms whose settings were asked for.
     pub(crate) loads: Vec<RoomKey>,
+    /// Messages whose review was asked for.
+    pub(crate) reviews: VecDeque<ReviewRequest>,
     /// The shards each published frame went to.
     pub(crate) published: Vec<ShardSet>,
     /// Members that shards said to have left.
@@ -138,6 +119,7 @@ impl Node {
             clients: Vec::new(),
             by_connection: BTreeMap::new(),
             loads: Vec::new(),
+            reviews: VecDeque::new(),
             published: Vec::new(),
             left: 0,
         }
@@ -324,12 +306,18 @@ impl Node {
         self.settle();
     }
 
+    /// A review is over.
+    pub(crate) fn reviewed(&mut self, request: &ReviewRequest, outcome: Outcome) {
+        let (home, room) = (self.home(&request.room), request.room.clone());
+        self.tell(home, Message::Reviewed { room, ticket: request.ticket, outcome });
+    }
+
     /// The control plane publishes.
     pub(crate) fn publish(&mut self, room: &RoomKey, publication: Publication) -> Result<Id, Unpublished> {
         let (sender, receiver) = mpsc::sync_channel(1);
         let reply = Reply::new(move |result| sender.send(result).expect("the test waits"));
         let home = self.home(room);
-        let (room, settings) = (room.clone(), settings(0));
+        let (room, settings) = (room.clone(), Box::new(settings(0)));
         self.tell(home, Message::Publish { room, settings, publication: Box::new(publication), reply });
         receiver.try_recv().expect("an answer has come")
     }
@@ -399,6 +387,7 @@ impl Node {
                     }
                 }
                 Effect::LoadRoom(room) => self.loads.push(room),
+                Effect::Review(request) => self.reviews.push_back(*request),
                 Effect::Resume(connection) => {
                     let client = self.by_connection[&(shard, connection)];
                     self.receive(client, &[]);
@@ -518,6 +507,7 @@ fn hub_settings(shard: ShardIndex, shards: ShardIndex, change: &impl Fn(&mut Set
         shards,
         coalescing_window_nanos: COALESCING_WINDOW_MS * MILLISECOND,
         rates_lifted: false,
+        reviews: ReviewLimits::default(),
         seed: [shard + 1; 32],
     };
     change(&mut settings);
@@ -530,7 +520,7 @@ pub(crate) fn settings(version: i64) -> RoomSettings {
         version,
         message_length_max: 500,
         message_rate_max: 100,
-        review_fallback: None,
+        review: None,
         logging_configurations: LoggingConfigurations::default(),
     }
 }
@@ -542,6 +532,7 @@ fn join_of(guest: &Guest, now: Now) -> Join {
         account: guest.account.clone(),
         user_id: guest.user_id.as_str().into(),
         sender: encode_sender(&guest.user_id, &guest.attributes),
+        client: [203, 0, 113, 7].into(),
         capabilities: guest.capabilities,
         session_end: now.wall.plus_seconds(guest.session_seconds),
         deflates: guest.deflates,
@@ -553,45 +544,4 @@ fn join_of(guest: &Guest, now: Now) -> Join {
 pub(crate) fn room(number: u128) -> RoomKey {
     let scope = Scope { account_id: "123456789012".into(), region: "us-west-2".into() };
     RoomKey { scope: Arc::new(scope), id: Id::from_random(number) }
-}
-
-/// The whole frames at the beginning of what a server sent, and the bytes behind them.
-pub(crate) fn decode(mut bytes: &[u8]) -> (Vec<Heard>, &[u8]) {
-    let mut frames = Vec::new();
-    while let Some((header, payload_bytes)) = header(bytes) {
-        let Some(payload) = bytes.get(header..header + payload_bytes) else { break };
-        frames.push(match bytes[0] {
-            0x81 => Heard::Text(String::from_utf8(payload.to_vec()).expect("servers send UTF-8")),
-            0xC1 => {
-                let text =
-                    Inflater::default().inflate(payload).expect("servers send what is compressed").to_vec();
-                Heard::Text(String::from_utf8(text).expect("servers send UTF-8"))
-            }
-            0x88 => close(payload),
-            0x89 => Heard::Ping,
-            0x8A => Heard::Pong(payload.to_vec()),
-            other => panic!("no frame begins with {other:#x}: {bytes:x?}"),
-        });
-        bytes = &bytes[header + payload_bytes..];
-    }
-    (frames, bytes)
-}
-
-fn close(payload: &[u8]) -> Heard {
-    match payload {
-        [] => Heard::Close(0, String::new()),
-        [high, low, reason @ ..] => Heard::Close(
-            u16::from_be_bytes([*high, *low]),
-            String::from_utf8(reason.to_vec()).expect("servers send UTF-8"),
-        ),
-        [_] => panic!("half a close code"),
-    }
-}
-
-fn header(bytes: &[u8]) -> Option<(usize, usize)> {
-    match bytes {
-        [_, 126, high, low, ..] => Some((4, usize::from(u16::from_be_bytes([*high, *low])))),
-        [_, 126 | 127, ..] | [_] | [] => None,
-        [_, length, ..] => Some((2, usize::from(*length))),
-    }
 }

@@ -19,6 +19,7 @@ mod placement;
 mod pressure;
 mod private_frames;
 mod rates;
+mod review;
 mod room_changes;
 mod session_end;
 mod silence;

@@ -1,7 +1,7 @@
 //! Proves that a room's settings take hold on open connections, that stale ones never win, that settings are asked for
 //! until they come, and that a deleted room answers 404 while its connections stay open.
 
-use hub::message::{Message, RoomSettings, Verdict};
+use hub::message::{Message, RoomSettings};
 
 use crate::harness::{Guest, Node, room, settings};
 
@@ -102,24 +102,4 @@ fn a_deleted_room_answers_404_and_its_connections_stay() {
     }
     node.advance_seconds(20);
     assert!(members.iter().all(|member| !node.is_closed(*member)));
-}
-
-#[test]
-fn what_no_handler_reviews_takes_the_fallback_result() {
-    for (fallback, delivered) in [(Verdict::Deny, false), (Verdict::Allow, true)] {
-        let mut node = Node::new(1);
-        let room = room(1);
-        let ann = node.join(&Guest::new(&room, "ann"));
-        let reviewed = RoomSettings { review_fallback: Some(fallback), ..settings(1) };
-        node.tell(0, Message::RoomChanged { room: room.clone(), settings: reviewed });
-        node.send_message(ann, "hi", "r");
-        let heard = node.heard(ann);
-        assert_eq!(heard[0].text().contains("MESSAGE"), delivered);
-        assert_eq!(heard[0].text().contains(r#""RequestId":"r","ErrorCode":406,"#), !delivered);
-        node.say(ann, r#"{"Action":"DELETE_MESSAGE","Id":"M2YcHkgffEvU","RequestId":"d"}"#);
-        node.event(&room, "only messages are reviewed").expect("not busy");
-        node.advance_ms(40);
-        assert_eq!(node.heard(ann).len(), 2);
-        assert_eq!(node.hub(0).counters().review_fallbacks, 1);
-    }
 }

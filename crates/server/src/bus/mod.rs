@@ -5,12 +5,13 @@
 
 mod inbox;
 
-use std::sync::{Arc, Once};
+use std::sync::Arc;
 
 use hub::chat_log::LoggingConfigurations;
 use hub::message::{
     Delivery, Message, Reply, RoomKey, RoomSettings, ShardIndex, ShardSet, Unpublished, Verdict,
 };
+use hub::review::{Outcome, ReviewSettings, Ticket};
 use protocol::arn::Scope;
 use protocol::id::Id;
 use tokio::sync::oneshot;
@@ -62,7 +63,7 @@ impl Bus {
             // The receiver is gone when the caller has given up; then nobody wants the answer.
             let _ = sender.send(result);
         });
-        let settings = room_settings(room);
+        let settings = Box::new(room_settings(room));
         let room = room_key(&room.scope, room.id);
         let home = self.home(&room);
         let message = Message::Publish { room, settings, publication: Box::new(publication), reply };
@@ -87,6 +88,12 @@ impl Bus {
         let room = room_key(scope, id);
         let home = self.home(&room);
         self.inbox(home).push(Message::RoomDeleted { room }).await;
+    }
+
+    /// Tells a room what has come of a review.
+    pub async fn reviewed(&self, room: RoomKey, ticket: Ticket, outcome: Outcome) {
+        let home = self.home(&room);
+        self.inbox(home).push(Message::Reviewed { room, ticket, outcome }).await;
     }
 
     /// Rooms may have changed, or be gone, without a word of it: has all that are open here read again.
@@ -153,23 +160,15 @@ pub fn room_settings(room: &Room) -> RoomSettings {
         version: room.order_key,
         message_length_max: room.message_length_max,
         message_rate_max: room.message_rate_max,
-        review_fallback: room.review_handler.as_ref().map(review_fallback),
+        review: room.review_handler.as_ref().map(review_settings),
         logging_configurations: LoggingConfigurations::new(&room.logging_configurations),
     }
 }
 
-/// The verdict on messages to a room with a message review handler. Handlers are not invoked by this version, which
-/// is the case that the fallback result is for; an operator should know that nobody reviews.
-fn review_fallback(handler: &ReviewHandlerSetting) -> Verdict {
-    static WARNED: Once = Once::new();
-    WARNED.call_once(|| {
-        tracing::warn!(
-            uri = handler.uri,
-            "message review handlers are not invoked: rooms that have one use their fallback result"
-        );
-    });
-    match handler.fallback {
+fn review_settings(handler: &ReviewHandlerSetting) -> ReviewSettings {
+    let fallback = match handler.fallback {
         Fallback::Allow => Verdict::Allow,
         Fallback::Deny => Verdict::Deny,
-    }
+    };
+    ReviewSettings { handler: handler.uri.as_str().into(), fallback }
 }

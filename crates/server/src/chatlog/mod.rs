@@ -53,9 +53,10 @@ use self::sink::{ServiceSet, Sink};
 use self::spool::{SpoolKey, Spools};
 use self::sync::Syncer;
 pub use self::tail::Tail;
-use crate::aws::{AwsClient, AwsService};
+use crate::aws::{AwsClient, AwsService, AwsSettings};
 use crate::config::{ChatLogConfig, ChatLogDelivery, ChatLogFailure, ChatLogSync, Config};
 use crate::metrics::Metrics;
+use crate::outgoing::{Caller, Trust};
 use crate::store::Store;
 
 /// The chat logs of a server; clones share them.
@@ -73,7 +74,10 @@ impl ChatLogs {
     ///
     /// # Errors
     /// The system gives no more threads.
-    pub fn new(config: &Config, metrics: Arc<Metrics>, aws: AwsClient) -> io::Result<Self> {
+    pub fn new(config: &Config, metrics: Arc<Metrics>) -> io::Result<Self> {
+        let settings = AwsSettings::of_process();
+        let trust = Trust::from_variables(|name| settings.get(name).map(str::to_owned));
+        let client = AwsClient::new(settings, Caller::new(trust));
         let spools = Arc::new(Spools::new(&config.data_dir, metrics));
         Ok(Self {
             syncer: Arc::new(Syncer::start(Arc::clone(&spools))?),
@@ -81,8 +85,8 @@ impl ChatLogs {
             rules: rules(&config.chatlog),
             sink: Sink {
                 folder: FolderSink::new(&config.data_dir),
-                are_aws: services_of_aws(config.chatlog.delivery, &aws),
-                client: aws,
+                are_aws: services_of_aws(config.chatlog.delivery, &client),
+                client,
             },
             window_s: config.chatlog.s3_interval_s,
         })
@@ -120,9 +124,9 @@ fn rules(config: &ChatLogConfig) -> Rules {
 }
 
 /// Which services are to be called, and not stood in for by folders.
-fn services_of_aws(delivery: ChatLogDelivery, aws: &AwsClient) -> ServiceSet {
+fn services_of_aws(delivery: ChatLogDelivery, client: &AwsClient) -> ServiceSet {
     let is_aws = |service| match delivery {
-        ChatLogDelivery::Auto => aws.has_endpoint(service),
+        ChatLogDelivery::Auto => client.has_endpoint(service),
         ChatLogDelivery::Folders => false,
         ChatLogDelivery::Aws => true,
     };

@@ -13,7 +13,7 @@
 
 use std::collections::HashSet;
 use std::io;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -63,6 +63,8 @@ struct Attempt {
     taken_records: Arc<Mutex<HashSet<usize>>>,
     /// Records that will never be taken.
     rejected: AtomicUsize,
+    /// A chain has failed in this try.
+    has_failed: AtomicBool,
 }
 
 /// Where records are to go.
@@ -271,12 +273,14 @@ impl Worker {
             taken_parcels: (0..chains).map(|_| AtomicUsize::new(0)).collect(),
             taken_records: Arc::default(),
             rejected: AtomicUsize::new(0),
+            has_failed: AtomicBool::new(false),
         });
         self.attempt = Some(Arc::clone(&attempt));
         attempt
     }
 
-    /// Sends what of a batch was not taken yet. Chains go on whatever becomes of the others.
+    /// Sends what of a batch was not taken yet. What is under way goes on whatever becomes of the others; once one has
+    /// failed, nothing new is begun, so that a permit is not kept for one time-out after the other.
     async fn send(&self, attempt: &Arc<Attempt>, records: Vec<Record>) -> Result<(), SinkError> {
         let chains = divide(&attempt.destination, &records);
         let first_ms = records.first().map_or(0, |first| first.time_ms);
@@ -287,6 +291,7 @@ impl Worker {
             window_s: window_of(first_ms, self.house.window_s),
             taken: Arc::clone(&attempt.taken_records),
         });
+        attempt.has_failed.store(false, Ordering::Relaxed);
         // Everything is the chain's own: whoever borrowed here could not be on several threads.
         let chain_of = |(index, chain)| {
             send_chain(self.house.sink.clone(), Arc::clone(attempt), Arc::clone(&consignment), index, chain)
@@ -369,7 +374,13 @@ async fn send_chain(
 ) -> Result<(), SinkError> {
     let taken = &attempt.taken_parcels[index];
     for parcel in chain.into_iter().skip(taken.load(Ordering::Relaxed)) {
-        let rejected = sink.send(&consignment, &parcel).await?;
+        if attempt.has_failed.load(Ordering::Relaxed) {
+            // Whoever has failed says why.
+            return Ok(());
+        }
+        let sent = sink.send(&consignment, &parcel).await;
+        attempt.has_failed.fetch_or(sent.is_err(), Ordering::Relaxed);
+        let rejected = sent?;
         attempt.rejected.fetch_add(usize::try_from(rejected).unwrap_or(usize::MAX), Ordering::Relaxed);
         taken.fetch_add(1, Ordering::Relaxed);
         // They were of this parcel.

@@ -66,6 +66,7 @@ use crate::http::{self, Answer, Arrived, Port};
 use crate::keys::KeyRing;
 use crate::metrics::{ApiRequest, Metrics};
 use crate::quota::Quotas;
+use crate::review::Reviewer;
 use crate::store::{OrderKey, Store, StoreError};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
@@ -90,6 +91,8 @@ pub struct ControlPlane {
     pub metrics: Arc<Metrics>,
     /// Hear of changed logging configurations.
     pub chat_logs: Option<ChatLogs>,
+    /// Whoever knows whether message review handlers may be asked; `None`: that is not checked.
+    pub handler_checks: Option<Reviewer>,
 }
 
 /// Answers requests until the port's end: about the server's health at once, all others as soon as `control` is there.

@@ -34,6 +34,7 @@ pub(super) async fn create(
         logging_configurations,
         tags: request.tags,
     };
+    check_handler(control, room.review_handler.as_ref().map(|handler| handler.uri.as_str())).await?;
     let _turn = quota::reserve(control, scope, allowance, ResourceKind::Room).await?;
     control.store.create_room(scope, room).await.map_err(|error| store_error(error, scope))
 }
@@ -60,6 +61,8 @@ pub(super) async fn update(
     let id = own_id(scope, &request.identifier)?;
     let logging_configurations =
         request.logging_configurations.as_deref().map(|arns| own_ids(scope, arns)).transpose()?;
+    let handler = request.message_review_handler.as_ref().and_then(|handler| handler.uri.as_deref());
+    check_handler(control, handler).await?;
     let change = RoomChange {
         name: request.name,
         message_rate_max: request.maximum_message_rate_per_second,
@@ -134,6 +137,18 @@ fn own_ids(scope: &Scope, arns: &[Arn]) -> Result<Vec<Id>, ApiError> {
 fn handler_setting(handler: MessageReviewHandler) -> Option<ReviewHandlerSetting> {
     let uri = handler.uri.filter(|uri| !uri.is_empty())?;
     Some(ReviewHandlerSetting { uri, fallback: handler.fallback_result.map(fallback).unwrap_or_default() })
+}
+
+/// Makes sure that a handler may be asked, if that is wanted. The text is the service's own.
+async fn check_handler(control: &ControlPlane, uri: Option<&str>) -> Result<(), ApiError> {
+    let Some((reviewer, uri)) = control.handler_checks.as_ref().zip(uri.filter(|uri| !uri.is_empty())) else {
+        return Ok(());
+    };
+    if reviewer.may_ask(uri).await {
+        Ok(())
+    } else {
+        Err(ApiError::invalid_field("uri", "invalid lambda permission"))
+    }
 }
 
 fn handler_change(handler: MessageReviewHandler) -> ReviewHandlerChange {

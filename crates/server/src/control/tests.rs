@@ -81,6 +81,7 @@ impl Server {
             quotas: quotas.map(|figures| Arc::new(Quotas::new(figures))),
             metrics: Arc::clone(&metrics),
             chat_logs: None,
+            handler_checks: None,
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("an address");

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 pub(super) enum Stage {
     /// It listens to no client any more, and all requests that were made are in the inboxes of the homes.
     Deaf,
-    /// It has carried out the requests in its inbox, and all deliveries are in the inboxes of the members' shards.
+    /// It has carried out the requests in its inbox, nothing is under review, and all deliveries are in the inboxes of the members' shards.
     Published,
 }
 

@@ -87,7 +87,7 @@ impl Door {
         // Whoever comes while the server starts, or makes way for another process, is held until it is known who serves.
         let admission = self.admission.use_it().await;
         let client = client_address(peer, &upgrade.forwarded_for, &self.trusted_proxies);
-        let admitted = admission.admit(&upgrade).await;
+        let admitted = admission.admit(&upgrade, client).await;
         // Not kept for those who take their time to hear that they are refused.
         drop(admission);
         match admitted {
@@ -156,7 +156,11 @@ impl Admission {
     }
 
     /// Whoever brings a good token is let in, once, while the account's quota has a place.
-    async fn admit(&self, upgrade: &Upgrade) -> Result<(Join, Option<ConnectionPlace>), Refusal> {
+    async fn admit(
+        &self,
+        upgrade: &Upgrade,
+        client: IpAddr,
+    ) -> Result<(Join, Option<ConnectionPlace>), Refusal> {
         let claims = self.open(&upgrade.token).await?;
         let room = held(|| self.store.get_room(&claims.scope, claims.room_id)).await?;
         let Some(room) = room else {
@@ -167,7 +171,7 @@ impl Admission {
         let account = allowance.map(|allowance| Arc::clone(allowance.rates()));
         let redemption = redemption(&claims)?;
         match held(|| self.store.redeem(&redemption)).await? {
-            Some(true) => Ok((join(upgrade, claims, &room, account), place)),
+            Some(true) => Ok((join(upgrade, client, claims, &room, account), place)),
             _ => Err(Refusal::new(403, "the chat token has been used already")),
         }
     }
@@ -199,13 +203,20 @@ where
     }
 }
 
-fn join(upgrade: &Upgrade, claims: Claims, room: &Room, account: Option<Arc<AccountRates>>) -> Join {
+fn join(
+    upgrade: &Upgrade,
+    client: IpAddr,
+    claims: Claims,
+    room: &Room,
+    account: Option<Arc<AccountRates>>,
+) -> Join {
     Join {
         room: room_key(&room.scope, room.id),
         settings: room_settings(room),
         account,
         sender: encode_sender(&claims.user_id, &claims.attributes),
         user_id: claims.user_id.into(),
+        client,
         capabilities: claims.capabilities,
         session_end: claims.session_expiry,
         deflates: upgrade.compression.is_some(),

@@ -22,6 +22,7 @@ use std::thread::JoinHandle;
 use hub::Settings;
 use hub::inbound::Messages;
 use hub::message::{Message, RoomKey, ShardIndex};
+use hub::review::ReviewLimits;
 use mio::{Poll, Waker};
 use protocol::limit::edge::ROOM_LOADS_MAX;
 use rustls::ServerConfig;
@@ -44,6 +45,7 @@ use crate::health::Readiness;
 use crate::keys::KeyRing;
 use crate::metrics::Metrics;
 use crate::quota::Quotas;
+use crate::review::Reviewer;
 use crate::slot::Slot;
 use crate::store::{Store, StoreError};
 
@@ -57,6 +59,10 @@ pub struct EdgeSettings {
     pub compression: bool,
     /// The rates of connections and rooms are lifted.
     pub rates_lifted: bool,
+    /// How many messages may be under review.
+    pub reviews: ReviewLimits,
+    /// How long a review may take, in milliseconds: so long shards wait for them in the end, if need be.
+    pub review_timeout_ms: u64,
     /// What becomes of clients' messages.
     pub messages: Messages,
     /// Who may say who the client is.
@@ -87,6 +93,8 @@ pub struct Surroundings {
     pub metrics: Arc<Metrics>,
     /// What rooms publish is noted there; `None`: nowhere.
     pub chat_logs: Option<ChatLogs>,
+    /// Has messages reviewed.
+    pub reviewer: Reviewer,
 }
 
 /// The shards, before anybody connects: the bus can already reach them.
@@ -148,6 +156,8 @@ impl Shards {
                 arrivals,
                 others: Arc::clone(&self.arrivals),
                 bus: self.bus.clone(),
+                reviewer: surroundings.reviewer.clone(),
+                review_timeout_ms: settings.review_timeout_ms,
                 room_loads: room_loads.clone(),
                 figures: surroundings.metrics.shard(usize::from(index)),
                 ebb: Arc::clone(&ebb),
@@ -188,7 +198,8 @@ impl Edge {
     }
 
     /// Closes all connections, a few at a time and without Close frames, so that clients come back to whoever serves
-    /// them next; what rooms have published by then is written first, within half a second, and what clients say from then
+    /// them next; what rooms have published by then is written first, within half a second (or a little more while messages
+    /// are under review), and what clients say from then
     /// on is not heard.
     /// Returns when all shards have ended.
     pub async fn drain(self) {
@@ -232,6 +243,7 @@ fn hub_settings(settings: &EdgeSettings, shard: ShardIndex) -> io::Result<Settin
         shards: settings.shards,
         coalescing_window_nanos: settings.coalescing_window_ms * 1_000_000,
         rates_lifted: settings.rates_lifted,
+        reviews: settings.reviews.clone(),
         seed,
     })
 }

@@ -18,6 +18,7 @@ use hub::{Hub, Settings};
 use mio::event::Event;
 use mio::{Events, Interest, Poll, Token};
 use protocol::limit::edge::PASS_QUANTUM_MICROS;
+use protocol::limit::review::DRAIN_MS_MAX;
 use protocol::messaging::RATE_EXCEEDED;
 use tokio::sync::mpsc;
 
@@ -28,6 +29,7 @@ use crate::bus::{Bus, InboxReader};
 use crate::clock;
 use crate::metrics::Figures;
 use crate::quota::ConnectionPlace;
+use crate::review::Reviewer;
 
 /// The poll's token for "somebody has put something into the inbox".
 pub(super) const WAKE: Token = Token(usize::MAX);
@@ -54,6 +56,8 @@ pub(super) struct Parts {
     /// The arrivals of all shards, by index.
     pub(super) others: Arc<[ArrivalSender]>,
     pub(super) bus: Bus,
+    pub(super) reviewer: Reviewer,
+    pub(super) review_timeout_ms: u64,
     /// Rooms whose settings are to be read again.
     pub(super) room_loads: mpsc::Sender<RoomKey>,
     pub(super) figures: Arc<Figures>,
@@ -71,6 +75,8 @@ pub(super) struct Shard {
     arrivals: ArrivalReader,
     others: Arc<[ArrivalSender]>,
     bus: Bus,
+    reviewer: Reviewer,
+    review_timeout_ms: u64,
     room_loads: mpsc::Sender<RoomKey>,
     figures: Arc<Figures>,
     ebb: Arc<Ebb>,
@@ -113,6 +119,8 @@ impl Shard {
             arrivals: parts.arrivals,
             others: parts.others,
             bus: parts.bus,
+            reviewer: parts.reviewer,
+            review_timeout_ms: parts.review_timeout_ms,
             room_loads: parts.room_loads,
             figures: parts.figures,
             ebb: parts.ebb,
@@ -146,14 +154,18 @@ impl Shard {
     }
 
     /// Listens to no client any more, and writes what rooms have published: what a sender has seen come back reaches
-    /// everybody who keeps up. Gives up on that after [`DRAIN_FLUSH_NANOS_MAX`].
+    /// everybody who keeps up, and what is under review is settled. Gives up on that after [`DRAIN_FLUSH_NANOS_MAX`], to
+    /// which comes the time limit of a review (within [`DRAIN_MS_MAX`]) where handlers are asked.
     fn finish_publishing(&mut self, events: &mut Events) -> io::Result<()> {
         self.is_deaf = true;
-        let time_max = clock::monotonic_nanos() + DRAIN_FLUSH_NANOS_MAX;
+        let review_nanos = self.review_timeout_ms.min(DRAIN_MS_MAX) * 1_000_000;
+        let time_max = clock::monotonic_nanos() + DRAIN_FLUSH_NANOS_MAX + review_nanos;
         let in_time = || clock::monotonic_nanos() < time_max;
         for stage in Stage::ALL {
             self.turn(events, Duration::ZERO)?;
-            while self.has_messages() && in_time() {
+            while (self.has_messages() || stage == Stage::Published && self.hub.reviews_waiting() > 0)
+                && in_time()
+            {
                 self.drain_turn(events)?;
             }
             self.ebb.reach(stage);
@@ -372,6 +384,7 @@ impl Shard {
                     let bus = self.bus.clone();
                     bus.deliver(shards, &delivery, |shard, message| self.send(shard, message));
                 }
+                Effect::Review(request) => self.reviewer.begin(*request),
                 Effect::LoadRoom(room) => {
                     // When the queue is full the hub asks again with its next sweep.
                     let _ = self.room_loads.try_send(room);

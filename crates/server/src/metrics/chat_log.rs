@@ -1,19 +1,15 @@
 //! What becomes of chat logs. Logging configurations are made by users, so their labels are bounded.
 
-use std::collections::HashSet;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Arc;
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
-use protocol::limit::metrics::USER_LABELS_MAX;
 
 use super::register;
-
-/// The label of whoever comes too late to get one of their own.
-const OTHER: &str = "other";
+use super::user_labels::UserLabels;
 
 /// The metrics of chat logs.
 #[derive(Debug)]
@@ -56,7 +52,7 @@ pub enum DestinationError {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ConfigurationLabel {
     /// Its id, or `other`.
-    logging_configuration: String,
+    logging_configuration: Arc<str>,
 }
 
 impl ChatLogMetrics {
@@ -117,25 +113,7 @@ impl ChatLogMetrics {
     }
 
     fn label(&self, configuration: &str) -> ConfigurationLabel {
-        ConfigurationLabel { logging_configuration: self.labels.of(configuration).to_owned() }
-    }
-}
-
-/// The values of a label that users make: the first ones get their own.
-#[derive(Debug, Default)]
-struct UserLabels(Mutex<HashSet<Box<str>>>);
-
-impl UserLabels {
-    fn of<'a>(&self, value: &'a str) -> &'a str {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.contains(value) {
-            return value;
-        }
-        if known.len() >= USER_LABELS_MAX {
-            return OTHER;
-        }
-        known.insert(value.into());
-        value
+        ConfigurationLabel { logging_configuration: self.labels.label(&configuration.into()) }
     }
 }
 

@@ -18,6 +18,8 @@ pub struct Figures {
     dead_peers_dropped: AtomicU64,
     pauses: AtomicU64,
     review_fallbacks: AtomicU64,
+    reviews_refused: AtomicU64,
+    reviews_waiting: AtomicU64,
 }
 
 impl Figures {
@@ -35,6 +37,8 @@ impl Figures {
             (&self.dead_peers_dropped, counters.dead_peers_dropped),
             (&self.pauses, counters.pauses),
             (&self.review_fallbacks, counters.review_fallbacks),
+            (&self.reviews_refused, counters.reviews_refused),
+            (&self.reviews_waiting, hub.reviews_waiting() as u64),
         ];
         for (figure, value) in values {
             figure.store(value, Ordering::Relaxed);
@@ -45,6 +49,12 @@ impl Figures {
     #[must_use]
     pub fn connections(&self) -> u64 {
         self.connections.load(Ordering::Relaxed)
+    }
+
+    /// Messages under review.
+    #[must_use]
+    pub fn reviews_waiting(&self) -> u64 {
+        self.reviews_waiting.load(Ordering::Relaxed)
     }
 
     /// What the shard has done since it began.
@@ -61,6 +71,7 @@ impl Figures {
             dead_peers_dropped: read(&self.dead_peers_dropped),
             pauses: read(&self.pauses),
             review_fallbacks: read(&self.review_fallbacks),
+            reviews_refused: read(&self.reviews_refused),
         }
     }
 }

@@ -83,7 +83,7 @@ impl fmt::Debug for Identity {
 #[derive(Default)]
 struct Held {
     identity: Option<Arc<Identity>>,
-    /// Seconds of the wall clock until which nobody looks again, whatever is held.
+    /// Seconds of the wall clock until which nobody looks again, whatever is held; 0 before the first look.
     no_look_before: u64,
 }
 
@@ -112,7 +112,8 @@ impl CredentialCache {
         Self { sources, held: Arc::default(), looking: Arc::default() }
     }
 
-    /// Good credentials, if any source has some. Cancel-safe: the look goes on.
+    /// Good credentials, if any source has some. Waits for the first look only: whoever comes after one that was in vain is
+    /// told so at once, and the next look goes on behind. Cancel-safe.
     pub(super) async fn get(&self) -> Option<Arc<Identity>> {
         match self.held() {
             Known::Good(identity) => Some(identity),
@@ -122,7 +123,12 @@ impl CredentialCache {
                 }
                 Some(identity)
             }
-            Known::Absent => None,
+            Known::Absent { may_look } => {
+                if may_look && self.looking.try_lock().is_ok() {
+                    tokio::spawn(self.clone().look());
+                }
+                None
+            }
             Known::Nothing => tokio::spawn(self.clone().look()).await.ok().flatten(),
         }
     }
@@ -137,8 +143,8 @@ impl CredentialCache {
                 Known::Ageing(Arc::clone(identity))
             }
             (Some(identity), _) => Known::Good(Arc::clone(identity)),
-            (None, true) => Known::Nothing,
-            (None, false) => Known::Absent,
+            (None, true) if held.no_look_before == 0 => Known::Nothing,
+            (None, may_look) => Known::Absent { may_look },
         }
     }
 
@@ -146,8 +152,8 @@ impl CredentialCache {
         let _only_one = self.looking.lock().await;
         match self.held() {
             Known::Good(identity) => return Some(identity),
-            Known::Absent => return None,
-            Known::Ageing(_) | Known::Nothing => {}
+            Known::Absent { may_look: false } => return None,
+            Known::Absent { may_look: true } | Known::Ageing(_) | Known::Nothing => {}
         }
         let found = self.sources.look().await.map(Arc::new);
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
@@ -164,8 +170,12 @@ enum Known {
     Good(Arc<Identity>),
     /// Good, and soon not any more.
     Ageing(Arc<Identity>),
-    /// A look was in vain a short time ago.
-    Absent,
+    /// The last look was in vain.
+    Absent {
+        /// It is so long ago that another one may find something.
+        may_look: bool,
+    },
+    /// Nobody has looked.
     Nothing,
 }
 

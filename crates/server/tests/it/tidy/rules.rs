@@ -21,6 +21,7 @@ pub(super) const MODULE_ORDER: &[&str] = &[
     "keys",
     "bus",
     "chatlog",
+    "review",
     "edge",
     "control",
     "admin",

@@ -1,0 +1,116 @@
+//! Handlers that are functions of AWS Lambda, or of whatever speaks its Invoke API.
+
+use std::sync::Once;
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::Method;
+use tokio::time::Instant;
+
+use super::{ANSWER_BYTES_MAX, AskError};
+use crate::aws::{AwsCall, AwsClient, AwsError, AwsService};
+use crate::outgoing::Answer;
+
+/// How long the service may take to say whether a function may be invoked.
+const PERMISSION_TIME_MAX: Duration = Duration::from_secs(5);
+
+/// See the module.
+pub(super) struct Lambda {
+    aws: AwsClient,
+}
+
+impl Lambda {
+    pub(super) fn new(aws: AwsClient) -> Self {
+        Self { aws }
+    }
+
+    /// Invokes the function and answers what it returns.
+    pub(super) async fn ask(
+        &self,
+        function_arn: &str,
+        body: String,
+        deadline: Instant,
+    ) -> Result<Bytes, AskError> {
+        if !self.aws.is_configured(AwsService::Lambda).await {
+            static WARNED: Once = Once::new();
+            WARNED.call_once(|| {
+                tracing::warn!(
+                    "message review handlers cannot be invoked: there is no endpoint of Lambda and there are no AWS \
+                     credentials; rooms that have one use their fallback result"
+                );
+            });
+            return Err(AskError::NotConfigured);
+        }
+        let answer = self.invoke(function_arn, "RequestResponse", body, deadline).await;
+        let answer = answer.map_err(|error| match error {
+            AwsError::TimedOut => AskError::TimedOut,
+            error => AskError::Failed(error.to_string()),
+        })?;
+        if answer.headers.contains_key("x-amz-function-error") {
+            return Err(AskError::Failed("the function has failed".to_owned()));
+        }
+        Ok(answer.body)
+    }
+
+    /// Whether the function is there and may be invoked: a dry run.
+    pub(super) async fn may_invoke(&self, function_arn: &str) -> bool {
+        let deadline = Instant::now() + PERMISSION_TIME_MAX;
+        let answer = self.invoke(function_arn, "DryRun", "{}".to_owned(), deadline).await;
+        answer
+            .inspect_err(|error| tracing::info!(function_arn, %error, "a handler may not be invoked"))
+            .is_ok()
+    }
+
+    async fn invoke(
+        &self,
+        function_arn: &str,
+        kind: &str,
+        body: String,
+        deadline: Instant,
+    ) -> Result<Answer, AwsError> {
+        let region = region(function_arn)
+            .ok_or_else(|| AwsError::Unreachable("the ARN is none of a function".to_owned()))?;
+        let path = format!("/2015-03-31/functions/{}/invocations", function_arn.replace(':', "%3A"));
+        let call = AwsCall {
+            service: AwsService::Lambda,
+            region,
+            method: Method::POST,
+            path: &path,
+            headers: &[("content-type", "application/json"), ("x-amz-invocation-type", kind)],
+            body: Bytes::from(body),
+            deadline,
+            answer_bytes_max: ANSWER_BYTES_MAX,
+        };
+        self.aws.call(call).await
+    }
+}
+
+/// The region in the ARN of a function. The rest of the ARN has no character that a path would have to escape but the
+/// colon: its pattern is checked when the room gets it, and once more here.
+fn region(function_arn: &str) -> Option<&str> {
+    let is_right = |character: char| character.is_ascii_alphanumeric() || ":-_$.".contains(character);
+    let rest = function_arn.strip_prefix("arn:aws")?;
+    let mut parts = rest.split(':').skip(1);
+    let (service, region) = (parts.next()?, parts.next()?);
+    (service == "lambda" && !region.is_empty() && function_arn.chars().all(is_right)).then_some(region)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::region;
+
+    #[test]
+    fn the_region_is_in_the_arn() {
+        let arn = "arn:aws:lambda:us-west-2:123456789012:function:review:live";
+        assert_eq!(region(arn), Some("us-west-2"));
+        assert_eq!(region("arn:aws-cn:lambda:cn-north-1:1:function:a"), Some("cn-north-1"));
+        for arn in [
+            "",
+            "arn:aws:s3:us-west-2:1:function:a",
+            "arn:aws:lambda:us-west-2:1:function:a/b",
+            "arn:aws:lambda::",
+        ] {
+            assert_eq!(region(arn), None, "{arn}");
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! Message review: asks the handler of a room about a message, within a time limit, and tells the room's home the outcome.
+//!
+//! The handler of an ARN is what the file of `review.handlers_file` says: [`rules`] in this process, or a [`webhook`]. All
+//! others are functions of AWS [`lambda`].
+//!
+//! Promises:
+//! - Each review that is begun ends in one outcome, within the time limit and a moment, whatever the handler does. Whatever
+//!   is no verdict is [`Outcome::Failed`]: the room's fallback result stands.
+//! - Reviews run on the runtime, never on a shard, and none waits for another: how many there are is bounded by the hub.
+//! - No text of a message, and nothing that a handler says, gets into the log.
+
+mod breaker;
+mod handlers;
+mod lambda;
+pub mod rules;
+#[cfg(test)]
+mod tests;
+mod webhook;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hub::message::RoomKey;
+use hub::review::{Outcome, ReviewRequest};
+use protocol::arn::{Arn, ResourceKind};
+use protocol::review::{ReviewResponse, ReviewedMessage, parse_review_response};
+use tokio::runtime::Handle;
+use tokio::time::{Instant, timeout_at};
+
+use self::breaker::Breaker;
+pub use self::handlers::HandlersFileError;
+use self::handlers::load;
+use self::lambda::Lambda;
+use self::rules::{Rules, Ruling};
+use self::webhook::Webhook;
+use crate::aws::{AwsClient, AwsSettings};
+use crate::bus::Bus;
+use crate::clock;
+use crate::config::ReviewConfig;
+use crate::metrics::{Metrics, ReviewError};
+use crate::outgoing::{Caller, Trust};
+
+/// The longest answer of a handler, in bytes: content and attributes as long as they may be, all escaped, fit in.
+const ANSWER_BYTES_MAX: usize = 64 * 1_024;
+
+/// Whoever reviews the messages of a room.
+enum ReviewHandler {
+    /// Rules of the configuration.
+    Rules(Box<Rules>),
+    /// Somebody's HTTP server.
+    Webhook(Webhook),
+}
+
+/// Has messages reviewed; clones are the same.
+#[derive(Clone)]
+pub struct Reviewer(Arc<Parts>);
+
+struct Parts {
+    handlers: std::collections::HashMap<Box<str>, ReviewHandler>,
+    lambda: Lambda,
+    time_limit: Duration,
+    breaker: Breaker,
+    bus: Bus,
+    metrics: Arc<Metrics>,
+    runtime: Handle,
+}
+
+impl fmt::Debug for Reviewer {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Reviewer").finish_non_exhaustive()
+    }
+}
+
+impl Reviewer {
+    /// A reviewer as the configuration wants it. Must be called within a runtime, on which reviews will run.
+    ///
+    /// # Errors
+    /// The file of handlers cannot be used.
+    pub fn new(config: &ReviewConfig, bus: Bus, metrics: Arc<Metrics>) -> Result<Self, HandlersFileError> {
+        let settings = AwsSettings::of_process();
+        let caller = Caller::new(Trust::from_variables(|name| settings.get(name).map(str::to_owned)));
+        let handlers = match &config.handlers_file {
+            Some(file) => load(file, &caller)?,
+            None => std::collections::HashMap::new(),
+        };
+        Ok(Self(Arc::new(Parts {
+            handlers,
+            lambda: Lambda::new(AwsClient::new(settings, caller)),
+            time_limit: Duration::from_millis(config.timeout_ms),
+            breaker: Breaker::new(config.breaker_failures, Duration::from_millis(config.breaker_pause_ms)),
+            bus,
+            metrics,
+            runtime: Handle::current(),
+        })))
+    }
+
+    /// Begins a review; its outcome goes to the room's home. Never blocks.
+    pub fn begin(&self, request: ReviewRequest) {
+        let Parts { runtime, time_limit, .. } = &*self.0;
+        let deadline = Instant::now() + *time_limit;
+        let reviewer = self.clone();
+        runtime.spawn(async move {
+            let (room, ticket) = (request.room.clone(), request.ticket);
+            let parts = Arc::clone(&reviewer.0);
+            // In a task of its own: a review that panics has an outcome, too.
+            let review = tokio::spawn(async move { parts.review(&request, deadline).await });
+            let outcome = review.await.unwrap_or(Outcome::Failed);
+            reviewer.0.bus.reviewed(room, ticket, outcome).await;
+        });
+    }
+
+    /// Whether the handler of an ARN can be asked at all: a function must be there and may be invoked.
+    pub async fn may_ask(&self, handler: &str) -> bool {
+        self.0.handlers.contains_key(handler) || self.0.lambda.may_invoke(handler).await
+    }
+}
+
+/// Why there is no answer to read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum AskError {
+    /// Nobody can be asked: there is neither an endpoint for functions nor anybody to ask as.
+    NotConfigured,
+    /// Nothing has come in time.
+    TimedOut,
+    /// Why not, without a word of what the handler has said.
+    Failed(String),
+}
+
+impl fmt::Display for AskError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotConfigured => {
+                formatter.write_str("there is no endpoint of Lambda and there are no AWS credentials")
+            }
+            Self::TimedOut => formatter.write_str("no answer in time"),
+            Self::Failed(cause) => formatter.write_str(cause),
+        }
+    }
+}
+
+impl Parts {
+    async fn review(&self, request: &ReviewRequest, deadline: Instant) -> Outcome {
+        let handler = self.handlers.get(&*request.handler);
+        if let Some(ReviewHandler::Rules(rules)) = handler {
+            return match rules.rule(&said(request), clock::monotonic_nanos()) {
+                Ruling::Allow => Outcome::Allowed,
+                Ruling::Mask(content) => Outcome::Changed { content, attributes: None },
+                Ruling::Deny { reason } => Outcome::Denied { reason: reason.map(str::to_owned) },
+            };
+        }
+        if self.breaker.is_open(&request.handler) {
+            self.metrics.count_review_error(ReviewError::Invocation, &request.handler);
+            return Outcome::Failed;
+        }
+        let body = message(request, &room_arn(&request.room));
+        let ask = async {
+            match handler {
+                Some(ReviewHandler::Webhook(webhook)) => webhook.ask(body, deadline).await,
+                _ => self.lambda.ask(&request.handler, body, deadline).await,
+            }
+        };
+        let answer = timeout_at(deadline, Box::pin(ask)).await.unwrap_or(Err(AskError::TimedOut));
+        self.read(request, answer)
+    }
+
+    /// What an answer, or none, comes to.
+    fn read(&self, request: &ReviewRequest, answer: Result<bytes::Bytes, AskError>) -> Outcome {
+        let (kind, cause) = match answer {
+            Ok(answer) => match parse_review_response(&answer, request.message_length_max) {
+                Ok(response) => {
+                    self.breaker.succeeded(&request.handler);
+                    return outcome(response, request);
+                }
+                Err(error) => (ReviewError::ResponseValidation, error.to_string()),
+            },
+            Err(error) => (ReviewError::Invocation, error.to_string()),
+        };
+        self.metrics.count_review_error(kind, &request.handler);
+        if self.breaker.failed(&request.handler) {
+            tracing::warn!(
+                handler = %request.handler,
+                %cause,
+                "a message was not reviewed: its room's fallback result stands; this is not said again for a minute"
+            );
+        }
+        Outcome::Failed
+    }
+}
+
+fn outcome(response: ReviewResponse, request: &ReviewRequest) -> Outcome {
+    match response {
+        ReviewResponse::Allow { content, attributes: None } if content == request.content => Outcome::Allowed,
+        ReviewResponse::Allow { content, attributes } => Outcome::Changed { content, attributes },
+        ReviewResponse::Deny { reason } => Outcome::Denied { reason },
+    }
+}
+
+fn room_arn(room: &RoomKey) -> String {
+    Arn::new((*room.scope).clone(), ResourceKind::Room, room.id).to_string()
+}
+
+fn said(request: &ReviewRequest) -> rules::Message<'_> {
+    rules::Message { content: &request.content, room: &request.room, sender: &request.sender }
+}
+
+fn message(request: &ReviewRequest, room_arn: &str) -> String {
+    let message = ReviewedMessage {
+        content: &request.content,
+        message_id: request.message_id,
+        room_arn,
+        attributes: request.attributes.as_ref(),
+        sender: &request.sender,
+        client: request.client,
+    };
+    message.encode()
+}
