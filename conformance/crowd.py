@@ -7,6 +7,7 @@ logged that nobody published in that room. What comes twice is no failure: logs 
 import gzip
 import json
 import threading
+import time
 from pathlib import Path
 
 from edge import ChatSocket, Dropped, Refused
@@ -163,6 +164,19 @@ def talk_together(server, speakers, times=None, acknowledge=lambda: None):
         thread.join(120)
         assert not thread.is_alive()
     assert all(speaker.failure is None for speaker in speakers), [speaker.failure for speaker in speakers]
+
+
+def settle(check, seconds=60):
+    """Returns once a check of what has arrived passes; what is on its way may take its time."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            return check()
+        except AssertionError:
+            if time.monotonic() > deadline:
+                raise
+        # Destinations tell nobody of what they get.
+        time.sleep(0.05)
 
 
 def check_folders(folders, hall, speakers):

@@ -33,7 +33,7 @@ class FakeAws:
         self.faults = defaultdict(list)
         # Every so many-th record of a batch is not taken; 0: all are.
         self.firehose_fails_every = 0
-        # So many events at the beginning of a call are too old.
+        # So many events to come are too old.
         self.too_old = 0
         self.changed = threading.Condition()
         handler = type("Handler", (Handler,), {"fake": self})
@@ -117,7 +117,8 @@ class FakeAws:
             return self.offend("events are not in chronological order")
         if times[-1] - times[0] > DAY_MS:
             return self.offend("events span more than a day")
-        rejected, self.too_old = min(self.too_old, len(events)), 0
+        rejected = min(self.too_old, len(events))
+        self.too_old -= rejected
         stream += [event["message"] for event in events[rejected:]]
         return 200, {"rejectedLogEventsInfo": {"tooOldLogEventEndIndex": rejected}} if rejected else {}
 

@@ -10,8 +10,7 @@ import time
 import pytest
 
 import clients
-from crowd import CAPABILITIES, DESTINATIONS, Folders, Hall, LogBroken, Speaker, check_folders, check_log, enter, id_of, ids, talk_together  # fmt: skip
-from edge import ChatSocket
+from crowd import DESTINATIONS, Folders, Hall, LogBroken, Speaker, check_folders, check_log, enter, id_of, ids, settle, talk_together  # fmt: skip
 from server import ACCOUNT, BINARY, REGION, get
 
 DEADLINE_SECONDS = 30
@@ -66,16 +65,18 @@ def test_what_nobody_watches_is_logged_and_update_room_takes_hold_at_once(hall):
             if number % 2:
                 wanted.append(message)
     folders = Folders(hall.server)
-    until("all that was logged", lambda: len(folders.stream("chat-logs", id_of(room))) >= len(wanted))
-    hall.server.stop()
-    assert ids(folders.stream("chat-logs", id_of(room))) == wanted
+
+    def all_that_was_to_be_logged():
+        assert ids(folders.stream("chat-logs", id_of(room))) == wanted
+
+    settle(all_that_was_to_be_logged)
 
 
 def test_objects_have_the_names_of_the_service_and_zcat_shows_a_chat(hall):
     speaker = Speaker(hall.room)
     talk_together(hall.server, [speaker], times=20)
-    hall.server.stop()
     folders = Folders(hall.server)
+    settle(lambda: check_folders(folders, hall, [speaker]))
     room_id = id_of(hall.room)
     objects = folders.objects("chat-logs", room_id)
     name = re.compile(
@@ -107,8 +108,7 @@ def test_nothing_is_missing_after_a_stop_and_a_restart_by_another_process(start)
         talk_together(server, speakers, times=40, acknowledge=heard.release)
     thread.join()
     talk_together(server, second, times=10)
-    server.stop()
-    check_folders(Folders(server), hall, second)
+    settle(lambda: check_folders(Folders(server), hall, second))
     for speaker in speakers:
         # The old process and the new one publish side by side for a moment, so their records have no one order.
         records = set(ids(Folders(server).stream("chat-logs", id_of(speaker.room))))
@@ -162,8 +162,7 @@ def test_a_corrected_destination_gets_what_has_waited(hall):
     chat.update_logging_configuration(
         identifier=identifier, destinationConfiguration=DESTINATIONS["cloudwatch-logs"]("/other/../logs")
     )
-    until("all of it", lambda: len(folders.stream("other/%2E%2E/logs", id_of(hall.room))) == 20)
-    speaker.check(ids(folders.stream("other/%2E%2E/logs", id_of(hall.room))))
+    settle(lambda: speaker.check(ids(folders.stream("other/%2E%2E/logs", id_of(hall.room)))))
 
 
 def test_metrics_say_how_much_waits_and_nothing_of_a_chat_is_in_the_log(hall):

@@ -241,7 +241,7 @@ impl Node {
         self.building.edge.drain().await;
         if let Some(shipping) = self.shipping {
             // Before the store is closed, which says where to; and behind the last that rooms have published.
-            shipping.finish().await;
+            shipping.finish(Duration::from_millis(limit::chat_log::FAREWELL_MS_MAX)).await;
         }
         self.opened.store.close().await;
         stop.end.cancel();

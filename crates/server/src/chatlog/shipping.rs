@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use protocol::limit::chat_log::{FAREWELL_MS_MAX, LOOK_INTERVAL_MS, RETRIES_MAX, SHIPMENTS_MAX};
+use protocol::limit::chat_log::{LOOK_INTERVAL_MS, RETRIES_MAX, SHIPMENTS_MAX};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
@@ -88,12 +88,12 @@ impl Shipping {
         self.end(STOP_TIME_MAX).await;
     }
 
-    /// Ships what can be shipped at once, for a moment, and stops. Nothing is written any more.
-    pub async fn finish(self) {
+    /// Ships what can be shipped at once, for so long at most, and stops. Nothing is written any more.
+    pub async fn finish(self, time_max: Duration) {
         self.house.is_hurried.store(true, Ordering::Relaxed);
         self.house.spools.all().iter().for_each(|spool| spool.hurried.notify_one());
         self.house.spools.found.notify_one();
-        self.end(Duration::from_millis(FAREWELL_MS_MAX)).await;
+        self.end(time_max).await;
     }
 
     async fn end(mut self, time_max: Duration) {

@@ -125,7 +125,7 @@ async fn an_object_waits_for_the_end_of_its_window_or_of_the_server() {
     let bucket = folder.path().join("destinations/s3/bucket");
     assert!(files(&bucket).len() <= 1);
     drop(lane);
-    shipping.finish().await;
+    shipping.finish(DEADLINE).await;
     assert_eq!(files(&bucket).len(), 1, "nothing is left to wait for");
 }
 
