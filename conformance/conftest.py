@@ -23,6 +23,7 @@ CLIENT_OF_FOLDER = {
     "model": "signed HTTP",
     "raw": "signed HTTP",
     "durability": "signed HTTP",
+    "chatlog": "boto3",
     "postgres": "boto3",
     "scripts": "none",
 }

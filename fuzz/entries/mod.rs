@@ -4,6 +4,7 @@
 pub(crate) mod action;
 pub(crate) mod frame;
 pub(crate) mod handshake;
+pub(crate) mod spool;
 pub(crate) mod token;
 
 /// One of these functions.
@@ -17,9 +18,10 @@ pub(crate) struct Entry {
 }
 
 /// All of them.
-pub(crate) const ENTRIES: [Entry; 4] = [
+pub(crate) const ENTRIES: [Entry; 5] = [
     Entry { name: "handshake", run: handshake::run, outcomes: handshake::OUTCOMES },
     Entry { name: "frame", run: frame::run, outcomes: frame::OUTCOMES },
     Entry { name: "action", run: action::run, outcomes: action::OUTCOMES },
     Entry { name: "token", run: token::run, outcomes: token::OUTCOMES },
+    Entry { name: "spool", run: spool::run, outcomes: spool::OUTCOMES },
 ];

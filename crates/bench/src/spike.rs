@@ -16,6 +16,7 @@ use std::process::Command;
 use std::sync::Arc;
 
 use hub::audience::Member;
+use hub::chat_log::LoggingConfigurations;
 use hub::log::RoomLog;
 use hub::message::{Join, Now, RoomKey, RoomSettings, Written};
 use hub::review::ReviewLimits;
@@ -283,8 +284,13 @@ pub fn print_session_memory(room_members: u32) -> Result<(), Failure> {
     for index in 0..SESSIONS {
         let id = Id::from_random(u128::from(index / room_members.max(1)) << 64);
         let room = RoomKey { scope: Arc::clone(&scope), id };
-        let settings =
-            RoomSettings { version: 1, message_length_max: 500, message_rate_max: 10, review: None };
+        let settings = RoomSettings {
+            version: 1,
+            message_length_max: 500,
+            message_rate_max: 10,
+            review: None,
+            logging_configurations: LoggingConfigurations::default(),
+        };
         let join = join(room, settings, index);
         let placement = hub.place(now, &join);
         hub.adopt(now, join, placement);

@@ -9,7 +9,8 @@
 //!    connection's rate and capability ([`session`]).
 //! 2. [`Effect::Send`] takes it to the room's home shard (nothing to do when that is this one).
 //! 3. `publish.rs` with [`room`], there: the room exists, length, the room's rate; id and time; in a room with a message review
-//!    handler, its verdict ([`review`]); the frame is encoded once.
+//!    handler, its verdict ([`review`]); the frame is encoded once, and noted in the chat log if the
+//!    room has one ([`chat_log`]).
 //! 4. [`Effect::Publish`] takes it over the bus to every shard with members.
 //! 5. [`Message::Deliver`] there: appended to the room log ([`log`]), and compressed to a second one if members take that
 //!    ([`deflate`]); a pass is scheduled.
@@ -26,6 +27,7 @@
 
 pub mod account;
 pub mod audience;
+pub mod chat_log;
 pub mod deflate;
 pub mod frame;
 pub mod histogram;
@@ -63,6 +65,7 @@ use protocol::messaging::{Refusal, encode_error};
 use slab::Slab;
 
 use crate::audience::{Audience, Encoding};
+use crate::chat_log::ChatLog;
 use crate::deflate::{Deflater, Inflater};
 use crate::frame::{encode_close, encode_text};
 use crate::histogram::Histogram;
@@ -133,6 +136,7 @@ pub struct Counters {
 pub struct Hub {
     settings: Settings,
     messages: Messages,
+    chat_log: ChatLog,
     random: Random,
     /// Rooms whose home is this shard. They are walked through, so the order must be the same in every run of a
     /// simulation. Fixed keys of the hash are no risk: room ids are random and the server's own.
@@ -183,6 +187,7 @@ impl Hub {
             kicked_up_to: vec![0; usize::from(settings.shards)].into(),
             settings,
             messages: Messages::Actions,
+            chat_log: ChatLog::default(),
             homes: HashMap::default(),
             audiences: Slab::new(),
             audiences_by_room: HashMap::new(),
@@ -209,11 +214,19 @@ impl Hub {
         Self { messages, ..self }
     }
 
+    /// This hub, with a log of what its rooms publish.
+    #[must_use]
+    pub fn with_chat_log(self, chat_log: ChatLog) -> Self {
+        Self { chat_log, ..self }
+    }
+
     /// Takes a message from another shard or from the control plane.
     pub fn handle(&mut self, now: Now, message: Message) {
         match message {
             Message::Act(act) => self.act(now, &act),
-            Message::Publish { room, publication, reply } => self.publish(now, &room, &publication, reply),
+            Message::Publish { room, settings, publication, reply } => {
+                reply.send(self.publish(now, &room, &settings, &publication));
+            }
             Message::RoomChanged { room, settings } => {
                 if let Some(home) = self.homes.get_mut(&room) {
                     home.change(settings);

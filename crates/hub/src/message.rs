@@ -7,11 +7,13 @@ use std::sync::{Arc, OnceLock};
 
 use protocol::arn::Scope;
 use protocol::capability::Capabilities;
+use protocol::chat_log::RecordKind;
 use protocol::id::Id;
 use protocol::messaging::{Attributes, Moderation, Request};
 use protocol::time::{Timestamp, UnixMicros};
 
 use crate::account::AccountRates;
+use crate::chat_log::LoggingConfigurations;
 use crate::deflate::Deflater;
 use crate::inspect::Inspection;
 use crate::review::{Outcome, ReviewRequest, ReviewSettings, Ticket};
@@ -85,6 +87,8 @@ pub struct RoomSettings {
     pub message_rate_max: u32,
     /// `None` when the room has no message review handler.
     pub review: Option<ReviewSettings>,
+    /// Who logs what the room publishes.
+    pub logging_configurations: LoggingConfigurations,
 }
 
 /// The outcome of a message review.
@@ -178,21 +182,26 @@ pub enum Publication {
     Moderation(Moderation),
 }
 
-/// A shard with members of the room has too much under way to take another frame.
+/// Why a room did not publish.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Busy;
+pub enum Unpublished {
+    /// A shard with members of the room has too much under way to take another frame.
+    Busy,
+    /// The chat log could not note it, and the room may not go on without.
+    Unlogged,
+}
 
 /// Where the answer to a [`Publication`] goes. Called once, on the home shard's thread: it must not block.
-pub struct Reply(Box<dyn FnOnce(Result<Id, Busy>) + Send>);
+pub struct Reply(Box<dyn FnOnce(Result<Id, Unpublished>) + Send>);
 
 impl Reply {
     /// An answer goes to `deliver`.
-    pub fn new(deliver: impl FnOnce(Result<Id, Busy>) + Send + 'static) -> Self {
+    pub fn new(deliver: impl FnOnce(Result<Id, Unpublished>) + Send + 'static) -> Self {
         Self(Box::new(deliver))
     }
 
     /// Answers.
-    pub fn send(self, result: Result<Id, Busy>) {
+    pub fn send(self, result: Result<Id, Unpublished>) {
         (self.0)(result);
     }
 }
@@ -227,6 +236,15 @@ impl Cause {
         match moderation {
             Moderation::DeleteMessage { .. } => Self::DeleteMessage,
             Moderation::DisconnectUser { .. } => Self::DisconnectUser,
+        }
+    }
+
+    /// What a chat log calls the frame.
+    #[must_use]
+    pub const fn record_kind(self) -> RecordKind {
+        match self {
+            Self::SendMessage => RecordKind::Message,
+            Self::DeleteMessage | Self::DisconnectUser | Self::SendEvent => RecordKind::Event,
         }
     }
 
@@ -318,6 +336,8 @@ pub enum Message {
     Publish {
         /// The room, which exists.
         room: RoomKey,
+        /// Its settings, as the control plane has just read them: the room may have no home here.
+        settings: Box<RoomSettings>,
         /// What.
         publication: Box<Publication>,
         /// Told the id of the event.

@@ -5,19 +5,31 @@ use std::sync::Arc;
 use protocol::close::CloseCode;
 use protocol::id::Id;
 use protocol::messaging::{
-    Action, MESSAGE_TOO_LONG, Moderation, RATE_EXCEEDED, ROOM_NOT_FOUND, Refusal, Request,
-    encode_delete_event, encode_disconnect_event, encode_error, encode_event, encode_message,
+    Action, CHAT_LOG_UNAVAILABLE, MESSAGE_TOO_LONG, Moderation, RATE_EXCEEDED, ROOM_NOT_FOUND, Refusal,
+    Request, encode_delete_event, encode_disconnect_event, encode_error, encode_event, encode_message,
 };
+use protocol::time::Timestamp;
 
 use crate::Hub;
+use crate::chat_log::{Entry, LoggingConfigurations, Unlogged};
 use crate::frame::{encode_close, encode_text};
 use crate::message::{
-    Act, Busy, Cause, ConnectionId, Delivery, Disconnect, Effect, Message, Moderated, Now, Publication,
-    Reply, RoomKey,
+    Act, Cause, ConnectionId, Delivery, Disconnect, Effect, Message, Moderated, Now, Publication, RoomKey,
+    RoomSettings, Unpublished,
 };
+use crate::room::Home;
 
 /// The reason of a Close frame when the moderator gave none.
 const DISCONNECTED: &str = "Disconnected by a moderator";
+
+/// What a room is about to publish: its text is in the chat log and in the frame.
+pub(crate) struct Frame {
+    /// What it is published for.
+    pub(crate) cause: Cause,
+    /// Its `SendTime`.
+    pub(crate) time: Timestamp,
+    pub(crate) json: String,
+}
 
 impl Hub {
     /// Carries out what a member asked for, or tells it why not. What a connection asked for that a kick has ended comes
@@ -46,6 +58,7 @@ impl Hub {
             return Err(MESSAGE_TOO_LONG);
         }
         let review = settings.review.clone();
+        let configurations = settings.logging_configurations;
         if !rates_lifted && !home.admit(now.nanos, action) {
             return Err(RATE_EXCEEDED);
         }
@@ -57,10 +70,13 @@ impl Hub {
                 let id = self.next_id();
                 let attributes = attributes.as_ref();
                 let json = encode_message(id, request_id, attributes, content, act.received, &act.sender);
-                self.send_out(now, &act.room, Cause::SendMessage, &json, None);
+                let frame = Frame { cause: Cause::SendMessage, time: act.received, json };
+                self.note(&act.room, configurations, &frame).map_err(|Unlogged| CHAT_LOG_UNAVAILABLE)?;
+                self.send_out(now, &act.room, &frame, None);
             }
             Action::Moderate(moderation) => {
-                self.moderate(now, &act.room, request_id, moderation);
+                self.moderate(now, &act.room, configurations, request_id, moderation)
+                    .map_err(|Unlogged| CHAT_LOG_UNAVAILABLE)?;
                 self.effects.push_back(Effect::Moderated(Box::new(Moderated {
                     room: act.room.clone(),
                     sender: act.sender.clone(),
@@ -71,47 +87,92 @@ impl Hub {
         Ok(())
     }
 
-    /// Publishes what the control plane asked for. The room is known to exist.
-    pub(crate) fn publish(&mut self, now: Now, room: &RoomKey, publication: &Publication, reply: Reply) {
+    /// Publishes what the control plane asked for. The room is known to exist, and to have these settings unless its home
+    /// knows newer ones.
+    pub(crate) fn publish(
+        &mut self,
+        now: Now,
+        room: &RoomKey,
+        settings: &RoomSettings,
+        publication: &Publication,
+    ) -> Result<Id, Unpublished> {
         self.counters.count_publication(publication);
-        let audience = self.homes.get(room).map(crate::room::Home::audience).unwrap_or_default();
-        if audience.intersects(self.pressed) {
-            reply.send(Err(Busy));
-            return;
+        let home = self.homes.get(room);
+        if home.is_some_and(|home| home.audience().intersects(self.pressed)) {
+            return Err(Unpublished::Busy);
         }
-        let id = match publication {
+        let known = home.and_then(Home::settings).filter(|known| known.version > settings.version);
+        let configurations = known.unwrap_or(settings).logging_configurations;
+        let published = match publication {
             Publication::Event { name, attributes } => {
                 let id = self.next_id();
                 let json = encode_event(id, "", name, attributes.as_ref(), now.wall);
-                self.send_out(now, room, Cause::SendEvent, &json, None);
-                id
+                let frame = Frame { cause: Cause::SendEvent, time: now.wall, json };
+                self.note(room, configurations, &frame).map(|()| {
+                    self.send_out(now, room, &frame, None);
+                    id
+                })
             }
-            Publication::Moderation(moderation) => self.moderate(now, room, "", moderation),
+            Publication::Moderation(moderation) => self.moderate(now, room, configurations, "", moderation),
         };
-        reply.send(Ok(id));
+        published.map_err(|Unlogged| Unpublished::Unlogged)
     }
 
     /// Publishes what a moderator wants, and ends the connections that it ends.
-    fn moderate(&mut self, now: Now, room: &RoomKey, request_id: &str, moderation: &Moderation) -> Id {
+    fn moderate(
+        &mut self,
+        now: Now,
+        room: &RoomKey,
+        configurations: LoggingConfigurations,
+        request_id: &str,
+        moderation: &Moderation,
+    ) -> Result<Id, Unlogged> {
         let id = self.next_id();
-        let (json, disconnect) = match moderation {
+        let json = match moderation {
             Moderation::DeleteMessage { message_id, reason } => {
-                (encode_delete_event(id, request_id, *message_id, reason.as_deref(), now.wall), None)
+                encode_delete_event(id, request_id, *message_id, reason.as_deref(), now.wall)
             }
             Moderation::DisconnectUser { user_id, reason } => {
-                let reason = reason.as_deref();
-                let close_frame = encode_close(CloseCode::Normal.as_u16(), reason.unwrap_or(DISCONNECTED));
+                encode_disconnect_event(id, request_id, user_id, reason.as_deref(), now.wall)
+            }
+        };
+        let frame = Frame { cause: Cause::of(moderation), time: now.wall, json };
+        self.note(room, configurations, &frame)?;
+        let disconnect = match moderation {
+            Moderation::DeleteMessage { .. } => None,
+            Moderation::DisconnectUser { user_id, reason } => {
+                let reason = reason.as_deref().unwrap_or(DISCONNECTED);
+                let close_frame = encode_close(CloseCode::Normal.as_u16(), reason);
                 let user = self.roll.user(room, user_id);
                 let number_max = self.roll.kick(user, &close_frame);
                 if let Some(home) = self.homes.get_mut(room) {
                     home.reviews.end(user);
                 }
-                let json = encode_disconnect_event(id, request_id, user_id, reason, now.wall);
-                (json, Some(Disconnect { user, number_max, close_frame }))
+                Some(Disconnect { user, number_max, close_frame })
             }
         };
-        self.send_out(now, room, Cause::of(moderation), &json, disconnect);
-        id
+        self.send_out(now, room, &frame, disconnect);
+        Ok(id)
+    }
+
+    /// Notes a frame in the chat log, if the room has one. What follows is the frame's way to its receivers.
+    pub(crate) fn note(
+        &mut self,
+        room: &RoomKey,
+        configurations: LoggingConfigurations,
+        frame: &Frame,
+    ) -> Result<(), Unlogged> {
+        if configurations.is_empty() {
+            return Ok(());
+        }
+        let Frame { cause, time, json } = frame;
+        self.chat_log.note(&Entry {
+            room,
+            configurations: &configurations,
+            kind: cause.record_kind(),
+            time: *time,
+            payload: json,
+        })
     }
 
     /// Encodes the frame, once for all receivers, and hands it to the bus.
@@ -119,13 +180,13 @@ impl Hub {
         &mut self,
         now: Now,
         room: &RoomKey,
-        cause: Cause,
-        json: &str,
+        frame: &Frame,
         disconnect: Option<Disconnect>,
     ) {
         let Some(home) = self.homes.get_mut(room) else { return };
         home.traffic.note(now.nanos);
-        let delivery = Delivery::new(room.clone(), cause, now.nanos, encode_text(json), disconnect);
+        let bytes = encode_text(&frame.json);
+        let delivery = Delivery::new(room.clone(), frame.cause, now.nanos, bytes, disconnect);
         self.effects.push_back(Effect::Publish(home.audience(), Arc::new(delivery)));
     }
 

@@ -27,12 +27,16 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use protocol::id::Id;
 use protocol::limit::review::{IN_FLIGHT_PER_NODE_MAX, IN_FLIGHT_PER_ROOM_MAX};
 use protocol::messaging::{
-    Action, Attributes, ErrorCode, RATE_EXCEEDED, REVIEW_DENIED, ROOM_NOT_FOUND, Refusal, encode_message,
+    Action, Attributes, CHAT_LOG_UNAVAILABLE, ErrorCode, RATE_EXCEEDED, REVIEW_DENIED, ROOM_NOT_FOUND,
+    Refusal, encode_message,
 };
 
 use crate::Hub;
-use crate::message::{Act, Cause, Effect, RoomKey, Verdict};
+use crate::chat_log::Unlogged;
+use crate::message::{Act, Cause, Effect, Now, RoomKey, Verdict};
+use crate::publish::Frame;
 use crate::roll::UserKey;
+use crate::room::Home;
 
 /// How a room's messages are reviewed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -272,11 +276,11 @@ impl Hub {
             return;
         }
         let request_id = &act.request.request_id;
-        let is_there = self.homes.get(&act.room).is_some_and(|home| home.settings().is_some());
-        if !is_there {
+        let settings = self.homes.get(&act.room).and_then(Home::settings);
+        let Some(configurations) = settings.map(|settings| settings.logging_configurations) else {
             self.refuse_under(id, act.connection, request_id, &ROOM_NOT_FOUND);
             return;
-        }
+        };
         let Action::SendMessage { content, attributes } = &act.request.action else { return };
         let (content, changed) = match self.verdict(&outcome, fallback) {
             Ok(changed) => changed.unwrap_or((content, None)),
@@ -284,7 +288,11 @@ impl Hub {
         };
         let attributes = changed.or(attributes.as_ref());
         let json = encode_message(id, request_id, attributes, content, act.received, &act.sender);
-        self.send_out(now, &act.room, Cause::SendMessage, &json, None);
+        let frame = Frame { cause: Cause::SendMessage, time: act.received, json };
+        match self.note(&act.room, configurations, &frame) {
+            Ok(()) => self.send_out(now, &act.room, &frame, None),
+            Err(Unlogged) => self.refuse_under(id, act.connection, request_id, &CHAT_LOG_UNAVAILABLE),
+        }
     }
 
     /// What is to be published instead of what was sent, if anything; or why nothing is.

@@ -157,10 +157,17 @@ impl Home {
 #[cfg(test)]
 mod tests {
     use super::Home;
+    use crate::chat_log::LoggingConfigurations;
     use crate::message::RoomSettings;
 
     fn settings(version: i64) -> RoomSettings {
-        RoomSettings { version, message_length_max: 500, message_rate_max: 10, review: None }
+        RoomSettings {
+            version,
+            message_length_max: 500,
+            message_rate_max: 10,
+            review: None,
+            logging_configurations: LoggingConfigurations::default(),
+        }
     }
 
     #[test]

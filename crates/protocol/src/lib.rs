@@ -8,6 +8,7 @@
 //! | --- | --- |
 //! | [`arn`], [`id`], [`time`] | names of things and instants, as they are written on the wire |
 //! | [`capability`], [`messaging`], [`close`] | the messaging edge: who may do what, actions and frames, close codes |
+//! | [`chat_log`] | the records of chat logs and the names that they are kept under |
 //! | [`operation`] | the 17 operations of the control plane and how a request finds its own |
 //! | [`control`] | their requests and responses; [`control::constraint`] holds every rule for a member |
 //! | [`error`] | every error of the control plane: AWS code, HTTP status, members |
@@ -20,6 +21,7 @@
 
 pub mod arn;
 pub mod capability;
+pub mod chat_log;
 pub mod close;
 pub mod control;
 pub mod error;

@@ -346,6 +346,71 @@ pub mod postgres {
     pub const ROOMS_PER_READ_MAX: usize = 500;
 }
 
+/// Chat logs: the spool on disk, and the limits of the destinations.
+pub mod chat_log {
+    /// Disk that the spool of one logging configuration may take, in MiB; beyond it chat goes on, and its new records are
+    /// lost, loudly. The setting `chatlog.spool_mib_max` changes it. Ours.
+    pub const SPOOL_MIB_MAX: u64 = 10 * 1_024;
+    /// A spool file that has grown beyond this many bytes is followed by another one. Ours.
+    pub const SEGMENT_BYTES_MAX: u64 = 8 * 1_024 * 1_024;
+    /// Spool files that one shard has open for writing; beyond it the one that has not been written to for longest is
+    /// closed, and its logging configuration gets a new one when it needs it. Ours.
+    pub const SEGMENTS_OPEN_MAX: usize = 512;
+    /// Longest record, in bytes, far more than any frame needs; what claims to be longer is damage. Ours.
+    pub const RECORD_BYTES_MAX: usize = 256 * 1_024;
+    /// How long after a record was written its file is synced, in milliseconds, and what has been written meanwhile with
+    /// it. Half of what is promised; the other half is for the disk. Ours.
+    pub const SYNC_INTERVAL_MS: u64 = 50;
+    /// Files that wait for a sync; the next record asks again. Ours.
+    pub const SYNCS_WAITING_MAX: usize = 65_536;
+    /// Records that are read and shipped at once, in bytes. It bounds what objects of S3 hold. Ours.
+    pub const BATCH_BYTES_MAX: usize = 16 * 1_024 * 1_024;
+    /// … and their number. A PutLogEvents takes 10,000. AWS.
+    pub const BATCH_RECORDS_MAX: usize = 50_000;
+    /// Batches that are shipped at once to destinations that took the one before. Ours.
+    pub const SHIPMENTS_MAX: usize = 8;
+    /// Batches that are shipped at once to destinations that did not: they keep nobody else waiting. Ours.
+    pub const RETRIES_MAX: usize = 4;
+    /// How long one batch may take, in seconds; then it counts as failed, and is tried again. Ours.
+    pub const SHIPMENT_SECONDS_MAX: u64 = 120;
+    /// How long the first retry waits, in milliseconds; each further one twice as long. Ours.
+    pub const RETRY_MS_MIN: u64 = 250;
+    /// … up to this many milliseconds. Ours.
+    pub const RETRY_MS_MAX: u64 = 30_000;
+    /// How long records gather before they are sent to CloudWatch Logs or Firehose, in milliseconds. The service takes about
+    /// ten seconds. Ours.
+    pub const GATHER_MS: u64 = 1_000;
+    /// Calls of one batch that are under way at once. Ours.
+    pub const CALLS_MAX: usize = 8;
+    /// How long one call may take, in seconds. Ours.
+    pub const CALL_SECONDS_MAX: u64 = 30;
+    /// Longest answer to a call, in bytes: PutRecordBatch says something about each of 500 records. Ours.
+    pub const ANSWER_BYTES_MAX: usize = 1_024 * 1_024;
+    /// After its window, an object of S3 waits this long for records that are late, in milliseconds. Ours.
+    pub const WINDOW_GRACE_MS: u64 = 1_000;
+    /// How often the folder of spools is looked through for those that another process of the server has made, in
+    /// milliseconds. Ours.
+    pub const LOOK_INTERVAL_MS: u64 = 1_000;
+    /// At a stop, how long is taken to ship what is left, in milliseconds; the rest is shipped after the next start. Ours.
+    pub const FAREWELL_MS_MAX: u64 = 2_000;
+    /// Log lines about one trouble of a logging configuration are this many seconds apart at least. Ours.
+    pub const COMPLAINT_INTERVAL_SECONDS: u64 = 10;
+    /// Most events of one PutLogEvents. AWS.
+    pub const LOG_EVENTS_MAX: usize = 10_000;
+    /// Most bytes of one PutLogEvents: messages, and [`LOG_EVENT_OVERHEAD_BYTES`] for each. AWS.
+    pub const LOG_EVENTS_BYTES_MAX: usize = 1_048_576;
+    /// What each event counts beside its message, in bytes. AWS.
+    pub const LOG_EVENT_OVERHEAD_BYTES: usize = 26;
+    /// The events of one PutLogEvents may not be farther apart than this, in milliseconds. AWS: 24 hours.
+    pub const LOG_EVENTS_SPAN_MS_MAX: u64 = 24 * 3_600 * 1_000;
+    /// Most records of one PutRecordBatch. AWS.
+    pub const FIREHOSE_RECORDS_MAX: usize = 500;
+    /// Most bytes of one PutRecordBatch. AWS: 4 MiB.
+    pub const FIREHOSE_BYTES_MAX: usize = 4 * 1_024 * 1_024;
+    /// How often the records of one PutRecordBatch are sent that were not taken; then the whole batch is tried later. Ours.
+    pub const FIREHOSE_TRIES_MAX: u32 = 5;
+}
+
 /// TLS.
 pub mod tls {
     /// How often the files of certificate and key are looked at, in milliseconds. A new certificate is in use after at most
@@ -408,5 +473,5 @@ pub mod review {
 /// Metrics.
 pub mod metrics {
     /// Values of one label that users make, such as the ARNs of handlers; the rest share the value `other`.
-    pub const USER_LABELS_MAX: usize = 100;
+    pub const USER_MADE_LABELS_MAX: usize = 100;
 }

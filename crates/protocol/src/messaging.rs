@@ -134,6 +134,9 @@ pub const MESSAGE_TOO_LONG: Refusal = Refusal::new(ErrorCode::Invalid, "Message 
 pub const RATE_EXCEEDED: Refusal = Refusal::new(ErrorCode::RateExceeded, "rate limit exceeded");
 /// The room was deleted.
 pub const ROOM_NOT_FOUND: Refusal = Refusal::new(ErrorCode::NotFound, "The room does not exist");
+/// The room's chat log cannot be written, and the room may not go on without (`chatlog.on_failure = "refuse"`).
+pub const CHAT_LOG_UNAVAILABLE: Refusal =
+    Refusal::new(ErrorCode::Internal, "The chat log of the room cannot be written");
 /// The session has ended.
 pub const SESSION_EXPIRED: Refusal = Refusal::new(ErrorCode::Unauthorized, "The session has expired");
 /// The review handler gave no verdict and the room's fallback result is DENY.

@@ -85,6 +85,7 @@ impl Echo {
             reviewer: Reviewer::new(&without_review(), shards.bus().clone(), Arc::clone(&metrics))?,
             metrics,
             audit: None,
+            chat_logs: None,
         };
         surroundings.readiness.enter(Phase::Ready);
         surroundings.admission.fill(Admission { store, token_keys: token_keys.clone(), quotas: None });

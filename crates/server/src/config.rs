@@ -178,7 +178,7 @@ settings! {
     /// Where rooms are kept.
     pub struct StoreConfig in "store." {
         /// Unset: in files in `data_dir`. `memory:` keeps nothing once the server has stopped, and needs no
-        /// `data_dir`. `postgres://…`: in a PostgreSQL database, which several servers may share; characters such as
+        /// `data_dir` (but for chat logs, which are kept there all the same). `postgres://…`: in a PostgreSQL database, which several servers may share; characters such as
         /// `@` or `/` in a password are percent-encoded (`%40`, `%2F`), and a folder with a Unix socket is written in
         /// place of the host in the same way. `?sslmode=verify-full&sslrootcert=FILE` connects with TLS to a server whose
         /// certificate is in its name and of an authority in that PEM file (on Debian
@@ -191,9 +191,35 @@ settings! {
 settings! {
     /// Chat logs.
     pub struct ChatLogConfig in "chatlog." {
-        /// How often chat logs are written to S3, in seconds. Takes effect with the shipping of chat logs, which this
-        /// version does not have yet.
+        /// Where the destinations of logging configurations are. `auto`: at the endpoint that the standard setting of AWS
+        /// names, such as `AWS_ENDPOINT_URL_S3` or `AWS_ENDPOINT_URL`, and where there is none in folders in `data_dir`
+        /// (`destinations/s3/BUCKET/…`) with the same names and contents. `aws`: at that endpoint, or at AWS itself. `folders`:
+        /// in folders. Who calls AWS comes from its standard settings, too (variables, shared files, roles).
+        delivery: ChatLogDelivery = OneOf(&[
+            ("auto", ChatLogDelivery::Auto),
+            ("aws", ChatLogDelivery::Aws),
+            ("folders", ChatLogDelivery::Folders),
+        ]), "auto";
+        /// How often chat logs are written to S3, in seconds: one object for each room and each such time in which it has
+        /// published anything, or more when that is much.
         s3_interval_s: u64 = Whole { from: 1, to: 86_400, unit: "seconds" }, "300";
+        /// `interval`: what a room publishes is with the operating system first, so that it survives the server however that
+        /// ends, and on disk within about a tenth of a second. `always`: on disk first; a power cut forgets nothing then, and
+        /// all rooms of a shard wait for each sync.
+        fsync: ChatLogSync = OneOf(&[
+            ("interval", ChatLogSync::Interval),
+            ("always", ChatLogSync::Always),
+        ]), "interval";
+        /// What becomes of a room when its chat log cannot be written. `continue`: chat goes on, and what is not logged is
+        /// counted and complained about in the server's log. `refuse`: the room publishes nothing, and whoever
+        /// tries gets an error.
+        on_failure: ChatLogFailure = OneOf(&[
+            ("continue", ChatLogFailure::Continue),
+            ("refuse", ChatLogFailure::Refuse),
+        ]), "continue";
+        /// How much of what a logging configuration's destination has not taken yet is kept, in MiB. Beyond it new records
+        /// for that logging configuration are lost, or refused, as `chatlog.on_failure` says.
+        spool_mib_max: u64 = Whole { from: 1, to: 1_048_576, unit: "MiB" }, "10240";
     }
 }
 
@@ -273,6 +299,35 @@ settings! {
         /// record is kept.
         file: Option<PathBuf> = Optional(FilePath), "";
     }
+}
+
+/// Where destinations are (`chatlog.delivery`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChatLogDelivery {
+    /// Where an endpoint is set: there; else in folders.
+    Auto,
+    /// At AWS, or the endpoint that is set.
+    Aws,
+    /// In folders.
+    Folders,
+}
+
+/// When chat logs are synced (`chatlog.fsync`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChatLogSync {
+    /// Soon after they are written.
+    Interval,
+    /// Before what they say is published.
+    Always,
+}
+
+/// What becomes of a room whose chat log cannot be written (`chatlog.on_failure`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChatLogFailure {
+    /// It goes on.
+    Continue,
+    /// It publishes nothing.
+    Refuse,
 }
 
 impl LimitsConfig {

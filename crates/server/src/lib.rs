@@ -12,13 +12,15 @@
 //! member. Before that a handshake has let the socket in: `edge/acceptor.rs`, `edge/handshake.rs`.
 //!
 //! # Who may use whom
-//! Left never uses right: `protocol` < `hub` < [`config`], [`metrics`], [`outgoing`], [`aws`], [`quota`] < [`store`], [`bus`] < [`review`] <
-//! [`edge`], [`control`] < [`admin`], [`node`] < `main`, [`cli`]. [`edge`] and [`control`] never see each other. A test holds this.
+//! Left never uses right: `protocol` < `hub` < [`config`], [`metrics`], [`outgoing`], [`aws`], [`quota`] < [`store`], [`bus`],
+//! [`chatlog`] < [`review`] < [`edge`], [`control`] < [`admin`], [`node`] < `main`, [`cli`]. [`edge`] and [`control`] never see each other. A
+//! test holds this.
 
 pub mod admin;
 pub mod audit;
 pub mod aws;
 pub mod bus;
+pub mod chatlog;
 pub mod cli;
 pub mod clock;
 pub mod config;

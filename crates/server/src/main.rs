@@ -42,6 +42,9 @@ fn main() -> ExitCode {
         Request::BackUp { overrides, file } => with_store(overrides, async |location| {
             cli::back_up(location, &file, &mut std::io::stdout()).await.map(|()| true)
         }),
+        Request::TailLogs { overrides, room } => with_config(overrides, async |config| {
+            cli::tail_logs(&config.data_dir, &room, &mut std::io::stdout()).await.map(|()| true)
+        }),
         Request::MigrateStore { overrides, from, to } => with_store(overrides, async |location| {
             cli::migrate_store(from.as_deref(), to.as_deref(), location, &mut std::io::stdout()).await
         }),
@@ -76,6 +79,14 @@ fn with_store(
     overrides: Overrides,
     command: impl AsyncFnOnce(&Location) -> Result<bool, CommandError>,
 ) -> ExitCode {
+    with_config(overrides, async |config| command(&Location::from(config)).await)
+}
+
+/// Runs a command with the settings of a server; it answers whether all is well.
+fn with_config(
+    overrides: Overrides,
+    command: impl AsyncFnOnce(&Config) -> Result<bool, CommandError>,
+) -> ExitCode {
     let config = match begin(overrides) {
         Ok(config) => config,
         Err(failed) => return failed,
@@ -84,7 +95,7 @@ fn with_store(
         Ok(runtime) => runtime,
         Err(error) => return fail(&error),
     };
-    match runtime.block_on(command(&Location::from(&config))) {
+    match runtime.block_on(command(&config)) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => fail(&error),

@@ -6,6 +6,7 @@
 
 mod audit;
 mod catalogue;
+mod chat_log;
 mod figures;
 mod process;
 mod sizes;
@@ -24,6 +25,7 @@ use prometheus_client::metrics::gauge::Gauge;
 
 pub use self::audit::AuditMetrics;
 pub use self::catalogue::{Catalogue, PREFIX};
+pub use self::chat_log::{ChatLogMetrics, DestinationError};
 pub use self::figures::{Figures, Latest};
 use self::process::ProcessFigures;
 use self::sizes::Sizes;
@@ -54,6 +56,8 @@ pub struct Metrics {
     dead_peers_dropped: Counter,
     pauses: Counter,
     review_fallbacks: Counter,
+    /// What becomes of chat logs.
+    pub chat_log: ChatLogMetrics,
     reviews_refused: Counter,
     reviews_waiting: Gauge,
     review_invocation_errors: Family<ReviewHandlerLabel, Counter>,
@@ -136,6 +140,7 @@ impl Metrics {
             dead_peers_dropped: list.add("dead_peers_dropped", &[], "Connections dropped because nothing was heard of them any more"),
             pauses: list.add("connection_pauses", &[], "Times a connection with too many frames was not read for a while"),
             review_fallbacks: list.add("review_fallbacks", &[], "Messages that took their room's fallback result"),
+            chat_log: ChatLogMetrics::add_to(&mut list),
             reviews_refused: list.add(
                 "reviews_refused",
                 &[],

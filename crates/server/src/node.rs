@@ -40,6 +40,7 @@ use self::ports::{ListeningPort, Ports};
 use crate::admin::Admin;
 use crate::audit::Audit;
 use crate::bus::Bus;
+use crate::chatlog::{ChatLogs, Shipping};
 use crate::config::Config;
 use crate::control::{self, ControlPlane, KeptPages};
 use crate::credentials::{self, CredentialsError, FirstCredentials};
@@ -67,6 +68,8 @@ pub struct Node {
     building: Building,
     term: Term,
     opened: Opened,
+    /// `None` while another process may ship chat logs.
+    shipping: Option<Shipping>,
     /// Nothing is accepted any more, and what was under way has had its time.
     has_given_way: bool,
 }
@@ -84,6 +87,7 @@ struct Building {
     /// Of all terms: connections stay from one to the next.
     quotas: Option<Arc<Quotas>>,
     bus: Bus,
+    chat_logs: ChatLogs,
     reviewer: Reviewer,
     /// There while the store is open.
     admission: Slot<Admission>,
@@ -225,7 +229,7 @@ impl Node {
         }
         // Nothing is waited for from here on: whoever drops this finds the store as the node says that it is.
         self.term = self.building.begin_term();
-        self.building.furnish(&self.term, &self.opened);
+        self.shipping = Some(self.building.furnish(&self.term, &self.opened));
         self.has_given_way = false;
     }
 
@@ -243,6 +247,10 @@ impl Node {
             tracing::warn!("some requests are not finished; going on without them");
         }
         self.building.edge.drain().await;
+        if let Some(shipping) = self.shipping {
+            // Before the store is closed, which says where to; and behind the last that rooms have published.
+            shipping.finish(Duration::from_millis(limit::chat_log::FAREWELL_MS_MAX)).await;
+        }
         self.opened.store.close().await;
         stop.end.cancel();
     }
@@ -265,6 +273,9 @@ impl Node {
         let (requests, welcomes) = tokio::join!(requests, welcomes);
         if requests.is_err() || welcomes.is_err() {
             tracing::warn!("some requests or handshakes are not finished; going on without them");
+        }
+        if let Some(shipping) = self.shipping.take() {
+            shipping.stop().await;
         }
         if !self.opened.store.is_shared() {
             self.opened.store.close().await;
@@ -304,11 +315,13 @@ impl Building {
         let reviewer =
             Reviewer::new(&config.review, bus.clone(), Arc::clone(&metrics)).map_err(StartError::Review)?;
         let admission = Slot::default();
+        let chat_logs = ChatLogs::new(config, Arc::clone(&metrics)).map_err(StartError::System)?;
         let surroundings = Surroundings {
             admission: admission.clone(),
             readiness: readiness.clone(),
             metrics: Arc::clone(&metrics),
             audit: audit.clone(),
+            chat_logs: Some(chat_logs.clone()),
             reviewer: reviewer.clone(),
         };
         let edge = shards.start(settings, surroundings).map_err(StartError::System)?;
@@ -324,6 +337,7 @@ impl Building {
             audit,
             quotas,
             bus,
+            chat_logs,
             reviewer,
             admission,
             edge,
@@ -365,17 +379,17 @@ impl Building {
 
     /// Makes a node of all this.
     fn enter(self, term: Term, opened: Opened) -> Node {
-        self.furnish(&term, &opened);
+        let shipping = Some(self.furnish(&term, &opened));
         self.readiness.enter(Phase::Ready);
         if let Some(made) = &opened.credentials.made {
             let http = if self.tls.is_some() { "https" } else { "http" };
             eprintln!("{}", credentials::welcome(made, &format!("{http}://{}", self.ports.api.address)));
         }
-        Node { building: self, term, opened, has_given_way: false }
+        Node { building: self, term, opened, shipping, has_given_way: false }
     }
 
-    /// Gives a term what it waits for.
-    fn furnish(&self, term: &Term, opened: &Opened) {
+    /// Gives a term what it waits for, and begins to ship chat logs.
+    fn furnish(&self, term: &Term, opened: &Opened) -> Shipping {
         let Term { stop, control, .. } = term;
         for keys in [&opened.chat_token_keys, &opened.page_token_keys] {
             stop.under_way.spawn(keys.clone().rotate_until(opened.store.clone(), stop.drain.clone()));
@@ -386,6 +400,7 @@ impl Building {
         let control_plane = opened.control_plane(self, bus);
         // A term gets it here, once.
         let _ = control.set(Arc::new(control_plane));
+        self.chat_logs.ship(opened.store.clone())
     }
 }
 
@@ -455,6 +470,7 @@ impl Opened {
             trusted_proxies: building.config.trusted_proxies.clone(),
             metrics: Arc::clone(&building.metrics),
             handler_checks: building.config.review.check_handlers.then(|| building.reviewer.clone()),
+            chat_logs: Some(building.chat_logs.clone()),
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use hub::chat_log::LoggingConfigurations;
 use hub::frame::{Opcode, encode_masked, encode_text};
 use hub::message::{
     Join, Message, Placement, Publication, Reply, RoomKey, RoomSettings, ShardIndex, Verdict,
@@ -408,7 +409,8 @@ impl Simulation {
         let room = self.rooms[room].clone();
         if self.node.takes_requests(&room) {
             let (publication, reply) = (Box::new(publication), Reply::new(|_| {}));
-            self.node.tell_home(&room.clone(), Message::Publish { room, publication, reply });
+            let settings = Box::new(first_settings());
+            self.node.tell_home(&room.clone(), Message::Publish { room, settings, publication, reply });
         }
     }
 

@@ -3,16 +3,18 @@
 //! Whatever a test does to the node is followed by [`Node::settle`]: effects are carried out, inboxes emptied and
 //! passes run until nothing is left to do at this instant.
 
+mod heard;
+
 use std::cell::Cell;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, mpsc};
 
 use hub::account::AccountRates;
-use hub::deflate::Inflater;
+use hub::chat_log::LoggingConfigurations;
 use hub::frame::{Opcode, encode_masked};
 use hub::message::{
-    Busy, Effect, Join, Message, Now, Placement, Publication, Reply, RoomKey, RoomSettings, ShardIndex,
-    ShardSet, Written,
+    Effect, Join, Message, Now, Placement, Publication, Reply, RoomKey, RoomSettings, ShardIndex, ShardSet,
+    Unpublished, Written,
 };
 use hub::review::{Outcome, ReviewLimits, ReviewRequest};
 use hub::{Hub, Settings};
@@ -23,6 +25,8 @@ use protocol::limit::edge::{COALESCING_WINDOW_MS, PASS_QUANTUM_MICROS};
 use protocol::messaging::{Attributes, encode_sender};
 use protocol::time::Timestamp;
 
+pub(crate) use self::heard::{Heard, decode};
+
 pub(crate) const MILLISECOND: u64 = 1_000_000;
 pub(crate) const SECOND: u64 = 1_000_000_000;
 /// The clock begins here, so that nothing relies on it beginning at 0.
@@ -31,31 +35,6 @@ const START: u64 = 1_000 * SECOND;
 const WALL_AT_START: u64 = 1_669_969_551 * SECOND;
 /// What a handshake is answered with, as far as a hub knows.
 pub(crate) const GREETING: &[u8] = b"101\n";
-
-/// What a client has read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Heard {
-    Text(String),
-    Close(u16, String),
-    Ping,
-    Pong(Vec<u8>),
-}
-
-impl Heard {
-    /// The text of a text frame.
-    pub(crate) fn text(&self) -> &str {
-        match self {
-            Self::Text(text) => text,
-            other => panic!("not a text frame: {other:?}"),
-        }
-    }
-
-    /// The value of a string member that occurs once in the JSON of a text frame.
-    pub(crate) fn member(&self, name: &str) -> &str {
-        let (_, rest) = self.text().split_once(&format!("\"{name}\":\"")).expect("the member is there");
-        rest.split_once('"').expect("the value ends").0
-    }
-}
 
 /// Who joins, and what the token says.
 #[derive(Clone)]
@@ -334,16 +313,17 @@ impl Node {
     }
 
     /// The control plane publishes.
-    pub(crate) fn publish(&mut self, room: &RoomKey, publication: Publication) -> Result<Id, Busy> {
+    pub(crate) fn publish(&mut self, room: &RoomKey, publication: Publication) -> Result<Id, Unpublished> {
         let (sender, receiver) = mpsc::sync_channel(1);
         let reply = Reply::new(move |result| sender.send(result).expect("the test waits"));
         let home = self.home(room);
-        self.tell(home, Message::Publish { room: room.clone(), publication: Box::new(publication), reply });
+        let (room, settings) = (room.clone(), Box::new(settings(0)));
+        self.tell(home, Message::Publish { room, settings, publication: Box::new(publication), reply });
         receiver.try_recv().expect("an answer has come")
     }
 
     /// An application event of a given name.
-    pub(crate) fn event(&mut self, room: &RoomKey, name: &str) -> Result<Id, Busy> {
+    pub(crate) fn event(&mut self, room: &RoomKey, name: &str) -> Result<Id, Unpublished> {
         self.publish(room, Publication::Event { name: name.to_owned(), attributes: None })
     }
 
@@ -537,7 +517,13 @@ fn hub_settings(shard: ShardIndex, shards: ShardIndex, change: &impl Fn(&mut Set
 
 /// The settings of a room as AWS makes it, but for a rate that tests do not meet by chance.
 pub(crate) fn settings(version: i64) -> RoomSettings {
-    RoomSettings { version, message_length_max: 500, message_rate_max: 100, review: None }
+    RoomSettings {
+        version,
+        message_length_max: 500,
+        message_rate_max: 100,
+        review: None,
+        logging_configurations: LoggingConfigurations::default(),
+    }
 }
 
 fn join_of(guest: &Guest, now: Now) -> Join {
@@ -559,45 +545,4 @@ fn join_of(guest: &Guest, now: Now) -> Join {
 pub(crate) fn room(number: u128) -> RoomKey {
     let scope = Scope { account_id: "123456789012".into(), region: "us-west-2".into() };
     RoomKey { scope: Arc::new(scope), id: Id::from_random(number) }
-}
-
-/// The whole frames at the beginning of what a server sent, and the bytes behind them.
-pub(crate) fn decode(mut bytes: &[u8]) -> (Vec<Heard>, &[u8]) {
-    let mut frames = Vec::new();
-    while let Some((header, payload_bytes)) = header(bytes) {
-        let Some(payload) = bytes.get(header..header + payload_bytes) else { break };
-        frames.push(match bytes[0] {
-            0x81 => Heard::Text(String::from_utf8(payload.to_vec()).expect("servers send UTF-8")),
-            0xC1 => {
-                let text =
-                    Inflater::default().inflate(payload).expect("servers send what is compressed").to_vec();
-                Heard::Text(String::from_utf8(text).expect("servers send UTF-8"))
-            }
-            0x88 => close(payload),
-            0x89 => Heard::Ping,
-            0x8A => Heard::Pong(payload.to_vec()),
-            other => panic!("no frame begins with {other:#x}: {bytes:x?}"),
-        });
-        bytes = &bytes[header + payload_bytes..];
-    }
-    (frames, bytes)
-}
-
-fn close(payload: &[u8]) -> Heard {
-    match payload {
-        [] => Heard::Close(0, String::new()),
-        [high, low, reason @ ..] => Heard::Close(
-            u16::from_be_bytes([*high, *low]),
-            String::from_utf8(reason.to_vec()).expect("servers send UTF-8"),
-        ),
-        [_] => panic!("half a close code"),
-    }
-}
-
-fn header(bytes: &[u8]) -> Option<(usize, usize)> {
-    match bytes {
-        [_, 126, high, low, ..] => Some((4, usize::from(u16::from_be_bytes([*high, *low])))),
-        [_, 126 | 127, ..] | [_] | [] => None,
-        [_, length, ..] => Some((2, usize::from(*length))),
-    }
 }

@@ -4,6 +4,7 @@
 
 mod arbitrary_bytes;
 mod capabilities;
+mod chat_log;
 mod coalescing;
 mod compression;
 mod flood;

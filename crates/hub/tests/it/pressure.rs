@@ -2,7 +2,7 @@
 //! answer without reading costs a bounded amount of memory.
 
 use hub::frame::{CONTROL_BYTES_MAX, Opcode, encode_masked};
-use hub::message::{Busy, ConnectionId, ShardSet};
+use hub::message::{ConnectionId, ShardSet, Unpublished};
 use protocol::limit::edge::{FRAME_PAUSE_MS, FRAMES_PER_SECOND, LAG_BYTES_MAX};
 use protocol::messaging::RATE_EXCEEDED;
 
@@ -22,7 +22,7 @@ fn rooms_with_members_on_a_pressed_shard_refuse_to_publish() {
     assert!(
         heard[0].text().ends_with(r#""RequestId":"r","ErrorCode":429,"ErrorMessage":"rate limit exceeded"}"#)
     );
-    assert_eq!(node.event(&room, "no"), Err(Busy));
+    assert_eq!(node.event(&room, "no"), Err(Unpublished::Busy));
     node.hang_up(members[1]);
     node.event(&room, "no member is there any more").expect("not busy");
     node.hub(home).set_pressed(ShardSet::default());

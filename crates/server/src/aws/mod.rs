@@ -70,6 +70,12 @@ impl AwsClient {
         endpoint::configured(&self.settings, service).is_some() || self.credentials.get().await.is_some()
     }
 
+    /// Whether the settings name an endpoint of `service`.
+    #[must_use]
+    pub fn has_endpoint(&self, service: AwsService) -> bool {
+        endpoint::configured(&self.settings, service).is_some()
+    }
+
     /// Makes a call.
     ///
     /// # Errors

@@ -7,8 +7,11 @@ mod inbox;
 
 use std::sync::Arc;
 
+use hub::chat_log::LoggingConfigurations;
 use hub::inspect::{Asked, Inspection, RoomFigures};
-use hub::message::{Busy, Delivery, Message, Reply, RoomKey, RoomSettings, ShardIndex, ShardSet, Verdict};
+use hub::message::{
+    Delivery, Message, Reply, RoomKey, RoomSettings, ShardIndex, ShardSet, Unpublished, Verdict,
+};
 use hub::review::{Outcome, ReviewSettings, Ticket};
 use protocol::arn::Scope;
 use protocol::id::Id;
@@ -24,6 +27,8 @@ use crate::store::{Fallback, ReviewHandlerSetting, Room};
 pub enum PublishError {
     /// Too much is under way; try again.
     Busy,
+    /// The chat log cannot be written, and the room may not go on without.
+    Unlogged,
     /// The server is stopping.
     Closed,
 }
@@ -51,20 +56,23 @@ impl Bus {
     /// Publishes in `room` and answers the id of the event once the room has ordered it.
     ///
     /// # Errors
-    /// [`PublishError::Busy`] when the room's home shard, or one with members, has too much under way.
+    /// [`PublishError::Busy`] when the room's home shard, or one with members, has too much under way;
+    /// [`PublishError::Unlogged`] when the room may not go on without its chat log, and that cannot be written.
     pub async fn publish(&self, room: &Room, publication: Publication) -> Result<Id, PublishError> {
         let (sender, receiver) = oneshot::channel();
         let reply = Reply::new(move |result| {
             // The receiver is gone when the caller has given up; then nobody wants the answer.
             let _ = sender.send(result);
         });
+        let settings = Box::new(room_settings(room));
         let room = room_key(&room.scope, room.id);
         let home = self.home(&room);
-        let message = Message::Publish { room, publication: Box::new(publication), reply };
+        let message = Message::Publish { room, settings, publication: Box::new(publication), reply };
         self.inbox(home).push_request(message).map_err(|_full| PublishError::Busy)?;
         match receiver.await {
             Ok(Ok(id)) => Ok(id),
-            Ok(Err(Busy)) => Err(PublishError::Busy),
+            Ok(Err(Unpublished::Busy)) => Err(PublishError::Busy),
+            Ok(Err(Unpublished::Unlogged)) => Err(PublishError::Unlogged),
             Err(_stopped) => Err(PublishError::Closed),
         }
     }
@@ -177,6 +185,7 @@ pub fn room_settings(room: &Room) -> RoomSettings {
         message_length_max: room.message_length_max,
         message_rate_max: room.message_rate_max,
         review: room.review_handler.as_ref().map(review_settings),
+        logging_configurations: LoggingConfigurations::new(&room.logging_configurations),
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod backup;
 mod check;
+mod logs;
 mod migrate_store;
 mod progress;
 
@@ -14,6 +15,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 
 pub use self::backup::back_up;
 pub use self::check::check;
+pub use self::logs::tail_logs;
 pub use self::migrate_store::{PlaceError, migrate_store};
 use crate::config::Flag;
 use crate::store::StoreError;
@@ -46,6 +48,13 @@ pub enum Request {
         /// Where to; what the settings say when `None`, but one of the two is given.
         to: Option<String>,
     },
+    /// Follow what a room publishes.
+    TailLogs {
+        /// Whose data folder.
+        overrides: Overrides,
+        /// The room's ARN.
+        room: String,
+    },
     /// Print the manual of the settings.
     ConfigDocs,
     /// Print the list of all metrics.
@@ -68,6 +77,10 @@ pub enum CommandError {
     Store(StoreError),
     /// This flag does not say where a store is.
     Place(&'static str, PlaceError),
+    /// This is no ARN of a room.
+    Room(String),
+    /// The chat logs in this data folder cannot be read.
+    Spool(PathBuf, io::Error),
     /// What the command has to say could not be written.
     Output(io::Error),
 }
@@ -77,6 +90,10 @@ impl fmt::Display for CommandError {
         match self {
             Self::Store(error) => error.fmt(formatter),
             Self::Place(flag, error) => write!(formatter, "{flag} cannot be used: {error}"),
+            Self::Room(room) => write!(formatter, "{room} is no ARN of a room"),
+            Self::Spool(folder, error) => {
+                write!(formatter, "the chat logs in {} cannot be read: {error}", folder.display())
+            }
             Self::Output(error) => write!(formatter, "cannot write what was found: {error}"),
         }
     }
@@ -129,6 +146,12 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Request, clap:
             from: migrate.get_one("from").cloned(),
             to: migrate.get_one("to").cloned(),
         }),
+        Some(("logs", logs)) => {
+            // The only thing that there is to do with them.
+            let tail = logs.subcommand_matches("tail").unwrap_or(logs);
+            let room = tail.get_one("room").cloned().unwrap_or_default();
+            Ok(Request::TailLogs { overrides: overrides(tail, &FLAGS[..1]), room })
+        }
         Some((_, serve)) => Ok(Request::Serve(overrides(serve, &FLAGS))),
         // Not reached: a subcommand is required.
         None => Err(command().error(clap::error::ErrorKind::MissingSubcommand, "a command is required")),
@@ -159,6 +182,7 @@ fn command() -> Command {
         .subcommand(check_command())
         .subcommand(backup_command())
         .subcommand(migrate_store_command())
+        .subcommand(logs_command())
         .subcommand(Command::new("config-docs").about("Print the manual of all settings, in Markdown"))
         .subcommand(Command::new("metrics-docs").about("Print the list of all metrics, in Markdown"))
 }
@@ -203,6 +227,22 @@ fn migrate_store_command() -> Command {
         )
         .arg(place("from", "The store to copy [default: that of the settings]"))
         .arg(place("to", "Where to copy it [default: where the settings say]").required_unless_present("from"))
+}
+
+fn logs_command() -> Command {
+    let room = Arg::new("room")
+        .value_name("ROOM_ARN")
+        .required(true)
+        .help("The room, which has logging configurations");
+    let tail = with_overrides(Command::new("tail"), &FLAGS[..1])
+        .about("Follow what a room publishes: each message and event, as its destinations get it")
+        .after_help(
+            "Prints a line of JSON for each record that is written from now on, once for all logging configurations of the\n\
+             room, before any destination has it. It is read out of the data folder of a server on this machine: what other\n\
+             servers that share its store publish is not there. Nothing is shown of a room without logging configurations.",
+        )
+        .arg(room);
+    Command::new("logs").about("Chat logs").subcommand_required(true).subcommand(tail)
 }
 
 /// Adds `--config` and the flags of settings.
@@ -282,6 +322,14 @@ mod tests {
             assert_eq!((from.as_deref(), to.as_deref()), expected, "{line}");
         }
         assert!(parse_line("grandstand migrate-store").is_err());
+    }
+
+    #[test]
+    fn a_log_is_that_of_a_room() {
+        let line = "grandstand logs tail --data-dir d arn";
+        let Ok(Request::TailLogs { overrides, room }) = parse_line(line) else { panic!("not read: {line}") };
+        assert_eq!((overrides.flags.len(), room.as_str()), (1, "arn"));
+        assert!(parse_line("grandstand logs tail").is_err() && parse_line("grandstand logs").is_err());
     }
 
     #[test]

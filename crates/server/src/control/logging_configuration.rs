@@ -52,6 +52,9 @@ pub(super) async fn update(
     let change =
         LoggingConfigurationChange { name: request.name, destination: request.destination.map(destination) };
     let updated = control.store.update_logging_configuration(scope, id, change).await;
+    if let Some(chat_logs) = &control.chat_logs {
+        chat_logs.configuration_changed(scope, id);
+    }
     updated.map(response).map_err(|error| store_error(error, scope))
 }
 

@@ -60,6 +60,7 @@ async fn publish(
         PublishError::Busy => {
             ApiError::throttled(room.id_text(), u32::try_from(INBOX_REQUESTS_MAX).unwrap_or(u32::MAX))
         }
+        PublishError::Unlogged => ApiError::unavailable("the chat log of the room cannot be written"),
         PublishError::Closed => ApiError::unavailable("the bus is closed"),
     })
 }

@@ -63,6 +63,7 @@ use self::receive::Refusal;
 use crate::audit::Audit;
 use crate::audit::event::{Call, Ending};
 use crate::bus::Bus;
+use crate::chatlog::ChatLogs;
 use crate::clock;
 use crate::config::TrustedProxies;
 use crate::credentials::Credentials;
@@ -101,6 +102,8 @@ pub struct ControlPlane {
     pub trusted_proxies: TrustedProxies,
     /// Counts requests.
     pub metrics: Arc<Metrics>,
+    /// Hear of changed logging configurations.
+    pub chat_logs: Option<ChatLogs>,
     /// Whoever knows whether message review handlers may be asked; `None`: that is not checked.
     pub handler_checks: Option<Reviewer>,
 }

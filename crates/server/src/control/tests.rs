@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use hub::message::{Busy, Message, Publication};
+use hub::message::{Message, Publication, Unpublished};
 use mio::{Events, Poll, Token, Waker};
 use protocol::id::Id;
 use protocol::limit::control::CONNECTIONS_MAX;
@@ -85,6 +85,7 @@ impl Server {
             audit: None,
             trusted_proxies: TrustedProxies::default(),
             metrics: Arc::clone(&metrics),
+            chat_logs: None,
             handler_checks: None,
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
@@ -281,7 +282,7 @@ fn describe(message: &Message) -> String {
 fn answer(message: Message) {
     let Message::Publish { publication, reply, .. } = message else { return };
     match &*publication {
-        Publication::Event { name, .. } if name == "busy" => reply.send(Err(Busy)),
+        Publication::Event { name, .. } if name == "busy" => reply.send(Err(Unpublished::Busy)),
         Publication::Event { name, .. } if name == "closed" => drop(reply),
         _ => reply.send(Ok(Id::parse(EVENT_ID).expect("an id"))),
     }

@@ -41,6 +41,7 @@ use self::shard::{Parts, Shard, WAKE};
 pub use self::upgrade::{Refusal, Upgrade, Wanted, read_head, switch_protocols};
 use crate::audit::Audit;
 use crate::bus::{Bus, Inbox, InboxReader, inbox, room_settings};
+use crate::chatlog::ChatLogs;
 use crate::config::TrustedProxies;
 use crate::health::Readiness;
 use crate::keys::KeyRing;
@@ -94,6 +95,8 @@ pub struct Surroundings {
     pub metrics: Arc<Metrics>,
     /// Keeps a record of what moderators do; `None`: nobody does.
     pub audit: Option<Arc<Audit>>,
+    /// What rooms publish is noted there; `None`: nowhere.
+    pub chat_logs: Option<ChatLogs>,
     /// Has messages reviewed.
     pub reviewer: Reviewer,
 }
@@ -163,6 +166,7 @@ impl Shards {
                 figures: surroundings.metrics.shard(usize::from(index)),
                 audit: surroundings.audit.clone(),
                 ebb: Arc::clone(&ebb),
+                chat_log: surroundings.chat_logs.as_ref().map(|logs| logs.lane(index)).unwrap_or_default(),
             };
             inboxes.push(self.bus.inbox(index).clone());
             let thread = std::thread::Builder::new().name(format!("shard-{index}"));

@@ -11,6 +11,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hub::chat_log::ChatLog;
 use hub::inbound::Messages;
 use hub::message::{Effect, Message, Now, Placement, RoomKey, ShardIndex, ShardSet, Written};
 use hub::{Hub, Settings};
@@ -64,6 +65,7 @@ pub(super) struct Parts {
     pub(super) figures: Arc<Figures>,
     pub(super) audit: Option<Arc<Audit>>,
     pub(super) ebb: Arc<Ebb>,
+    pub(super) chat_log: ChatLog,
 }
 
 /// See the module.
@@ -114,7 +116,7 @@ impl Shard {
         let unsent = parts.others.iter().map(|_| VecDeque::new()).collect();
         Self {
             index: parts.settings.shard,
-            hub: Hub::new(parts.settings).with_messages(parts.messages),
+            hub: Hub::new(parts.settings).with_messages(parts.messages).with_chat_log(parts.chat_log),
             poll: parts.poll,
             sockets: Vec::new(),
             inbox: parts.inbox,

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use protocol::limit::metrics::USER_LABELS_MAX;
+use protocol::limit::metrics::USER_MADE_LABELS_MAX;
 
 /// Stands for all that have no series of their own.
 const OTHER: &str = "other";
@@ -21,7 +21,7 @@ impl UserLabels {
         if let Some(value) = known.get(value) {
             return Arc::clone(value);
         }
-        if known.len() >= USER_LABELS_MAX {
+        if known.len() >= USER_MADE_LABELS_MAX {
             return OTHER.into();
         }
         let value: Arc<str> = value.into();

@@ -178,6 +178,11 @@ fn no_bytes_break_the_opening_of_tokens() {
     check(&ENTRIES[3]);
 }
 
+#[test]
+fn no_bytes_break_the_reading_of_spools() {
+    check(&ENTRIES[4]);
+}
+
 /// Believes that whoever hangs up has said nothing: true of all that is kept, and not of all that is made of it.
 fn planted(input: &[u8]) -> Vec<String> {
     let outcomes = frame::run(input);

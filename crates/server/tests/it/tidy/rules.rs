@@ -22,6 +22,7 @@ pub(super) const MODULE_ORDER: &[&str] = &[
     "store",
     "keys",
     "bus",
+    "chatlog",
     "review",
     "edge",
     "control",

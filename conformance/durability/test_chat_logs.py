@@ -1,0 +1,142 @@
+"""Chat logs on a disk that fails, and under a server that is killed: what a room has published is in its log."""
+
+import random
+import re
+import threading
+
+import pytest
+
+import clients
+from crowd import Folders, Hall, Speaker, check_folders, enter, id_of, ids, settle, talk_together
+from disk import BEFORE_SYNC, BEFORE_WRITE, FULL, SYNC_HELD, server_on_a_disk
+from ledger import Fuse, Line, rounds
+from server import get
+
+ROUNDS = rounds(10)
+ROOMS = 4
+SEED = 20260714
+ENVIRONMENT = {"GRANDSTAND_LIMITS_PROFILE": "unlimited", "GRANDSTAND_CHATLOG_S3_INTERVAL_S": "1"}
+
+
+def start(library, folder, **environment):
+    """A server whose disk is in the test's hands."""
+    server, disk = server_on_a_disk(library, folder, **ENVIRONMENT, **environment)
+    server.start()
+    return server, disk
+
+
+def say(socket, content):
+    """What a room answers to a message."""
+    socket.send_json({"Action": "SEND_MESSAGE", "RequestId": "r", "Content": content})
+    return socket.receive_json()
+
+
+def lost(server):
+    """How many records the server counts as lost."""
+    found = re.findall(r"^grandstand_chatlog_records_lost_total\{.*\} (\d+)", get(server.admin, "/metrics")[2], re.M)
+    return sum(map(int, found))
+
+
+@pytest.mark.timeout(120 + 6 * ROUNDS)
+def test_no_kill_loses_a_record_that_was_published(disk_library, tmp_path):
+    server, disk = start(disk_library, tmp_path)
+    hall = Hall(server, clients.ivschat(server), rooms=ROOMS)
+    chance = random.Random(SEED)
+    speakers = [Speaker(room) for room in hall.rooms]
+    in_a_write = 0
+    for number in range(ROUNDS):
+        fuse = Fuse(-1, None)
+        is_by_disk = number % 3 < 2
+        if not is_by_disk:
+            fuse = Fuse(chance.randint(20, 200), server.process.kill)
+        else:
+            # In the middle of a note, of a sync, or of what says how far all was shipped.
+            when, ending = chance.choice([(BEFORE_WRITE, ".records"), (BEFORE_SYNC, ".records"), (BEFORE_WRITE, "json.new")])
+            disk.kill(when, chance.randint(1, 300 if when == BEFORE_WRITE and ending == ".records" else 15), ending=ending)
+        talk_together(server, speakers, times=None, acknowledge=fuse.acknowledge)
+        server.process.wait()
+        in_a_write += is_by_disk and disk.has_struck()
+        disk.spare()
+        server.restart()
+    talk_together(server, speakers, times=10)
+    settle(lambda: check_folders(Folders(server), hall, speakers))
+    print(f"{ROUNDS} kills, {in_a_write} of them in a write or sync of a spool; {sum(len(s.published) for s in speakers)} records")
+    server.stop()
+    assert in_a_write >= ROUNDS // 2
+
+
+def test_chat_goes_on_while_the_disk_is_full_and_what_is_lost_is_counted(disk_library, tmp_path):
+    server, disk = start(disk_library, tmp_path)
+    hall = Hall(server, clients.ivschat(server))
+    with enter(server, hall.room) as socket:
+        kept = [say(socket, "before")["Id"]]
+        disk.fail(FULL)
+        for number in range(20):
+            assert say(socket, f"lost {number}")["Type"] == "MESSAGE"
+        assert lost(server) == 60
+        disk.fail()
+        kept.append(say(socket, "after")["Id"])
+    assert lost(server) == 60
+    assert "records are lost in rooms with this logging configuration" in server.log_path.read_text()
+
+    def only_what_is_not_lost():
+        assert ids(Folders(server).stream("chat-logs", id_of(hall.room))) == kept
+
+    settle(only_what_is_not_lost)
+    server.stop()
+
+
+def test_a_room_that_refuses_publishes_nothing_while_its_log_cannot_be_written(disk_library, tmp_path):
+    server, disk = start(disk_library, tmp_path, GRANDSTAND_CHATLOG_ON_FAILURE="refuse")
+    hall = Hall(server, clients.ivschat(server))
+    unlogged = clients.ivschat(server).create_room()["arn"]
+    line = Line(server)
+    with enter(server, hall.room) as socket, enter(server, unlogged) as other:
+        kept = [say(socket, "before")["Id"]]
+        disk.fail(FULL)
+        refused = say(socket, "refused")
+        assert (refused["Type"], refused["ErrorCode"]) == ("ERROR", 500)
+        answer = line.call("SendEvent", {"roomIdentifier": hall.room, "eventName": "refused"})
+        assert answer.status == 503
+        assert say(other, "a room without a log goes on")["Type"] == "MESSAGE"
+        disk.fail()
+        kept.append(say(socket, "after")["Id"])
+    assert lost(server) == 0
+
+    def only_what_was_not_refused():
+        assert ids(Folders(server).stream("chat-logs", id_of(hall.room))) == kept
+
+    settle(only_what_was_not_refused)
+    server.stop()
+
+
+def test_a_disk_that_cannot_sync_holds_up_nobody_but_where_each_record_is_synced(disk_library, tmp_path):
+    server, disk = start(disk_library, tmp_path)
+    hall = Hall(server, clients.ivschat(server), kinds=["firehose"])
+    with enter(server, hall.room) as socket:
+        disk.fail(SYNC_HELD)
+        for number in range(3):
+            assert say(socket, str(number))["Type"] == "MESSAGE"
+        disk.wait_until_it_holds_a_sync()
+        assert say(socket, "while a sync is held")["Type"] == "MESSAGE"
+        disk.fail()
+    server.stop()
+
+
+def test_with_always_nothing_is_published_that_is_not_synced(disk_library, tmp_path):
+    server, disk = start(disk_library, tmp_path, GRANDSTAND_CHATLOG_FSYNC="always")
+    hall = Hall(server, clients.ivschat(server), kinds=["firehose"])
+    heard = []
+    with enter(server, hall.room) as socket:
+        heard.append(say(socket, "before")["Id"])
+        disk.fail(SYNC_HELD)
+        socket.send_json({"Action": "SEND_MESSAGE", "RequestId": "r", "Content": "held"})
+        disk.wait_until_it_holds_a_sync()
+        reader = threading.Thread(target=lambda: heard.append(socket.receive_json()["Id"]))
+        reader.start()
+        reader.join(0.2)
+        assert len(heard) == 1
+        disk.fail()
+        reader.join(30)
+        assert len(heard) == 2
+    server.stop()

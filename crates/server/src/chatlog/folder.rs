@@ -1,0 +1,179 @@
+//! Folders in the place of destinations: `destinations/s3/BUCKET/KEY`, `destinations/cloudwatch-logs/GROUP/STREAM.ndjson`
+//! and `destinations/firehose/STREAM.ndjson` in the data folder.
+//!
+//! Names and contents are those of the services, so that `zcat` and `jq` show a chat. Promises: what is acknowledged is on
+//! disk; a line is whole, also after a crash; no name leads out of its folder.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use protocol::chat_log::log_stream_name;
+
+use super::object;
+use super::parcel::Parcel;
+use super::progress::replace;
+use super::sink::{Consignment, SinkError};
+use super::spool::make_folder;
+use crate::store::Destination;
+
+const FOLDER_NAME: &str = "destinations";
+/// How much is looked at from a file's end for the end of its last whole line, in bytes.
+const TAIL_BYTES: u64 = 512 * 1_024;
+
+/// See the module.
+#[derive(Clone)]
+pub(super) struct FolderSink {
+    root: Arc<Path>,
+}
+
+impl FolderSink {
+    /// Folders in a data folder. They are made when something is to go there.
+    #[must_use]
+    pub(super) fn new(data_dir: &Path) -> Self {
+        Self { root: data_dir.join(FOLDER_NAME).into() }
+    }
+
+    /// Writes a parcel.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub(super) async fn send(
+        &self,
+        consignment: &Arc<Consignment>,
+        parcel: &Parcel,
+    ) -> Result<(), SinkError> {
+        let (root, consignment) = (Arc::clone(&self.root), Arc::clone(consignment));
+        let parcel = Parcel { room: parcel.room, records: parcel.records.clone() };
+        let written = tokio::task::spawn_blocking(move || write(&root, &consignment, &parcel)).await;
+        let outcome = written.unwrap_or_else(|_panic| Err(io::Error::other("the work was cut off")));
+        outcome
+            .map_err(|error| SinkError::other(format!("a folder of destinations cannot be written: {error}")))
+    }
+}
+
+fn write(root: &Path, consignment: &Consignment, parcel: &Parcel) -> io::Result<()> {
+    match &consignment.destination {
+        Destination::S3(bucket) => {
+            let path = below(root.join("s3"), bucket).join(object::key(consignment, parcel));
+            put(&path, &object::body(consignment, parcel)?)
+        }
+        Destination::CloudWatchLogs(group) => {
+            let stream = format!("{}.ndjson", log_stream_name(parcel.room));
+            append(&below(root.join("cloudwatch-logs"), group).join(stream), &lines(consignment, parcel))
+        }
+        Destination::Firehose(stream) => {
+            append(&below(root.join("firehose"), &format!("{stream}.ndjson")), &lines(consignment, parcel))
+        }
+    }
+}
+
+fn lines(consignment: &Consignment, parcel: &Parcel) -> Vec<u8> {
+    let records = parcel.records.iter().map(|index| &*consignment.records[*index].json);
+    records.flat_map(|json| [json.as_bytes(), b"\n"]).flatten().copied().collect()
+}
+
+/// The path of a name below a folder. Names of log groups have slashes, and may have parts that mean something else to a
+/// file system.
+fn below(mut folder: PathBuf, name: &str) -> PathBuf {
+    for part in name.split('/').filter(|part| !part.is_empty()) {
+        match part {
+            "." => folder.push("%2E"),
+            ".." => folder.push("%2E%2E"),
+            part => folder.push(part),
+        }
+    }
+    folder
+}
+
+/// Puts an object there, in one piece.
+fn put(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let (Some(folder), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) else {
+        return Err(io::ErrorKind::InvalidFilename.into());
+    };
+    make_folder(folder)?;
+    replace(folder, &format!(".{name}.unfinished"), name, bytes)
+}
+
+/// Appends whole lines. What a crash has left of a line is taken off first: it was not acknowledged, and comes again.
+fn append(path: &Path, lines: &[u8]) -> io::Result<()> {
+    let folder = path.parent().ok_or(io::ErrorKind::InvalidFilename)?;
+    make_folder(folder)?;
+    let mut file =
+        OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
+    // Several logging configurations may have one destination.
+    file.lock()?;
+    let end = end_of_lines(&mut file)?;
+    let written = file.set_len(end).and_then(|()| file.write_all_at(lines, end));
+    if let Err(error) = written {
+        file.set_len(end)?;
+        return Err(error);
+    }
+    file.sync_data()?;
+    File::open(folder)?.sync_all()
+}
+
+/// Where the last whole line ends.
+fn end_of_lines(file: &mut File) -> io::Result<u64> {
+    let length = file.metadata()?.len();
+    let start = length.saturating_sub(TAIL_BYTES);
+    file.seek(SeekFrom::Start(start))?;
+    let mut tail = Vec::new();
+    file.read_to_end(&mut tail)?;
+    let whole = tail.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at as u64 + 1);
+    Ok(if whole == 0 && start > 0 { length } else { start + whole })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::{append, below, put};
+
+    #[test]
+    fn no_name_leads_out_of_its_folder() {
+        for (name, expected) in [
+            ("/aws/ivs/chat", "root/aws/ivs/chat"),
+            ("../../etc", "root/%2E%2E/%2E%2E/etc"),
+            ("a/./b//c", "root/a/%2E/b/c"),
+            ("..", "root/%2E%2E"),
+        ] {
+            assert_eq!(below(PathBuf::from("root"), name), PathBuf::from(expected), "{name}");
+        }
+    }
+
+    #[test]
+    fn lines_are_appended_and_what_a_crash_has_left_of_one_is_taken_off() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a/b.ndjson");
+        append(&path, b"1\n2\n").unwrap();
+        append(&path, b"3\n").unwrap();
+        let whole = std::fs::read(&path).unwrap();
+        assert_eq!(whole, b"1\n2\n3\n");
+        for torn in [&b"1\n2\n3\n{\"half"[..], b"1\n2\n3\n\0\0\0"] {
+            std::fs::write(&path, torn).unwrap();
+            append(&path, b"4\n").unwrap();
+            assert_eq!(std::fs::read(&path).unwrap(), b"1\n2\n3\n4\n");
+        }
+        std::fs::write(&path, b"{\"only half a line").unwrap();
+        append(&path, b"4\n").unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"4\n");
+    }
+
+    #[test]
+    fn an_object_is_written_over_in_one_piece() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("bucket/key/of/it.log.gz");
+        put(&path, b"first").unwrap();
+        put(&path, b"2nd").unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"2nd");
+        assert_eq!(
+            std::fs::read_dir(path.parent().unwrap()).unwrap().count(),
+            1,
+            "nothing unfinished is left"
+        );
+    }
+}

@@ -1,0 +1,138 @@
+//! Chat logs: what rooms with logging configurations publish, kept on disk until its destinations have it.
+//!
+//! | module | what it does | what it promises |
+//! | --- | --- | --- |
+//! | `lane` | a shard's way into the spools | what was published is with the kernel before anybody gets it |
+//! | `sync` | brings that to the disk | within about a tenth of a second, and no shard waits for it |
+//! | `spool`, `segment`, `record` | what is on disk | only what was written is read; whole segments are removed |
+//! | `reader`, `progress` | reads it in order, and remembers how far it was shipped | damage is cut off, never served |
+//! | `worker`, `shipping` | sends it, and tries again | at least once, in order per room; nobody waits for a dead destination |
+//! | `parcel`, `object` | divides batches for their destinations | a retry goes on where it was, or writes over |
+//! | `sink`, `s3`, `cloudwatch_logs`, `firehose`, `folder` | destinations | what is acknowledged is there |
+//! | `tail` | shows what a room publishes, out of the spool | |
+//!
+//! # Limits, and what happens when they are met
+//! - `chatlog.spool_mib_max` for each logging configuration: new records for it are lost, counted and logged; with
+//!   `chatlog.on_failure = "refuse"` its rooms publish nothing. Others go on.
+//! - A disk that takes nothing: the same, for all that it does not take.
+//! - Memory: a batch for each of the permits in [`protocol::limit::chat_log`], whatever the number of destinations.
+//!
+//! # What it is not
+//! Exactly once: after a crash, what was sent and not yet noted as taken is sent again.
+
+mod cloudwatch_logs;
+mod firehose;
+mod folder;
+mod lane;
+mod object;
+mod parcel;
+mod progress;
+mod reader;
+pub mod record;
+mod s3;
+mod segment;
+mod shipping;
+mod sink;
+mod spool;
+mod sync;
+mod tail;
+#[cfg(test)]
+mod tests;
+mod worker;
+
+use std::io;
+use std::sync::Arc;
+
+use protocol::arn::Scope;
+use protocol::id::Id;
+
+use self::folder::FolderSink;
+use self::lane::{Lane, Rules};
+pub use self::shipping::Shipping;
+use self::sink::{ServiceSet, Sink};
+use self::spool::{SpoolKey, Spools};
+use self::sync::Syncer;
+pub use self::tail::Tail;
+use crate::aws::{AwsClient, AwsService, AwsSettings};
+use crate::config::{ChatLogConfig, ChatLogDelivery, ChatLogFailure, ChatLogSync, Config};
+use crate::metrics::Metrics;
+use crate::outgoing::{Caller, Trust};
+use crate::store::Store;
+
+/// The chat logs of a server; clones share them.
+#[derive(Clone)]
+pub struct ChatLogs {
+    spools: Arc<Spools>,
+    syncer: Arc<Syncer>,
+    rules: Rules,
+    sink: Sink,
+    window_s: u64,
+}
+
+impl ChatLogs {
+    /// Those in the data folder of a server. Nothing is made there before there is a record.
+    ///
+    /// # Errors
+    /// The system gives no more threads.
+    pub fn new(config: &Config, metrics: Arc<Metrics>) -> io::Result<Self> {
+        let settings = AwsSettings::of_process();
+        let trust = Trust::from_variables(|name| settings.get(name).map(str::to_owned));
+        let client = AwsClient::new(settings, Caller::new(trust));
+        let spools = Arc::new(Spools::new(&config.data_dir, metrics));
+        Ok(Self {
+            syncer: Arc::new(Syncer::start(Arc::clone(&spools))?),
+            spools,
+            rules: rules(&config.chatlog),
+            sink: Sink {
+                folder: FolderSink::new(&config.data_dir),
+                are_aws: services_of_aws(config.chatlog.delivery, &client),
+                client,
+            },
+            window_s: config.chatlog.s3_interval_s,
+        })
+    }
+
+    /// Where a shard notes what its rooms publish.
+    #[must_use]
+    pub fn lane(&self, shard: u8) -> hub::chat_log::ChatLog {
+        let (spools, syncer) = (Arc::clone(&self.spools), Arc::clone(&self.syncer));
+        let mut lane = Lane::new(shard, self.rules, spools, syncer);
+        hub::chat_log::ChatLog::new(move |entry| lane.note(entry))
+    }
+
+    /// Begins to ship what is there and what comes.
+    #[must_use]
+    pub fn ship(&self, store: Store) -> Shipping {
+        Shipping::start(Arc::clone(&self.spools), store, self.sink.clone(), self.window_s)
+    }
+
+    /// A logging configuration was changed: what waits for its destination is tried at once.
+    pub fn configuration_changed(&self, scope: &Scope, configuration: Id) {
+        let key = SpoolKey { scope: Arc::new(scope.clone()), configuration };
+        if let Some(spool) = self.spools.known_spool(&key) {
+            spool.hurried.notify_one();
+        }
+    }
+}
+
+fn rules(config: &ChatLogConfig) -> Rules {
+    Rules {
+        syncs_always: config.fsync == ChatLogSync::Always,
+        refuses: config.on_failure == ChatLogFailure::Refuse,
+        spool_bytes_max: config.spool_mib_max.saturating_mul(1_024 * 1_024),
+    }
+}
+
+/// Which services are to be called, and not stood in for by folders.
+fn services_of_aws(delivery: ChatLogDelivery, client: &AwsClient) -> ServiceSet {
+    let is_aws = |service| match delivery {
+        ChatLogDelivery::Auto => client.has_endpoint(service),
+        ChatLogDelivery::Folders => false,
+        ChatLogDelivery::Aws => true,
+    };
+    ServiceSet {
+        s3: is_aws(AwsService::S3),
+        cloudwatch_logs: is_aws(AwsService::CloudWatchLogs),
+        firehose: is_aws(AwsService::Firehose),
+    }
+}

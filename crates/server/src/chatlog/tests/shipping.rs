@@ -1,0 +1,226 @@
+//! Proves how spools are shipped to folders: where to, when, and what becomes of them when their logging configuration is
+//! changed or deleted; and that a tail shows what is written.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use protocol::id::Id;
+use protocol::time::Timestamp;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::super::folder::FolderSink;
+use super::super::sink::{ServiceSet, Sink};
+use super::super::{Shipping, Tail};
+use super::{Process, RULES, id, note, note_at, scope};
+use crate::aws::{AwsClient, AwsSettings};
+use crate::outgoing::{Caller, Trust};
+use crate::store::{Destination, Location, LoggingConfigurationChange, NewLoggingConfiguration, Store};
+
+const DEADLINE: Duration = Duration::from_secs(60);
+const WINDOW_S: u64 = 300;
+/// A moment in a window that is long over.
+const LONG_AGO: Timestamp = Timestamp::from_seconds(1_665_769_205);
+
+fn sink(data_dir: &Path) -> Sink {
+    let caller = Caller::new(Trust::from_variables(|_| None));
+    let client = AwsClient::new(AwsSettings::from_variables([]), caller);
+    Sink { folder: FolderSink::new(data_dir), client, are_aws: ServiceSet::default() }
+}
+
+async fn configuration(store: &Store, destination: Destination) -> Id {
+    let new = NewLoggingConfiguration { name: String::new(), destination, tags: Default::default() };
+    store.create_logging_configuration(&scope(), new).await.unwrap().id
+}
+
+fn ship(process: &Process, store: &Store, data_dir: &Path) -> Shipping {
+    Shipping::start(process.spools.clone(), store.clone(), sink(data_dir), WINDOW_S)
+}
+
+/// Waits for something that another thread brings about.
+async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let end = Instant::now() + DEADLINE;
+    while !is_so() {
+        assert!(Instant::now() < end, "not in time: {what}");
+        sleep(Duration::from_millis(5)).await;
+    }
+}
+
+fn lines(path: &Path) -> usize {
+    fs::read_to_string(path).map_or(0, |text| text.lines().count())
+}
+
+/// All files below a folder that have their name for good.
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
+    let below = |path: PathBuf| if path.is_dir() { files(&path) } else { vec![path] };
+    let mut all: Vec<PathBuf> = entries.flat_map(|entry| below(entry.unwrap().path())).collect();
+    all.retain(|path| !path.file_name().unwrap().to_str().unwrap().starts_with('.'));
+    all
+}
+
+#[tokio::test]
+async fn each_destination_gets_the_records_of_its_rooms_under_its_names() {
+    let folder = tempfile::tempdir().unwrap();
+    let (process, store) = (Process::start(folder.path()), Store::open(&Location::Memory).await.unwrap());
+    let all = [
+        configuration(&store, Destination::S3("bucket".to_owned())).await,
+        configuration(&store, Destination::CloudWatchLogs("/aws/group".to_owned())).await,
+        configuration(&store, Destination::Firehose("stream".to_owned())).await,
+    ];
+    let shipping = ship(&process, &store, folder.path());
+    let mut lane = process.lane(0, RULES);
+    for (room, text) in [(1, "a"), (2, "b"), (1, "c")] {
+        note_at(&mut lane, room, &all, text, LONG_AGO).unwrap();
+    }
+    let destinations = folder.path().join("destinations");
+    let stream = |room| {
+        destinations.join(format!("cloudwatch-logs/aws/group/aws/IVSChatLogs/1.0/room_{}.ndjson", id(room)))
+    };
+    until("all streams", || {
+        lines(&stream(1)) == 2
+            && lines(&stream(2)) == 1
+            && lines(&destinations.join("firehose/stream.ndjson")) == 3
+    })
+    .await;
+    let bucket = destinations.join("s3/bucket");
+    until("an object for each room", || files(&bucket).len() >= 2).await;
+    for path in files(&bucket) {
+        let path = path.to_str().unwrap();
+        let form = format!(
+            "AWSLogs/123456789012/IVSChatLogs/1.0/us-west-2/room_{}",
+            &path[path.find("room_").unwrap() + 5..][..12]
+        );
+        assert!(
+            path.contains(&form) && path.contains("/2022/10/14/17/") && path.contains("_20221014T1740Z_"),
+            "{path}"
+        );
+        assert!(path.ends_with(".log.gz"));
+    }
+    let text = fs::read_to_string(stream(1)).unwrap();
+    let expected =
+        r#"{"event_timestamp":"2022-10-14T17:40:05.000Z","type":"MESSAGE","payload":"a","version":"1.0"}"#;
+    assert_eq!(text.lines().next(), Some(expected));
+    shipping.stop().await;
+}
+
+#[tokio::test]
+async fn an_object_waits_for_the_end_of_its_window_or_of_the_server() {
+    let folder = tempfile::tempdir().unwrap();
+    let (process, store) = (Process::start(folder.path()), Store::open(&Location::Memory).await.unwrap());
+    let (s3, logs) = (
+        configuration(&store, Destination::S3("bucket".to_owned())).await,
+        configuration(&store, Destination::CloudWatchLogs("group".to_owned())).await,
+    );
+    let shipping = ship(&process, &store, folder.path());
+    // As far from the end of a window as can be: it ends in the future in any case.
+    let now = crate::clock::now().as_seconds();
+    let window = Timestamp::from_seconds(now - now % WINDOW_S + WINDOW_S - 1);
+    let mut lane = process.lane(0, RULES);
+    note_at(&mut lane, 1, &[s3, logs], "a", window.min(crate::clock::now())).unwrap();
+    let stream = folder
+        .path()
+        .join(format!("destinations/cloudwatch-logs/group/aws/IVSChatLogs/1.0/room_{}.ndjson", id(1)));
+    until("the log stream", || lines(&stream) == 1).await;
+    let bucket = folder.path().join("destinations/s3/bucket");
+    assert!(files(&bucket).len() <= 1);
+    drop(lane);
+    shipping.finish(DEADLINE).await;
+    assert_eq!(files(&bucket).len(), 1, "nothing is left to wait for");
+}
+
+#[tokio::test]
+async fn what_waits_goes_where_the_configuration_says_by_then() {
+    let folder = tempfile::tempdir().unwrap();
+    let (process, store) = (Process::start(folder.path()), Store::open(&Location::Memory).await.unwrap());
+    let wrong = configuration(&store, Destination::CloudWatchLogs("wrong".to_owned())).await;
+    // A file where the folder of this group belongs.
+    fs::create_dir_all(folder.path().join("destinations/cloudwatch-logs")).unwrap();
+    fs::write(folder.path().join("destinations/cloudwatch-logs/wrong"), b"").unwrap();
+    let shipping = ship(&process, &store, folder.path());
+    let mut lane = process.lane(0, RULES);
+    note(&mut lane, 1, &[wrong], "a").unwrap();
+    let errors = format!("grandstand_log_destination_errors_total{{logging_configuration=\"{wrong}\"}}");
+    until("a failure", || process.spools.metrics.encode().unwrap().contains(&errors)).await;
+    let change = LoggingConfigurationChange {
+        name: None,
+        destination: Some(Destination::CloudWatchLogs("right".to_owned())),
+    };
+    store.update_logging_configuration(&scope(), wrong, change).await.unwrap();
+    process.spools.spool(&super::key(wrong)).hurried.notify_one();
+    let stream = folder
+        .path()
+        .join(format!("destinations/cloudwatch-logs/right/aws/IVSChatLogs/1.0/room_{}.ndjson", id(1)));
+    until("the right stream", || lines(&stream) == 1).await;
+    shipping.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_left_of_a_deleted_configuration_goes_where_it_went_last() {
+    let folder = tempfile::tempdir().unwrap();
+    let (process, store) = (Process::start(folder.path()), Store::open(&Location::Memory).await.unwrap());
+    let (kept, unknown) = (configuration(&store, Destination::Firehose("stream".to_owned())).await, id(99));
+    let mut lane = process.lane(0, RULES);
+    let stream = folder.path().join("destinations/firehose/stream.ndjson");
+    let shipping = ship(&process, &store, folder.path());
+    note(&mut lane, 1, &[kept], "a").unwrap();
+    until("the first record", || lines(&stream) == 1).await;
+    store.delete_logging_configuration(&scope(), kept).await.unwrap();
+    note(&mut lane, 1, &[kept, unknown], "b").unwrap();
+    until("the last record", || lines(&stream) == 2).await;
+    until("the loss of what never had a destination", || process.lost(unknown) == 1).await;
+    assert_eq!(process.lost(kept), 0);
+    shipping.stop().await;
+}
+
+#[tokio::test]
+async fn nothing_is_shipped_while_another_process_does_and_all_of_it_after_that() {
+    let folder = tempfile::tempdir().unwrap();
+    let (old, new) = (Process::start(folder.path()), Process::start(folder.path()));
+    let store = Store::open(&Location::Memory).await.unwrap();
+    let configuration = configuration(&store, Destination::Firehose("stream".to_owned())).await;
+    let stream = folder.path().join("destinations/firehose/stream.ndjson");
+    let mut old_lane = old.lane(0, RULES);
+    let first = ship(&old, &store, folder.path());
+    note(&mut old_lane, 1, &[configuration], "1").unwrap();
+    until("the first record", || lines(&stream) == 1).await;
+    let second = ship(&new, &store, folder.path());
+    first.stop().await;
+    // The old process still writes: connections that it has not closed yet.
+    note(&mut old_lane, 1, &[configuration], "2").unwrap();
+    note(&mut new.lane(0, RULES), 1, &[configuration], "3").unwrap();
+    drop((old_lane, old));
+    until("all of it", || lines(&stream) == 3).await;
+    let text = fs::read_to_string(stream).unwrap();
+    let order: Vec<usize> =
+        (1..4).map(|number| text.find(&format!("\"payload\":\"{number}\"")).unwrap()).collect();
+    assert!(order.is_sorted(), "{text}");
+    timeout(DEADLINE, second.stop()).await.unwrap();
+}
+
+#[test]
+fn a_tail_shows_each_record_of_its_room_once_from_then_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let process = Process::start(folder.path());
+    let mut lane = process.lane(0, RULES);
+    let (one, other) = (id(1), id(2));
+    note(&mut lane, 1, &[one, other], "before").unwrap();
+    let mut tail = Tail::new(folder.path(), &scope(), id(1)).unwrap();
+    for text in ["a", "b"] {
+        note(&mut lane, 1, &[one, other], text).unwrap();
+        note(&mut lane, 2, &[one], "of another room").unwrap();
+    }
+    let said = |records: Vec<Box<str>>| -> Vec<String> {
+        let text =
+            |json: &str| serde_json::from_str::<serde_json::Value>(json).unwrap()["payload"].to_string();
+        records.iter().map(|json| text(json)).collect()
+    };
+    assert_eq!(said(tail.new_records().unwrap()), ["\"a\"", "\"b\""]);
+    assert!(tail.new_records().unwrap().is_empty());
+    // Another process, and with it another generation.
+    note(&mut Process::start(folder.path()).lane(0, RULES), 1, &[other], "c").unwrap();
+    note(&mut lane, 1, &[one], "d").unwrap();
+    let mut last = said(tail.new_records().unwrap());
+    last.sort_unstable();
+    assert_eq!(last, ["\"c\"", "\"d\""]);
+}
