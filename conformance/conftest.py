@@ -33,6 +33,7 @@ CLIENT_OF_FILE = {
     "test_rfc6455": "raw WebSocket",
     "test_session_end": "raw WebSocket",
     "test_review": "raw WebSocket",
+    "test_review_lambda": "raw WebSocket",
     "test_floods": "raw WebSocket",
     "test_hostile_handshakes": "raw WebSocket",
     "test_hostile_peers": "raw WebSocket",

@@ -41,6 +41,7 @@ pub fn command() -> Command {
         .subcommand(list_command())
         .subcommand(with_common(Command::new("start").about("From process start to ready"), "20"))
         .subcommand(store_command())
+        .subcommand(review_command())
         .subcommand(
             Command::new("spike")
                 .about("Experiments that the structure of the edge rests on")
@@ -99,6 +100,26 @@ fn beside_command() -> Command {
         .arg(number("seconds", "10", "how long is measured, alone and then beside the large room"))
         .arg(number("warm-up", "2", "seconds of the same load before each"))
         .arg(number("content", "30", "characters of a message's content"))
+}
+
+fn review_command() -> Command {
+    let about = "Message review in this process: what rules cost, and how well a time limit is kept beside stuck webhooks";
+    Command::new("review")
+        .about(about)
+        .arg(number("rounds", "5", "how often everything is measured"))
+        .arg(number("messages", "20000", "messages that the rules look at, each of 200 characters"))
+        .arg(number(
+            "seconds",
+            "10",
+            "how long 1,000 reviews a second are asked for, a fifth of them in vain",
+        ))
+        .arg(report())
+}
+
+/// How many messages the rules of `review` look at, and for how many seconds webhooks are asked.
+#[must_use]
+pub fn review_load(matches: &ArgMatches) -> (u64, u64) {
+    (value(matches, "messages"), value(matches, "seconds"))
 }
 
 fn stalled_command() -> Command {

@@ -55,6 +55,8 @@ pub enum Failure {
     },
     /// The store under test refused or failed; what it said.
     Store(String),
+    /// A review had the wrong outcome, or could not be set up; what was wrong.
+    Review(String),
     /// The command line asks for something impossible.
     Arguments(String),
     /// Everything was measured and reported, but not everybody came back, or not all who did heard what was said then.
@@ -118,6 +120,7 @@ impl fmt::Display for Failure {
             Self::Void(fault) => write!(formatter, "void: {fault}"),
             Self::Unreadable { path } => write!(formatter, "cannot make sense of {path}"),
             Self::Store(text) => write!(formatter, "the store: {text}"),
+            Self::Review(text) => write!(formatter, "message review: {text}"),
             Self::Arguments(text) => formatter.write_str(text),
             Self::NotBack { missing } => {
                 write!(formatter, "{missing} clients were not back, or did not hear what was said then")

@@ -2,7 +2,7 @@
 //!
 //! | module | room for |
 //! | --- | --- |
-//! | [`fanout`], [`beside`], [`stalled`], [`idle`], [`join`], [`storm`], [`list`], [`start`], [`store`], [`spike`] | the benchmarks, one each |
+//! | [`fanout`], [`beside`], [`stalled`], [`idle`], [`join`], [`storm`], [`list`], [`start`], [`store`], [`review`], [`spike`] | the benchmarks, one each |
 //! | [`client`], [`frames`], [`nats`] | the crowd of WebSocket clients, on one thread |
 //! | [`newcomers`] | clients that take a token over HTTP first, and may be cut off |
 //! | [`play`] | the crowd publishes and listens for some time |
@@ -36,6 +36,7 @@ pub mod play;
 pub mod process;
 pub mod reading;
 pub mod report;
+pub mod review;
 pub mod server;
 pub mod spike;
 pub mod stalled;

@@ -3,7 +3,9 @@
 use std::process::ExitCode;
 
 use bench::failure::Failure;
-use bench::{arguments, beside, fanout, idle, join, list, os, peers, spike, stalled, start, store, storm};
+use bench::{
+    arguments, beside, fanout, idle, join, list, os, peers, review, spike, stalled, start, store, storm,
+};
 
 fn main() -> ExitCode {
     match run() {
@@ -30,6 +32,10 @@ fn run() -> Result<(), Failure> {
         Some(("start", matches)) => {
             let setup = arguments::setup(matches, "standard")?;
             start::run(&setup, arguments::rounds(matches), &arguments::report_file(matches))
+        }
+        Some(("review", matches)) => {
+            let (messages, seconds) = arguments::review_load(matches);
+            review::run(arguments::rounds(matches), messages, seconds, &arguments::report_file(matches))
         }
         Some(("store", matches)) => store::run(&arguments::store_plan(matches)?),
         Some(("spike", matches)) => spike::run(arguments::rounds(matches), &arguments::report_file(matches)),

@@ -225,6 +225,7 @@ fn session() -> Session {
     let (entry, _) = roll.enter(roll.user(&RoomKey { scope, id: Id::from_random(1) }, "viewer-00000"));
     let grant = Grant {
         sender: Texts::default().add("{}"),
+        client: std::net::Ipv6Addr::LOCALHOST,
         capabilities: Capabilities::default(),
         session_end: Timestamp::from_nanos(0),
         deflates: false,

@@ -101,6 +101,14 @@ pub struct Ticket {
     number: u64,
 }
 
+impl Ticket {
+    /// The ticket of a user's message; its home numbers them.
+    #[must_use]
+    pub const fn new(user: UserKey, number: u64) -> Self {
+        Self { user, number }
+    }
+}
+
 /// A message to be reviewed.
 #[derive(Clone, Debug)]
 pub struct ReviewRequest {
@@ -237,7 +245,7 @@ impl Hub {
         if let Some(review) = review {
             self.effects.push_back(Effect::Review(Box::new(ReviewRequest {
                 room: act.room.clone(),
-                ticket: Ticket { user: act.entry.user, number },
+                ticket: Ticket::new(act.entry.user, number),
                 handler: review.handler,
                 message_id: id,
                 content: content.clone(),

@@ -174,8 +174,8 @@ mod tests {
         assert!(message.encode().contains(r#""Attributes":null,"Sender""#));
     }
 
-    fn check(json: &str, expected: Result<ReviewResponse, ReviewResponseError>) {
-        assert_eq!(parse_review_response(json.as_bytes(), 5), expected, "{json}");
+    fn check(json: &str, expected: &Result<ReviewResponse, ReviewResponseError>) {
+        assert_eq!(parse_review_response(json.as_bytes(), 5), *expected, "{json}");
     }
 
     #[test]
@@ -184,37 +184,38 @@ mod tests {
             |content: &str, attributes| Ok(ReviewResponse::Allow { content: content.to_owned(), attributes });
         let deny = |reason: Option<&str>| Ok(ReviewResponse::Deny { reason: reason.map(str::to_owned) });
         let lang = Attributes::from([("lang".to_owned(), "en".to_owned())]);
-        check(r#"{"ReviewResult":"ALLOW","Content":"hi"}"#, allow("hi", None));
-        check(r#"{"reviewResult":"ALLOW","content":"hi","attributes":null,"more":1}"#, allow("hi", None));
+        check(r#"{"ReviewResult":"ALLOW","Content":"hi"}"#, &allow("hi", None));
+        check(r#"{"reviewResult":"ALLOW","content":"hi","attributes":null,"more":1}"#, &allow("hi", None));
         let full = r#"{"ReviewResult":"ALLOW","Content":"ÄÖÜßẞ","Attributes":{"lang":"en"}}"#;
-        check(full, allow("ÄÖÜßẞ", Some(lang)));
-        check(r#"{"ReviewResult":"ALLOW","Content":"hi","Attributes":{}}"#, {
-            allow("hi", Some(Attributes::new()))
-        });
-        check(r#"{"ReviewResult":"DENY"}"#, deny(None));
-        check(r#"{"ReviewResult":"DENY","Content":"","Attributes":{"Reason":""}}"#, deny(None));
-        check(r#"{"ReviewResult":"DENY","Content":5,"Attributes":{"Reason":"rude"}}"#, deny(Some("rude")));
+        check(full, &allow("ÄÖÜßẞ", Some(lang)));
+        check(
+            r#"{"ReviewResult":"ALLOW","Content":"hi","Attributes":{}}"#,
+            &allow("hi", Some(Attributes::new())),
+        );
+        check(r#"{"ReviewResult":"DENY"}"#, &deny(None));
+        check(r#"{"ReviewResult":"DENY","Content":"","Attributes":{"Reason":""}}"#, &deny(None));
+        check(r#"{"ReviewResult":"DENY","Content":5,"Attributes":{"Reason":"rude"}}"#, &deny(Some("rude")));
     }
 
     #[test]
     fn what_is_no_response_is_told_apart() {
         for json in ["", "null", "[]", "\"ALLOW\"", "{", "\u{fffd}"] {
-            check(json, Err(ReviewResponseError::Malformed));
+            check(json, &Err(ReviewResponseError::Malformed));
         }
         for json in
             ["{}", r#"{"ReviewResult":"MAYBE"}"#, r#"{"ReviewResult":true}"#, r#"{"ReviewResult":"allow"}"#]
         {
-            check(json, Err(ReviewResponseError::UnknownResult));
+            check(json, &Err(ReviewResponseError::UnknownResult));
         }
         for content in
             ["", r#","Content":"""#, r#","Content":"123456""#, r#","Content":null"#, r#","Content":1"#]
         {
-            check(&format!(r#"{{"ReviewResult":"ALLOW"{content}}}"#), Err(ReviewResponseError::Content));
+            check(&format!(r#"{{"ReviewResult":"ALLOW"{content}}}"#), &Err(ReviewResponseError::Content));
         }
         let long = "x".repeat(1_024);
         for attributes in ["1", r#"{"a":1}"#, &format!(r#"{{"a":"{long}"}}"#)] {
             let json = format!(r#"{{"ReviewResult":"DENY","Attributes":{attributes}}}"#);
-            check(&json, Err(ReviewResponseError::Attributes));
+            check(&json, &Err(ReviewResponseError::Attributes));
         }
     }
 }

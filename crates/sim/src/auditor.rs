@@ -98,6 +98,8 @@ pub struct Auditor {
     pub clients: BTreeMap<ClientKey, ClientBook>,
     /// Those whose connection is no more; what they asked for may still be published.
     pub former_clients: BTreeMap<ClientKey, ClientBook>,
+    /// The ids of messages that were denied in review.
+    pub denied: BTreeSet<String>,
 }
 
 impl Auditor {

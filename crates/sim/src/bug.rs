@@ -35,11 +35,13 @@ pub enum Bug {
     MisnumberAct,
     /// A home is not asked about a connection that a kick may have passed by.
     LoseAdopted,
+    /// A handler's DENY becomes an ALLOW on its way.
+    AllowDenied,
 }
 
 impl Bug {
     /// All there are.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::DuplicateDelivery,
         Self::DropDelivery,
         Self::ReorderDeliveries,
@@ -56,5 +58,6 @@ impl Bug {
         Self::GreetRenewalsAtOnce,
         Self::MisnumberAct,
         Self::LoseAdopted,
+        Self::AllowDenied,
     ];
 }

@@ -1,6 +1,7 @@
 //! What must hold. Each checker is believed because it finds a bug that is planted into the simulator's wiring: the tests
 //! name one or more for each.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use hub::message::RoomKey;
@@ -46,6 +47,8 @@ pub enum Checker {
     Answers,
     /// Logs, inboxes and what waits for a connection stay below their limits.
     Limits,
+    /// A message that was denied in review is never published.
+    Review,
     /// A room that everybody left leaves nothing behind.
     Leftovers,
 }
@@ -80,6 +83,8 @@ pub fn on_published(
     json: &str,
     bytes: usize,
 ) -> Result<(), Violation> {
+    let is_denied = auditor.denied.contains(member(json, "Id"));
+    ensure(!is_denied, Checker::Review, || format!("denied in review, and published: {json}"))?;
     let request_id = member(json, "RequestId");
     if let Some(client) = author(request_id) {
         let ask = auditor.author(request_id).and_then(|book| Some((book, book.asks.get(request_id)?)));
@@ -108,7 +113,8 @@ pub fn on_heard(auditor: &mut Auditor, client: ClientKey, heard: &Heard) -> Resu
     let Some(book) = auditor.clients.get(&client) else { return Ok(()) };
     let missed_kicks = auditor.kicks(book).filter(|(place, _)| *place < book.joined_at_frame);
     let missed_kicks: Vec<String> = missed_kicks.map(|(_, reason)| reason.to_owned()).collect();
-    let Some(book) = auditor.clients.get_mut(&client) else { return Ok(()) };
+    let Auditor { clients, denied, .. } = &mut *auditor;
+    let Some(book) = clients.get_mut(&client) else { return Ok(()) };
     match (&book.standing, heard) {
         (Standing::Gone, _) => return Ok(()),
         (Standing::Closed, _) => {
@@ -135,7 +141,7 @@ pub fn on_heard(auditor: &mut Auditor, client: ClientKey, heard: &Heard) -> Resu
         Heard::Close(..) => book.standing = Standing::Closed,
         Heard::Control => {}
         Heard::Text(json) if error_code(json) == 0 => on_room_frame(auditor, client, json)?,
-        Heard::Text(json) => on_error(book, client, json)?,
+        Heard::Text(json) => on_error(book, denied, client, json)?,
     }
     Ok(())
 }
@@ -157,7 +163,12 @@ fn on_room_frame(auditor: &mut Auditor, client: ClientKey, json: &str) -> Result
     Ok(())
 }
 
-fn on_error(book: &mut ClientBook, client: ClientKey, json: &str) -> Result<(), Violation> {
+fn on_error(
+    book: &mut ClientBook,
+    denied: &BTreeSet<String>,
+    client: ClientKey,
+    json: &str,
+) -> Result<(), Violation> {
     let request_id = member(json, "RequestId");
     if request_id.is_empty() && error_code(json) == 401 {
         return ensure(book.may_be_closed, Checker::Answers, || format!("client {client}: 401 too early"));
@@ -173,6 +184,7 @@ fn on_error(book: &mut ClientBook, client: ClientKey, json: &str) -> Result<(), 
         400 => ask.invalid,
         401 => book.may_be_closed,
         403 => !allowed,
+        406 => denied.contains(member(json, "Id")),
         429 => true,
         _ => false,
     };
@@ -296,5 +308,7 @@ pub fn on_end(node: &Node, published: bool) -> Result<(), Violation> {
     ensure(connections == 0, Checker::Leftovers, || format!("{connections} connections are left"))?;
     ensure(!published, Checker::Leftovers, || "a room's home still counts members".to_owned())?;
     let roll = (0..node.shards()).find(|shard| !node.hub(*shard).roll().is_empty());
-    ensure(roll.is_none(), Checker::Leftovers, || format!("the roll of shard {roll:?} is not empty"))
+    ensure(roll.is_none(), Checker::Leftovers, || format!("the roll of shard {roll:?} is not empty"))?;
+    let waiting: usize = (0..node.shards()).map(|shard| node.hub(shard).reviews_waiting()).sum();
+    ensure(waiting == 0, Checker::Leftovers, || format!("{waiting} messages still wait for their review"))
 }

@@ -7,7 +7,7 @@ use std::collections::BinaryHeap;
 use std::sync::Arc;
 
 use hub::message::{Delivery, Effect, Join, Message, Placement, RoomKey, SHARDS_MAX, ShardIndex, ShardSet};
-use hub::review::ReviewLimits;
+use hub::review::{Outcome, ReviewLimits, ReviewRequest};
 use hub::{Hub, Settings};
 use protocol::limit::edge::{COALESCING_WINDOW_MS, PASS_QUANTUM_MICROS};
 use protocol::messaging::RATE_EXCEEDED;
@@ -29,11 +29,16 @@ const TURN_ENTRIES_MAX: usize = 32;
 /// Longest way of a message from one shard to another.
 const LINK_MS_MAX: u64 = 10;
 
+/// Longest review.
+const REVIEW_MS_MAX: u64 = 250;
+
 /// What the outside gets to know of what the hubs do.
 #[derive(Debug)]
 pub enum Notice {
     /// A room's home has published a frame.
     Published(Arc<Delivery>),
+    /// A message was denied in review.
+    Denied(String),
     /// A shard reads a connection again that it had paused.
     Resumed(usize, u32),
     /// A shard has shut down its writing side.
@@ -82,6 +87,8 @@ struct Shard {
 /// See the module's documentation.
 pub struct Node {
     shards: Vec<Shard>,
+    /// Outcomes of reviews that are not over yet.
+    reviews: BinaryHeap<Reverse<Entry>>,
     clock: Clock,
     dice: Dice,
     sequence: u64,
@@ -113,7 +120,16 @@ impl Node {
             sweeps_at: now + SECOND,
         };
         let shards = (0..shards).map(shard).collect();
-        Self { shards, clock, dice, sequence: 0, bug, bug_dice, notices: Vec::new() }
+        Self {
+            shards,
+            reviews: BinaryHeap::new(),
+            clock,
+            dice,
+            sequence: 0,
+            bug,
+            bug_dice,
+            notices: Vec::new(),
+        }
     }
 
     /// The node's clock.
@@ -228,6 +244,7 @@ impl Node {
 
     /// One turn of every shard.
     pub fn turn(&mut self, network: &mut Network) {
+        self.end_reviews();
         self.note_pressure();
         for shard in 0..self.shards.len() {
             let now = self.clock.nanos();
@@ -308,9 +325,44 @@ impl Node {
                 }
                 // Rooms are what they were told to be; what is asked for has nothing newer to say.
                 Effect::LoadRoom(_) => {}
+                Effect::Review(request) => self.review(*request),
                 Effect::Resume(connection) => self.notices.push(Notice::Resumed(shard, connection)),
                 Effect::ShutDown(connection) => self.notices.push(Notice::ShutDown(shard, connection)),
                 Effect::Close(connection) => self.notices.push(Notice::Closed(shard, connection)),
+            }
+        }
+    }
+
+    /// A handler takes its time, and then denies, changes, allows or fails.
+    fn review(&mut self, request: ReviewRequest) {
+        let mut outcome = match self.dice.below(5) {
+            0 => Outcome::Denied { reason: None },
+            1 => Outcome::Failed,
+            2 => Outcome::Changed { content: "changed".to_owned(), attributes: None },
+            _ => Outcome::Allowed,
+        };
+        if matches!(outcome, Outcome::Denied { .. } | Outcome::Failed) {
+            self.notices.push(Notice::Denied(request.message_id.to_string()));
+            if self.strikes(Bug::AllowDenied, 100) {
+                outcome = Outcome::Allowed;
+            }
+        }
+        let due = self.clock.nanos() + self.dice.below(REVIEW_MS_MAX) * MILLISECOND;
+        self.sequence += 1;
+        let ReviewRequest { room, ticket, .. } = request;
+        let message = Message::Reviewed { room, ticket, outcome };
+        self.reviews.push(Reverse(Entry { due, sequence: self.sequence, message }));
+    }
+
+    fn end_reviews(&mut self) {
+        let now = self.clock.nanos();
+        while let Some(Reverse(entry)) = self.reviews.peek()
+            && entry.due <= now
+        {
+            let Some(Reverse(entry)) = self.reviews.pop() else { return };
+            if let Message::Reviewed { room, .. } = &entry.message {
+                let home = self.home(room);
+                self.put(None, home, entry.message);
             }
         }
     }

@@ -5,7 +5,10 @@ use std::sync::Arc;
 
 use hub::chat_log::LoggingConfigurations;
 use hub::frame::{Opcode, encode_masked, encode_text};
-use hub::message::{Join, Message, Placement, Publication, Reply, RoomKey, RoomSettings, ShardIndex};
+use hub::message::{
+    Join, Message, Placement, Publication, Reply, RoomKey, RoomSettings, ShardIndex, Verdict,
+};
+use hub::review::ReviewSettings;
 use protocol::arn::Scope;
 use protocol::capability::{Capabilities, Capability};
 use protocol::id::Id;
@@ -240,7 +243,7 @@ impl Simulation {
                 self.settings_version += 1;
                 let version = self.settings_version;
                 let settings =
-                    RoomSettings { version, message_length_max, message_rate_max, ..first_settings() };
+                    RoomSettings { version, message_length_max, message_rate_max, ..self.first_settings() };
                 let room = self.rooms[room].clone();
                 self.node.tell_home(&room.clone(), Message::RoomChanged { room, settings });
             }
@@ -263,10 +266,25 @@ impl Simulation {
         self.handshakes.push(Handshake { due, placement, placed_at_frame, guest, gives_up, replaces });
     }
 
+    fn first_settings(&self) -> RoomSettings {
+        let review = self
+            .scenario
+            .is_reviewed
+            .then(|| ReviewSettings { handler: "arn".into(), fallback: Verdict::Deny });
+        let logging_configurations = LoggingConfigurations::default();
+        RoomSettings {
+            version: 0,
+            message_length_max: 500,
+            message_rate_max: 100,
+            review,
+            logging_configurations,
+        }
+    }
+
     fn join_of(&self, guest: &Guest) -> Join {
         Join {
             room: self.rooms[guest.room].clone(),
-            settings: first_settings(),
+            settings: self.first_settings(),
             account: None,
             user_id: guest.user_id.as_str().into(),
             sender: encode_sender(&guest.user_id, &Attributes::new()),
@@ -398,7 +416,7 @@ impl Simulation {
         let room = self.rooms[room].clone();
         if self.node.takes_requests(&room) {
             let (publication, reply) = (Box::new(publication), Reply::new(|_| {}));
-            let settings = Box::new(first_settings());
+            let settings = Box::new(self.first_settings());
             self.node.tell_home(&room.clone(), Message::Publish { room, settings, publication, reply });
         }
     }
@@ -491,6 +509,9 @@ impl Simulation {
                     let json = text_of(&delivery.frame);
                     checkers::on_published(&mut self.auditor, now, room, &json, delivery.frame.len())?;
                 }
+                Notice::Denied(id) => {
+                    self.auditor.denied.insert(id);
+                }
                 Notice::Resumed(shard, connection) => {
                     if let Some(client) = self.network.client(shard, connection) {
                         self.receive(client, &[]);
@@ -524,16 +545,6 @@ impl Simulation {
             heard: books.map(|book| book.heard.len()).sum(),
             dropped: counters.map(|counters| counters.slow_readers_dropped).sum(),
         }
-    }
-}
-
-fn first_settings() -> RoomSettings {
-    RoomSettings {
-        version: 0,
-        message_length_max: 500,
-        message_rate_max: 100,
-        review: None,
-        logging_configurations: LoggingConfigurations::default(),
     }
 }
 

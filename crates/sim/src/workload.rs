@@ -52,6 +52,8 @@ pub struct Scenario {
     pub short_sessions: u64,
     /// What a socket takes without being read.
     pub buffer_bytes: usize,
+    /// Rooms have a message review handler, and a fallback result of DENY.
+    pub is_reviewed: bool,
 }
 
 /// People talk, come and go.
@@ -77,6 +79,7 @@ const CHAT: Scenario = Scenario {
     change: 3,
     short_sessions: 50,
     buffer_bytes: 16 * 1_024,
+    is_reviewed: false,
 };
 
 /// Moderators at work: users with several connections, some of which do not read, are thrown out, also on their way in,
@@ -116,9 +119,13 @@ const SLOW_READER: Scenario = Scenario {
     ..CHAT
 };
 
+/// Messages wait for handlers that take their time, deny, change and fail, while moderators are at work.
+const REVIEW: Scenario =
+    Scenario { name: "review", message: 300, kick: 3, control_kick: 2, is_reviewed: true, ..CHAT };
+
 impl Scenario {
     /// All there are.
-    pub const ALL: [Self; 3] = [CHAT, KICK, SLOW_READER];
+    pub const ALL: [Self; 4] = [CHAT, KICK, SLOW_READER, REVIEW];
 
     /// The scenario of that name.
     #[must_use]

@@ -24,12 +24,18 @@ impl Stage {
 pub(super) struct Ebb {
     shards: usize,
     has_begun: AtomicBool,
+    has_reviews: AtomicBool,
     reached: [AtomicUsize; Stage::ALL.len()],
 }
 
 impl Ebb {
     pub(super) fn new(shards: usize) -> Self {
-        Self { shards, has_begun: AtomicBool::new(false), reached: Default::default() }
+        Self {
+            shards,
+            has_begun: AtomicBool::new(false),
+            has_reviews: AtomicBool::new(false),
+            reached: Default::default(),
+        }
     }
 
     /// Shards must be woken to notice.
@@ -39,6 +45,15 @@ impl Ebb {
 
     pub(super) fn has_begun(&self) -> bool {
         self.has_begun.load(Ordering::Acquire)
+    }
+
+    /// A shard has messages under review: all may take longer.
+    pub(super) fn wait_for_reviews(&self) {
+        self.has_reviews.store(true, Ordering::Release);
+    }
+
+    pub(super) fn waits_for_reviews(&self) -> bool {
+        self.has_reviews.load(Ordering::Acquire)
     }
 
     /// One more shard has come to a stage. Each says it once.

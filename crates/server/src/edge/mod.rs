@@ -198,8 +198,8 @@ impl Edge {
     }
 
     /// Closes all connections, a few at a time and without Close frames, so that clients come back to whoever serves
-    /// them next; what rooms have published by then is written first, within half a second (or a little more while messages
-    /// are under review), and what clients say from then
+    /// them next; what rooms have published by then is written first, within half a second (and the
+    /// time limit of a review, if messages are under review), and what clients say from then
     /// on is not heard.
     /// Returns when all shards have ended.
     pub async fn drain(self) {

@@ -153,30 +153,41 @@ impl Shard {
         Ok(())
     }
 
-    /// Listens to no client any more, and writes what rooms have published: what a sender has seen come back reaches
-    /// everybody who keeps up, and what is under review is settled. Gives up on that after [`DRAIN_FLUSH_NANOS_MAX`], to
-    /// which comes the time limit of a review (within [`DRAIN_MS_MAX`]) where handlers are asked.
+    /// Listens to no client any more, settles what is under review, and writes what rooms have published: what a sender
+    /// has seen come back reaches everybody who keeps up. Gives up on that when [`Self::may_finish`] says so.
     fn finish_publishing(&mut self, events: &mut Events) -> io::Result<()> {
         self.is_deaf = true;
-        let review_nanos = self.review_timeout_ms.min(DRAIN_MS_MAX) * 1_000_000;
-        let time_max = clock::monotonic_nanos() + DRAIN_FLUSH_NANOS_MAX + review_nanos;
-        let in_time = || clock::monotonic_nanos() < time_max;
+        let began_at = clock::monotonic_nanos();
         for stage in Stage::ALL {
             self.turn(events, Duration::ZERO)?;
-            while (self.has_messages() || stage == Stage::Published && self.hub.reviews_waiting() > 0)
-                && in_time()
-            {
+            while self.is_behind(stage) && self.may_finish(began_at) {
                 self.drain_turn(events)?;
             }
             self.ebb.reach(stage);
-            while !self.ebb.is_reached_by_all(stage) && in_time() {
+            while !self.ebb.is_reached_by_all(stage) && self.may_finish(began_at) {
                 self.drain_turn(events)?;
             }
         }
-        while (self.has_messages() || self.hub.next_due().is_some()) && in_time() {
+        while (self.has_messages() || self.hub.next_due().is_some()) && self.may_finish(began_at) {
             self.drain_turn(events)?;
         }
         Ok(())
+    }
+
+    /// Whether there is something to be done before the stage is reached.
+    fn is_behind(&self, stage: Stage) -> bool {
+        self.has_messages() || stage == Stage::Published && self.hub.reviews_waiting() > 0
+    }
+
+    /// Whether there is time left to finish in: [`DRAIN_FLUSH_NANOS_MAX`], and the time limit of a review (within
+    /// [`DRAIN_MS_MAX`]) if any shard has messages under review.
+    fn may_finish(&self, began_at: u64) -> bool {
+        if self.hub.reviews_waiting() > 0 {
+            self.ebb.wait_for_reviews();
+        }
+        let review_ms =
+            if self.ebb.waits_for_reviews() { self.review_timeout_ms.min(DRAIN_MS_MAX) } else { 0 };
+        clock::monotonic_nanos() < began_at + DRAIN_FLUSH_NANOS_MAX + review_ms * 1_000_000
     }
 
     /// A turn that sleeps only when nothing is due: each writes for one quantum, and all of the time is needed for that.

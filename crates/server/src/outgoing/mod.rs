@@ -8,8 +8,7 @@
 //! - A call that has not ended well takes its connection with it, so no answer is taken for that of another call.
 //! - An answer is at most as long as the caller wants.
 //!
-//! A request may arrive twice: a kept connection that turns out to be broken before a word of answer has come is replaced
-//! by a new one. There are no redirects, no proxies, and no HTTP/2.
+//! A request may arrive twice: when a kept connection breaks before the answer is there, a new one takes its place, once. There are no redirects, no proxies, and no HTTP/2.
 
 mod pool;
 mod trust;

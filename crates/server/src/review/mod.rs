@@ -13,8 +13,6 @@ mod breaker;
 mod handlers;
 mod lambda;
 pub mod rules;
-#[cfg(test)]
-mod tests;
 mod webhook;
 
 use std::fmt;

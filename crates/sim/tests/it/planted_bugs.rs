@@ -25,6 +25,7 @@ const fn expected(bug: Bug) -> (&'static str, Checker) {
         Bug::GreetRenewalsAtOnce => ("chat", Checker::ExactlyOnce),
         Bug::MisnumberAct => ("kick", Checker::Silence),
         Bug::LoseAdopted => ("kick", Checker::Ending),
+        Bug::AllowDenied => ("review", Checker::Review),
     }
 }
 

@@ -36,3 +36,8 @@ fn kick() {
 fn slow_reader() {
     assert!(check("slow-reader") > SEEDS, "slow readers are dropped");
 }
+
+#[test]
+fn review() {
+    assert_eq!(check("review"), 0, "nobody sleeps long enough to be dropped");
+}

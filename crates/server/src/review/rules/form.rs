@@ -3,8 +3,8 @@
 use protocol::limit::review::{PATTERN_BYTES_MAX, PATTERNS_MAX};
 use regex::{Regex, RegexBuilder, RegexSet, RegexSetBuilder};
 
-use super::Spans;
 use super::normal::Normal;
+use super::{Spans, whole};
 
 /// Memory that compiled expressions may take, in bytes: what needs more is refused when the file is read.
 const COMPILED_BYTES_MAX: usize = 64 * 1_024 * 1_024;
@@ -40,7 +40,7 @@ impl Patterns {
 
     pub(super) fn find(&self, content: &str, wants_all: bool) -> Spans {
         if !wants_all {
-            return if self.all.is_match(content) { vec![0..content.len()] } else { Spans::new() };
+            return if self.all.is_match(content) { whole(content) } else { Spans::new() };
         }
         let matching = self.all.matches(content);
         let found = matching.into_iter().filter_map(|index| self.each.get(index));
