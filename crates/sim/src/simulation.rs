@@ -271,7 +271,14 @@ impl Simulation {
             .scenario
             .is_reviewed
             .then(|| ReviewSettings { handler: "arn".into(), fallback: Verdict::Deny });
-        RoomSettings { version: 0, message_length_max: 500, message_rate_max: 100, review }
+        let logging_configurations = LoggingConfigurations::default();
+        RoomSettings {
+            version: 0,
+            message_length_max: 500,
+            message_rate_max: 100,
+            review,
+            logging_configurations,
+        }
     }
 
     fn join_of(&self, guest: &Guest) -> Join {
@@ -409,7 +416,7 @@ impl Simulation {
         let room = self.rooms[room].clone();
         if self.node.takes_requests(&room) {
             let (publication, reply) = (Box::new(publication), Reply::new(|_| {}));
-            let settings = Box::new(first_settings());
+            let settings = Box::new(self.first_settings());
             self.node.tell_home(&room.clone(), Message::Publish { room, settings, publication, reply });
         }
     }

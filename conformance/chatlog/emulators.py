@@ -1,6 +1,6 @@
 """Emulators of AWS that nobody here wrote, each in a process of its own on a free port of the loopback interface.
 
-They are installed apart from the clients (`requirements-aws.txt`), since the two want different versions of botocore.
+They are installed apart from the clients (`requirements-emulators.txt`), since the two want different versions of botocore.
 """
 
 import contextlib
@@ -14,7 +14,7 @@ from pathlib import Path
 
 from server import ROOT
 
-PROGRAMS = Path(os.environ.get("GRANDSTAND_AWS_VENV", ROOT / ".test-env" / "aws")) / "bin"
+PROGRAMS = ROOT / ".test-env" / "emulators" / "bin"
 READY_SECONDS_MAX = 60
 
 
