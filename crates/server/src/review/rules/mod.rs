@@ -23,7 +23,7 @@ use self::flood::Flood;
 use self::form::{Caps, Links, Patterns, Repeats};
 use self::normal::Normal;
 pub use self::text::RuleText;
-use self::text::{ActionText, MatchText};
+use self::text::ActionText;
 use self::words::Words;
 
 /// In place of each character that is masked.
@@ -101,9 +101,10 @@ impl Rules {
     /// The first rule that cannot be used.
     pub fn new(texts: &[RuleText], folder: &Path) -> Result<Self, RulesError> {
         let rule = |(index, text): (usize, &RuleText)| {
-            let matcher = Matcher::new(&text.matches, folder)
+            let matcher = Matcher::new(text, folder)
                 .map_err(|reason| RulesError { number: index + 1, reason })?;
-            Ok(Rule { matcher, action: text.action, reason: text.reason.clone() })
+            let (action, reason) = text.action();
+            Ok(Rule { matcher, action, reason: reason.map(str::to_owned) })
         };
         Ok(Self { rules: texts.iter().enumerate().map(rule).collect::<Result<_, _>>()? })
     }
@@ -128,18 +129,18 @@ impl Rules {
 }
 
 impl Matcher {
-    fn new(text: &MatchText, folder: &Path) -> Result<Self, String> {
+    fn new(text: &RuleText, folder: &Path) -> Result<Self, String> {
         Ok(match text {
-            MatchText::Words { terms, file, whole_words } => {
+            RuleText::Words { terms, file, whole_words, .. } => {
                 Self::Words(Words::new(terms, file.as_deref().map(|file| folder.join(file)), *whole_words)?)
             }
-            MatchText::Patterns { patterns, case_sensitive } => {
+            RuleText::Patterns { patterns, case_sensitive, .. } => {
                 Self::Patterns(Patterns::new(patterns, *case_sensitive)?)
             }
-            MatchText::Links { except } => Self::Links(Links::new(except)?),
-            MatchText::Caps { percent, letters_min } => Self::Caps(Caps::new(*percent, *letters_min)?),
-            MatchText::Repeats { times } => Self::Repeats(Repeats::new(*times)?),
-            MatchText::Flood { times, within_s, of_everybody } => {
+            RuleText::Links { except, .. } => Self::Links(Links::new(except)?),
+            RuleText::Caps { percent, letters_min, .. } => Self::Caps(Caps::new(*percent, *letters_min)?),
+            RuleText::Repeats { times, .. } => Self::Repeats(Repeats::new(*times)?),
+            RuleText::Flood { times, within_s, of_everybody, .. } => {
                 Self::Flood(Flood::new(*times, *within_s, *of_everybody)?)
             }
         })
@@ -148,7 +149,7 @@ impl Matcher {
     /// What it finds: all of it, or enough to know that there is something.
     fn find(&self, message: &Message<'_>, normal: &Normal, wants_all: bool, now_nanos: u64) -> Spans {
         let content = message.content;
-        let whole = |is_found: bool| if is_found { vec![0..content.len()] } else { Spans::new() };
+        let whole = |is_found: bool| if is_found { whole(content) } else { Spans::new() };
         match self {
             Self::Words(words) => words.find(normal, wants_all),
             Self::Patterns(patterns) => patterns.find(content, wants_all),
@@ -158,6 +159,11 @@ impl Matcher {
             Self::Flood(flood) => whole(flood.is_found(message, normal, now_nanos)),
         }
     }
+}
+
+/// All of a message.
+fn whole(content: &str) -> Spans {
+    std::iter::once(0..content.len()).collect()
 }
 
 /// The content with a mask for each character within a span. White space stays, so that what was several words does.

@@ -1,36 +1,17 @@
-//! Rules as they are written in the file of handlers.
+//! Rules as they are written in the file of handlers. A key that a rule does not have is an error.
 
 use std::path::PathBuf;
 
 use serde::Deserialize;
 
-/// One rule.
+/// One rule: what it looks for, what becomes of a message in which it finds that, and what a sender is told whose message
+/// is denied.
 #[derive(Clone, Debug, Deserialize)]
-pub struct RuleText {
-    /// What it looks for.
-    #[serde(flatten)]
-    pub(super) matches: MatchText,
-    /// What becomes of a message in which it finds that.
-    pub(super) action: ActionText,
-    /// What a sender is told whose message is denied.
-    pub(super) reason: Option<String>,
-}
-
-/// What becomes of a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum ActionText {
-    Allow,
-    Deny,
-    Mask,
-}
-
-/// What a rule looks for.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(tag = "match", rename_all = "lowercase")]
-pub(super) enum MatchText {
+#[serde(tag = "match", rename_all = "lowercase", deny_unknown_fields)]
+pub enum RuleText {
     /// Any of some terms, however they are written.
     Words {
+        /// What to look for.
         #[serde(default)]
         terms: Vec<String>,
         /// A term on each line; lines with `#` are comments.
@@ -38,40 +19,98 @@ pub(super) enum MatchText {
         /// Not within longer words.
         #[serde(default = "yes")]
         whole_words: bool,
+        /// What to do.
+        action: ActionText,
+        /// Why.
+        reason: Option<String>,
     },
-    /// Any of some regular expressions, without regard to case.
+    /// Any of some regular expressions.
     Patterns {
+        /// In the syntax of the crate `regex`.
         patterns: Vec<String>,
+        /// Capitals are told apart.
         #[serde(default)]
         case_sensitive: bool,
+        /// What to do.
+        action: ActionText,
+        /// Why.
+        reason: Option<String>,
     },
-    /// Addresses of web pages, but for those of some hosts and what is below them.
+    /// Addresses of web pages.
     Links {
+        /// But for those of these hosts and what is below them.
         #[serde(default)]
         except: Vec<String>,
+        /// What to do.
+        action: ActionText,
+        /// Why.
+        reason: Option<String>,
     },
-    /// So many percent of the letters in capitals, in messages with so many letters.
+    /// Capitals.
     Caps {
+        /// So many percent of the letters.
         #[serde(default = "seventy")]
         percent: u32,
+        /// In messages with so many letters.
         #[serde(default = "ten")]
         letters_min: u32,
+        /// What to do.
+        action: ActionText,
+        /// Why.
+        reason: Option<String>,
     },
-    /// One character, or one word, so many times in a row.
+    /// One character, or one word, again and again.
     Repeats {
+        /// So many times in a row.
         #[serde(default = "ten")]
         times: u32,
+        /// What to do.
+        action: ActionText,
+        /// Why.
+        reason: Option<String>,
     },
-    /// The same message so many times within some time.
+    /// The same message again and again.
     Flood {
+        /// So many times.
         #[serde(default = "three")]
         times: u32,
+        /// Within so many seconds.
         #[serde(default = "thirty")]
         within_s: u32,
         /// Whoever sends it; otherwise those of one user are counted.
         #[serde(default)]
         of_everybody: bool,
+        /// What to do.
+        action: ActionText,
+        /// Why.
+        reason: Option<String>,
     },
+}
+
+impl RuleText {
+    /// What to do, and why.
+    pub(super) fn action(&self) -> (ActionText, Option<&str>) {
+        match self {
+            Self::Words { action, reason, .. }
+            | Self::Patterns { action, reason, .. }
+            | Self::Links { action, reason, .. }
+            | Self::Caps { action, reason, .. }
+            | Self::Repeats { action, reason, .. }
+            | Self::Flood { action, reason, .. } => (*action, reason.as_deref()),
+        }
+    }
+}
+
+/// What becomes of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ActionText {
+    /// It is published; no further rule is tried.
+    Allow,
+    /// It is not.
+    Deny,
+    /// What was found is blotted out.
+    Mask,
 }
 
 const fn yes() -> bool {
