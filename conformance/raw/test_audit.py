@@ -61,6 +61,7 @@ def test_each_change_is_a_line_and_each_look_is_none(audited):
     assert create["eventSource"] == "ivschat.amazonaws.com" and create["eventType"] == "AwsApiCall"
     assert create["awsRegion"] == chat.meta.region_name and create["readOnly"] is False
     assert lines[2]["requestParameters"] == {"resourceArn": room, "tags": {"l": "w"}}
+    assert lines[3]["requestParameters"] == {"resourceArn": room, "tagKeys": ["l"]}
     assert send["requestParameters"]["attributes"] == HIDDEN
     error = refused.value.response["Error"]
     assert (failed["errorCode"], failed["errorMessage"]) == (error["Code"], error["Message"])

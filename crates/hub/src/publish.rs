@@ -75,13 +75,17 @@ impl Hub {
                 self.send_out(now, &act.room, &frame, None);
             }
             Action::Moderate(moderation) => {
-                self.moderate(now, &act.room, configurations, request_id, moderation)
-                    .map_err(|Unlogged| CHAT_LOG_UNAVAILABLE)?;
+                // Before anybody can see it, so that what follows from it is behind it in a record, too.
                 self.effects.push_back(Effect::Moderated(Box::new(Moderated {
                     room: act.room.clone(),
                     sender: act.sender.clone(),
                     moderation: moderation.clone(),
                 })));
+                if let Err(Unlogged) = self.moderate(now, &act.room, configurations, request_id, moderation) {
+                    // It has come to nothing, and has had no other effect.
+                    self.effects.pop_back();
+                    return Err(CHAT_LOG_UNAVAILABLE);
+                }
             }
         }
         Ok(())

@@ -14,8 +14,8 @@ use crate::account::AccountRates;
 use crate::inspect::HomeFigures;
 use crate::message::{RoomSettings, ShardIndex, ShardSet};
 use crate::rate::Rate;
-use crate::traffic::Traffic;
 use crate::review::Reviews;
+use crate::traffic::Traffic;
 
 /// The sequencer's state of one room.
 #[derive(Debug)]

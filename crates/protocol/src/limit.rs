@@ -165,8 +165,11 @@ pub mod control {
     pub const CONNECTION_SECONDS_MAX: u64 = 600;
     /// Failing members that the message of a ValidationException repeats from its `fieldList`, which has them all.
     pub const FAILURES_IN_MESSAGE_MAX: usize = 20;
-    /// Answers to ListRooms that are kept until the store changes, in bytes of JSON; some 200 pages of 50 rooms.
+    /// Answers to ListRooms that are kept until the store changes, in bytes with all that goes with them; some 200 pages of 50
+    /// rooms.
     pub const KEPT_PAGES_BYTES_MAX: usize = 4 * 1_024 * 1_024;
+    /// What goes with one of them, in bytes: which page it is (account, region, name and handler have up to 400), and its place.
+    pub const KEPT_PAGE_OVERHEAD_BYTES: usize = 768;
     /// A request whose head or body takes longer to arrive is closed, in seconds.
     pub const REQUEST_SECONDS_MAX: u64 = 30;
     /// JSON nesting that is looked into; deeper bodies are a typed 400.
@@ -186,6 +189,10 @@ pub mod audit {
     pub const AUDIT_LINES_WAITING_MAX: usize = 4_096;
     /// Lines are gathered into one write until they have so many bytes.
     pub const AUDIT_BATCH_BYTES_MAX: usize = 256 * 1_024;
+    /// Longest body of a request or an answer that a line shows, in bytes: about what any that is right can have.
+    pub const AUDIT_BODY_BYTES_MAX: usize = 16 * 1_024;
+    /// A caller waits this long for its line, in seconds, and is then answered without it.
+    pub const AUDIT_WRITE_SECONDS_MAX: u64 = 5;
 }
 
 /// The admin port; what is not here is as for the control plane.
@@ -242,6 +249,8 @@ pub mod token {
 pub mod store {
     /// Writes that wait for the writer; beyond it the caller is told at once that the store is not available.
     pub const WRITES_WAITING_MAX: usize = 4_096;
+    /// The longest that a group of writes waits for those who were just answered, in milliseconds.
+    pub const GATHER_MS_MAX: u64 = 10;
     /// Writes of one commit; the rest goes with the next. It bounds what one failed commit can take down with it.
     pub const GROUP_WRITES_MAX: usize = 512;
     /// Reads that wait for a reader; beyond it the caller is told at once that the store is not available.

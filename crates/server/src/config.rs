@@ -295,7 +295,7 @@ settings! {
     /// The record of who changed what.
     pub struct AuditConfig in "audit." {
         /// A file to which each change through the control plane, and each action of a moderator in a chat, is appended as one
-        /// line of JSON, in the form of CloudTrail's records. A file that is moved away is made anew. Without it no such
+        /// line of JSON, in the form of CloudTrail's records. A file that is moved away is made anew. Without this setting no such
         /// record is kept.
         file: Option<PathBuf> = Optional(FilePath), "";
     }

@@ -131,7 +131,7 @@ where
 async fn accept(listener: &TcpListener) -> (TcpStream, Peer) {
     loop {
         match listener.accept().await {
-            Ok((socket, address)) => return (socket, Peer(address.ip())),
+            Ok((socket, address)) => return (socket, Peer(address.ip().to_canonical())),
             Err(error) => {
                 tracing::error!(%error, "cannot accept a connection");
                 tokio::time::sleep(ACCEPT_RETRY).await;

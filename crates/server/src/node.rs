@@ -247,6 +247,9 @@ impl Node {
             tracing::warn!("some requests are not finished; going on without them");
         }
         self.building.edge.drain().await;
+        if let Some(audit) = &self.building.audit {
+            audit.settle().await;
+        }
         if let Some(shipping) = self.shipping {
             // Before the store is closed, which says where to; and behind the last that rooms have published.
             shipping.finish(Duration::from_millis(limit::chat_log::FAREWELL_MS_MAX)).await;

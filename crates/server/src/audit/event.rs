@@ -5,7 +5,9 @@
 
 use std::net::IpAddr;
 
+use bytes::Bytes;
 use protocol::arn::Scope;
+use protocol::limit::audit::AUDIT_BODY_BYTES_MAX;
 use protocol::messaging::Moderation;
 use protocol::time::Timestamp;
 use serde_json::{Map, Value, json};
@@ -13,8 +15,37 @@ use serde_json::{Map, Value, json};
 /// CloudTrail's words in the place of what it does not show.
 const HIDDEN: &str = "HIDDEN_DUE_TO_SECURITY_REASONS";
 
-/// Members that are hidden wherever they are.
+/// Members that are hidden.
 const HIDDEN_MEMBERS: [&str; 4] = ["token", "userId", "attributes", "content"];
+
+/// Members of requests and answers that are shown. A name that is none of the model's is hidden: it may be another one misspelt.
+const SHOWN_MEMBERS: [&str; 25] = [
+    "arn",
+    "capabilities",
+    "createTime",
+    "destinationConfiguration",
+    "eventName",
+    "fallbackResult",
+    "id",
+    "identifier",
+    "loggingConfigurationIdentifiers",
+    "maximumMessageLength",
+    "maximumMessageRatePerSecond",
+    "messageReviewHandler",
+    "name",
+    "reason",
+    "resourceArn",
+    "roomIdentifier",
+    "sessionDurationInMinutes",
+    "sessionExpirationTime",
+    "state",
+    "tagKeys",
+    "tags",
+    "tokenExpirationTime",
+    "updateTime",
+    "uri",
+    "version",
+];
 
 /// The version of CloudTrail's record format that this is like.
 const EVENT_VERSION: &str = "1.09";
@@ -33,24 +64,26 @@ pub struct Call {
     /// As it came.
     pub user_agent: String,
     /// The members of the request, as JSON.
-    pub body: bytes::Bytes,
+    pub body: Bytes,
     /// The ARN in the path of a tag operation.
     pub resource_arn: Option<String>,
+    /// The keys in the query of UntagResource.
+    pub tag_keys: Vec<String>,
 }
 
 /// How a call ended.
 #[derive(Debug)]
-pub enum Ending<'a> {
+pub enum Ending {
     /// With the members of its answer, as JSON; empty if there are none.
-    Success(&'a [u8]),
+    Success(Bytes),
     /// With an error of this name and text.
-    Failure(&'static str, &'a str),
+    Failure(&'static str, String),
 }
 
 impl Call {
     /// The line of a call that has ended.
     #[must_use]
-    pub fn to_line(&self, request_id: &str, event_id: &str, now: Timestamp, ending: &Ending<'_>) -> Vec<u8> {
+    pub fn to_line(&self, request_id: &str, event_id: &str, now: Timestamp, ending: &Ending) -> Vec<u8> {
         let account = &self.scope.account_id;
         let mut event = head(self.operation, &self.scope, now, event_id);
         let mut put = |name: &str, value: Value| event.insert(name.to_owned(), value);
@@ -67,17 +100,19 @@ impl Call {
         put("sourceIPAddress", self.client.map_or(Value::Null, |client| json!(client.to_string())));
         put("userAgent", json!(self.user_agent));
         let mut parameters = members(&self.body);
-        if let (Some(arn), Value::Object(members)) = (&self.resource_arn, &mut parameters) {
-            members.insert("resourceArn".to_owned(), json!(arn));
-        } else if let Some(arn) = &self.resource_arn {
-            parameters = json!({ "resourceArn": arn });
+        if let Some(arn) = &self.resource_arn {
+            let known = parameters.get_or_insert_default();
+            known.insert("resourceArn".to_owned(), json!(arn));
+            if !self.tag_keys.is_empty() {
+                known.insert("tagKeys".to_owned(), json!(self.tag_keys));
+            }
         }
-        put("requestParameters", parameters);
+        put("requestParameters", json!(parameters));
         match ending {
-            Ending::Success(body) => put("responseElements", members(body)),
+            Ending::Success(body) => put("responseElements", json!(members(body))),
             Ending::Failure(name, text) => {
                 put("errorCode", json!(name));
-                put("errorMessage", json!(text));
+                put("errorMessage", json!(shown(text)));
                 put("responseElements", Value::Null)
             }
         };
@@ -132,15 +167,21 @@ fn head(operation: &str, scope: &Scope, now: Timestamp, event_id: &str) -> Map<S
     members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
-/// The members of a body, without what is hidden; null for one that has none or is no JSON.
-fn members(body: &[u8]) -> Value {
-    let Ok(Value::Object(mut members)) = serde_json::from_slice::<Value>(body) else { return Value::Null };
+/// The members of a body, without what is hidden; nothing of one that has none, is no JSON, or is too long.
+fn members(body: &[u8]) -> Option<Map<String, Value>> {
+    let body = Some(body).filter(|body| body.len() <= AUDIT_BODY_BYTES_MAX)?;
+    let Ok(Value::Object(mut members)) = serde_json::from_slice::<Value>(body) else { return None };
     for (name, value) in &mut members {
-        if HIDDEN_MEMBERS.iter().any(|hidden| name.eq_ignore_ascii_case(hidden)) {
+        if !SHOWN_MEMBERS.contains(&&**name) {
             *value = json!(HIDDEN);
         }
     }
-    Value::Object(members)
+    Some(members)
+}
+
+/// The text of an error, unless it is about what is hidden: it may then name a part of that.
+fn shown(text: &str) -> &str {
+    if HIDDEN_MEMBERS.iter().any(|hidden| text.contains(hidden)) { HIDDEN } else { text }
 }
 
 fn into_line(event: Map<String, Value>) -> Vec<u8> {
@@ -152,6 +193,7 @@ fn into_line(event: Map<String, Value>) -> Vec<u8> {
 mod tests {
     use bytes::Bytes;
     use protocol::arn::Scope;
+    use protocol::limit::audit::AUDIT_BODY_BYTES_MAX;
     use protocol::messaging::Moderation;
     use protocol::time::Timestamp;
     use serde_json::{Value, json};
@@ -171,10 +213,11 @@ mod tests {
             user_agent: "aws-cli".to_owned(),
             body: Bytes::from_static(body.as_bytes()),
             resource_arn: None,
+            tag_keys: Vec::new(),
         }
     }
 
-    fn line(call: &Call, ending: &Ending<'_>) -> Value {
+    fn line(call: &Call, ending: &Ending) -> Value {
         let line = call.to_line("request", "event", Timestamp::from_micros(0), ending);
         assert!(!line.contains(&b'\n'));
         serde_json::from_slice(&line).unwrap()
@@ -185,7 +228,10 @@ mod tests {
         let call = call(
             r#"{"roomIdentifier":"arn:room","userId":"ann","attributes":{"a":"secret"},"capabilities":["SEND_MESSAGE"]}"#,
         );
-        let line = line(&call, &Ending::Success(br#"{"token":"v1.secret","tokenExpirationTime":"t"}"#));
+        let line = line(
+            &call,
+            &Ending::Success(Bytes::from_static(br#"{"token":"v1.secret","tokenExpirationTime":"t"}"#)),
+        );
         let expected = json!({
             "eventVersion": "1.09",
             "eventTime": "1970-01-01T00:00:00.000Z",
@@ -222,13 +268,29 @@ mod tests {
     fn a_failure_has_its_name_and_a_body_that_is_none_is_left_out() {
         let mut call = call("no JSON");
         call.resource_arn = Some("arn:room".to_owned());
-        let line = line(&call, &Ending::Failure("ValidationException", "why"));
-        assert_eq!(line["requestParameters"], json!({"resourceArn": "arn:room"}));
+        call.tag_keys = vec!["k".to_owned()];
+        let line = line(&call, &Ending::Failure("ValidationException", "why".to_owned()));
+        assert_eq!(line["requestParameters"], json!({"resourceArn": "arn:room", "tagKeys": ["k"]}));
         assert_eq!(
             (&line["errorCode"], &line["errorMessage"]),
             (&json!("ValidationException"), &json!("why"))
         );
         assert_eq!(line["responseElements"], Value::Null);
+    }
+
+    #[test]
+    fn neither_a_misspelt_name_nor_an_error_shows_what_is_hidden() {
+        let told = "Request member: attributes.secret failed to satisfy the constraints".to_owned();
+        let line = line(&call(r#"{"user_id":"ann"}"#), &Ending::Failure("ValidationException", told));
+        assert_eq!(line["requestParameters"], json!({"user_id": HIDDEN}));
+        assert_eq!(line["errorMessage"], HIDDEN);
+    }
+
+    #[test]
+    fn a_body_that_is_too_long_is_left_out() {
+        let body = format!(r#"{{"name":"{}"}}"#, "x".repeat(AUDIT_BODY_BYTES_MAX));
+        let call = Call { body: body.into(), ..call("") };
+        assert_eq!(line(&call, &Ending::Success(Bytes::new()))["requestParameters"], Value::Null);
     }
 
     #[test]

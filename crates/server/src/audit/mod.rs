@@ -2,43 +2,50 @@
 //!
 //! Promises:
 //! - The line of a change is written (`write(2)`, so it survives `kill -9`) before its answer leaves.
-//! - No chat token, user id, attribute or content is in it ([`event`]).
-//! - A file that cannot be written is told in the server's log and by a metric; the server goes on. What was moderated over a
-//!   socket waits for nobody: beyond [`AUDIT_LINES_WAITING_MAX`] its line is lost, which is told and counted, too.
-//! - A file that was moved away, as log rotation does, is made anew within a second.
+//! - Chat tokens, attributes, content, and the user ids that requests name are not in it ([`event`] says what is).
+//! - A file that cannot be written is told in the server's log and by a metric; the server goes on. A file that hangs holds answers up for
+//!   [`AUDIT_WRITE_SECONDS_MAX`]. What was moderated over a socket waits for nobody: beyond [`AUDIT_LINES_WAITING_MAX`]
+//!   its line is lost. Both are told and counted, too.
+//! - A file that was moved away, as log rotation does, is made anew by the first line that comes a second later, or more.
 
 pub mod event;
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::thread;
 use std::time::{Duration, Instant};
 
-use protocol::limit::audit::{AUDIT_BATCH_BYTES_MAX, AUDIT_LINES_WAITING_MAX};
+use protocol::limit::audit::{AUDIT_BATCH_BYTES_MAX, AUDIT_LINES_WAITING_MAX, AUDIT_WRITE_SECONDS_MAX};
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
 
 use crate::metrics::AuditMetrics;
 
 /// How often it is looked whether the file was moved away.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The audit log; share it behind an `Arc`. Dropping it writes what waits.
+/// How long a caller waits for its line.
+const WRITE_TIME_MAX: Duration = Duration::from_secs(AUDIT_WRITE_SECONDS_MAX);
+
+/// The audit log; share it behind an `Arc`.
 #[derive(Debug)]
 pub struct Audit {
-    /// `None` only while it is dropped.
-    lines: Option<mpsc::Sender<Line>>,
+    lines: mpsc::Sender<Line>,
     metrics: Arc<AuditMetrics>,
-    writer: Option<JoinHandle<()>>,
+    /// It was told that lines are lost, and none has been written since.
+    is_loss_told: AtomicBool,
 }
 
 #[derive(Debug)]
-struct Line {
-    text: Vec<u8>,
-    /// Told once the line is written, or never will be.
-    settled: Option<oneshot::Sender<()>>,
+enum Line {
+    /// To be written; whoever waits is told once it is, or never will be.
+    Text(Vec<u8>, Option<oneshot::Sender<()>>),
+    /// Somebody waits until all that came before is.
+    Mark(oneshot::Sender<()>),
 }
 
 impl Audit {
@@ -51,37 +58,40 @@ impl Audit {
         let (lines, waiting) = mpsc::channel(AUDIT_LINES_WAITING_MAX);
         let counted = Arc::clone(&metrics);
         let run = move || write_lines(waiting, file, &counted);
-        let writer = thread::Builder::new().name("audit".to_owned()).spawn(run)?;
-        Ok(Self { lines: Some(lines), metrics, writer: Some(writer) })
+        thread::Builder::new().name("audit".to_owned()).spawn(run)?;
+        Ok(Self { lines, metrics, is_loss_told: AtomicBool::new(false) })
     }
 
-    /// Writes a line; back once it is written, or is known to be lost.
+    /// Writes a line; back once it is written, is known to be lost, or has taken too long.
     pub async fn write(&self, text: Vec<u8>) {
         let (settled, settling) = oneshot::channel();
-        if let Some(lines) = &self.lines {
-            // Either fails when the thread is gone, which has then said why.
-            if lines.send(Line { text, settled: Some(settled) }).await.is_ok() {
-                let _ = settling.await;
-            }
-        }
+        let written = async {
+            self.lines.send(Line::Text(text, Some(settled))).await.is_ok() && settling.await.is_ok()
+        };
+        self.count_loss(timeout(WRITE_TIME_MAX, written).await == Ok(true));
     }
 
     /// Has a line written soon, and waits for nothing.
     pub fn note(&self, text: Vec<u8>) {
-        let Some(lines) = &self.lines else { return };
-        if lines.try_send(Line { text, settled: None }).is_err() {
-            self.metrics.lost.inc();
-            tracing::error!("the audit log is too slow; a line of it is lost");
+        self.count_loss(self.lines.try_send(Line::Text(text, None)).is_ok());
+    }
+
+    /// Waits until all is written that was noted before, within limits: what the end of the server waits for.
+    pub async fn settle(&self) {
+        let (settled, settling) = oneshot::channel();
+        let all = async { self.lines.send(Line::Mark(settled)).await.is_ok() && settling.await.is_ok() };
+        if timeout(WRITE_TIME_MAX, all).await != Ok(true) {
+            tracing::error!("the audit log may lack the last lines");
         }
     }
-}
 
-impl Drop for Audit {
-    fn drop(&mut self) {
-        drop(self.lines.take());
-        if let Some(writer) = self.writer.take() {
-            // A panic there was told when it happened.
-            let _ = writer.join();
+    /// Counts a line that was not handed over or not settled in time. (It may be written all the same.) Said once in a row.
+    fn count_loss(&self, is_well: bool) {
+        if !is_well {
+            self.metrics.lost.inc();
+        }
+        if !self.is_loss_told.swap(!is_well, Relaxed) && !is_well {
+            tracing::error!("the audit log is too slow, or has stopped: lines of it are lost");
         }
     }
 }
@@ -92,21 +102,28 @@ fn write_lines(mut waiting: mpsc::Receiver<Line>, mut file: AuditFile, metrics: 
     let mut settled = Vec::new();
     while let Some(first) = waiting.blocking_recv() {
         let mut next = Some(first);
+        let mut count = 0;
         while let Some(line) = next {
-            batch.extend_from_slice(&line.text);
-            batch.push(b'\n');
-            settled.push(line.settled);
+            match line {
+                Line::Text(text, caller) => {
+                    batch.extend_from_slice(&text);
+                    batch.push(b'\n');
+                    count += 1;
+                    settled.extend(caller);
+                }
+                Line::Mark(caller) => settled.push(caller),
+            }
             next = if batch.len() < AUDIT_BATCH_BYTES_MAX { waiting.try_recv().ok() } else { None };
         }
         match file.append(&batch) {
-            Ok(()) => metrics.lines.inc_by(settled.len() as u64),
+            Ok(()) => metrics.lines.inc_by(count),
             Err(error) => {
-                tracing::error!(%error, file = %file.path.display(), lines = settled.len(), "the audit log cannot be written");
-                metrics.lost.inc_by(settled.len() as u64)
+                tracing::error!(%error, file = %file.path.display(), lines = count, "the audit log cannot be written");
+                metrics.lost.inc_by(count)
             }
         };
         batch.clear();
-        for caller in settled.drain(..).flatten() {
+        for caller in settled.drain(..) {
             // It may have gone.
             let _ = caller.send(());
         }
@@ -118,20 +135,28 @@ struct AuditFile {
     path: PathBuf,
     file: File,
     looked_at: Instant,
-    /// Where the last whole line ends, if a later one was written in part.
+    /// It ends in the middle of a line.
     torn: bool,
 }
 
 impl AuditFile {
     fn open(path: &Path) -> io::Result<Self> {
         // Only its owner reads who did what.
-        let file = OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
-        Ok(Self { path: path.to_owned(), file, looked_at: Instant::now(), torn: false })
+        let file = OpenOptions::new().append(true).read(true).create(true).mode(0o600).open(path)?;
+        let torn = is_torn(&file);
+        Ok(Self { path: path.to_owned(), file, looked_at: Instant::now(), torn })
     }
 
     fn append(&mut self, lines: &[u8]) -> io::Result<()> {
         if self.looked_at.elapsed() > LOOK_INTERVAL && !self.is_in_place() {
-            *self = Self::open(&self.path)?;
+            match Self::open(&self.path) {
+                Ok(file) => *self = file,
+                // Better in the old place than nowhere.
+                Err(error) => {
+                    let file = self.path.display();
+                    tracing::error!(%error, %file, "the audit log was moved away and cannot be made anew");
+                }
+            }
         }
         if self.torn {
             // What a full disk has cut off must not be the beginning of another line.
@@ -139,7 +164,7 @@ impl AuditFile {
             self.torn = false;
         }
         let written = self.file.write_all(lines);
-        self.torn = written.is_err();
+        self.torn = written.is_err() && is_torn(&self.file);
         written
     }
 
@@ -152,6 +177,16 @@ impl AuditFile {
             _ => false,
         }
     }
+}
+
+/// Whether a file ends in the middle of a line: what a full disk has cut off. Never for what is no file.
+fn is_torn(file: &File) -> bool {
+    let mut last = [b'\n'];
+    let length = file.metadata().map_or(0, |metadata| metadata.len());
+    if length > 0 && file.read_at(&mut last, length - 1).is_err() {
+        return false;
+    }
+    last != [b'\n']
 }
 
 #[cfg(test)]
@@ -186,7 +221,7 @@ mod tests {
             );
         }
         audit.note(b"noted".to_vec());
-        drop(audit);
+        audit.settle().await;
         assert!(fs::read_to_string(&path).unwrap().ends_with("line 99\nnoted\n"));
         assert_eq!((metrics.lines.get(), metrics.lost.get()), (101, 0));
     }
@@ -211,6 +246,16 @@ mod tests {
         file.append(b"two\n").unwrap();
         assert_eq!(fs::read_to_string(&moved).unwrap(), "one\n");
         assert_eq!(fs::read_to_string(&path).unwrap(), "two\n");
+    }
+
+    #[test]
+    fn what_was_cut_off_is_the_beginning_of_no_other_line() {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("audit.log");
+        fs::write(&path, "one\n{\"half").unwrap();
+        AuditFile::open(&path).unwrap().append(b"two\n").unwrap();
+        AuditFile::open(&path).unwrap().append(b"three\n").unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "one\n{\"half\ntwo\nthree\n");
     }
 
     #[test]

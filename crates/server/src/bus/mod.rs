@@ -116,10 +116,8 @@ impl Bus {
                 let _ = sender.send(figures);
             };
             let inspection = Inspection { asked, answer: Box::new(deliver) };
-            // Not while there is much to do: to look does not help.
-            if inbox.push_request(Message::Inspect(inspection)).is_ok() {
-                answers.push(answer);
-            }
+            inbox.push(Message::Inspect(inspection)).await;
+            answers.push(answer);
         }
         let mut figures = Vec::new();
         for answer in answers {

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use hyper::HeaderMap;
 use hyper::header::{HeaderName, USER_AGENT};
 use protocol::arn::Scope;
+use protocol::control::tag::UntagResourceRequest;
 use protocol::error::{ApiError, Code};
 use protocol::operation::{Operation, Route};
 use protocol::sigv4::{self, Dialect, RequestView};
@@ -106,7 +107,14 @@ impl AuthenticatedRequest {
             user_agent: header(USER_AGENT),
             body: self.request.body.clone(),
             resource_arn: route.resource_arn.clone(),
+            tag_keys: self.tag_keys(route).unwrap_or_default(),
         }
+    }
+
+    /// The keys that UntagResource has in its query, if they can be read.
+    fn tag_keys(&self, route: &Route) -> Option<Vec<String>> {
+        let arn = route.resource_arn.as_deref().filter(|_| route.operation == Operation::UntagResource)?;
+        Some(UntagResourceRequest::parse(arn, &self.request.query).ok()?.tag_keys)
     }
 
     /// Looks whether the sender may do what `route` says.

@@ -15,7 +15,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use protocol::arn::Scope;
-use protocol::limit::control::KEPT_PAGES_BYTES_MAX;
+use protocol::limit::control::{KEPT_PAGE_OVERHEAD_BYTES, KEPT_PAGES_BYTES_MAX};
 
 use crate::store::{OrderKey, RoomFilter};
 
@@ -52,15 +52,16 @@ impl KeptPages {
     /// Keeps a page that was made of this edition.
     pub(super) fn keep(&self, edition: u64, key: PageKey, page: &[u8]) {
         let mut kept = self.lock();
-        if edition < kept.edition || page.len() > KEPT_PAGES_BYTES_MAX {
+        let bytes = page.len() + KEPT_PAGE_OVERHEAD_BYTES;
+        if edition < kept.edition || bytes > KEPT_PAGES_BYTES_MAX {
             return;
         }
-        if edition > kept.edition || kept.bytes + page.len() > KEPT_PAGES_BYTES_MAX {
+        if edition > kept.edition || kept.bytes + bytes > KEPT_PAGES_BYTES_MAX {
             *kept = Kept { edition, ..Kept::default() };
         }
         // A copy, since the answer itself has room to spare that nobody would count.
         if kept.pages.insert(key, Bytes::copy_from_slice(page)).is_none() {
-            kept.bytes += page.len();
+            kept.bytes += bytes;
         }
     }
 
@@ -116,7 +117,7 @@ mod tests {
     #[test]
     fn more_bytes_than_the_limit_are_never_kept() {
         let pages = KeptPages::default();
-        let page = Bytes::from(vec![b' '; KEPT_PAGES_BYTES_MAX / 4]);
+        let page = Bytes::from(vec![b' '; KEPT_PAGES_BYTES_MAX / 4 - KEPT_PAGE_OVERHEAD_BYTES]);
         for number in 0..100 {
             pages.keep(2, key(number), &page);
             assert!(pages.find(2, &key(number)).is_some());
@@ -125,5 +126,9 @@ mod tests {
         }
         pages.keep(2, key(0), &Bytes::from(vec![b' '; KEPT_PAGES_BYTES_MAX + 1]));
         assert!(pages.find(2, &key(99)).is_some(), "what is too large makes no room for itself");
+        let asked = 2 * KEPT_PAGES_BYTES_MAX / KEPT_PAGE_OVERHEAD_BYTES;
+        (0..asked).for_each(|number| pages.keep(4, key(number), b""));
+        let kept = (0..asked).filter(|number| pages.find(4, &key(*number)).is_some()).count();
+        assert!(kept <= asked / 2, "{kept} of {asked}: empty pages take room, too");
     }
 }

@@ -240,16 +240,13 @@ async fn process(control: Arc<ControlPlane>, request: RawRequest, request_id: St
 
 /// Puts a call that has ended into the audit log.
 async fn record(audit: &Audit, call: &Call, request_id: &str, outcome: &Result<Bytes, ApiError>) {
-    let encoded = outcome.as_ref().err().map(ApiError::encode);
-    let text = |body: &[u8]| {
-        let body: Value = serde_json::from_slice(body).unwrap_or_default();
-        body["message"].as_str().unwrap_or_default().to_owned()
-    };
-    let message = encoded.as_ref().map(|error| text(&error.body)).unwrap_or_default();
-    let ending = match (outcome, &encoded) {
-        (Ok(body), _) => Ending::Success(body),
-        (Err(_), Some(error)) => Ending::Failure(error.error_type, &message),
-        (Err(_), None) => Ending::Failure("", ""),
+    let ending = match outcome {
+        Ok(body) => Ending::Success(body.clone()),
+        Err(error) => {
+            let encoded = error.encode();
+            let body: Value = serde_json::from_slice(&encoded.body).unwrap_or_default();
+            Ending::Failure(encoded.error_type, body["message"].as_str().unwrap_or_default().to_owned())
+        }
     };
     audit.write(call.to_line(request_id, &uuid(), clock::now(), &ending)).await;
 }

@@ -53,9 +53,8 @@ impl ProcessFigures {
         if let Some(bytes) = status_kib("VmRSS:").map(|kib| kib * 1_024) {
             self.resident_bytes.set(bytes);
         }
-        if let Ok(descriptors) = fs::read_dir("/proc/self/fd") {
-            // Without the one that reads them.
-            self.open_descriptors.set(i64::try_from(descriptors.count()).unwrap_or(i64::MAX) - 1);
+        if let Some(count) = open_descriptors() {
+            self.open_descriptors.set(i64::try_from(count).unwrap_or(i64::MAX));
         }
         if let Some(max) = descriptors_max() {
             self.descriptors_max.set(max);
@@ -70,6 +69,16 @@ fn status_kib(name: &str) -> Option<i64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix(name))?;
     line.trim().strip_suffix("kB")?.trim().parse().ok()
+}
+
+/// The kernel counts them since Linux 6.2; before it they are counted here, one by one.
+fn open_descriptors() -> Option<u64> {
+    const FOLDER: &str = "/proc/self/fd";
+    match fs::metadata(FOLDER).ok()?.len() {
+        // Without the one that reads them.
+        0 => Some(fs::read_dir(FOLDER).ok()?.count() as u64 - 1),
+        count => Some(count),
+    }
 }
 
 fn descriptors_max() -> Option<i64> {

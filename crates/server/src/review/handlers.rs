@@ -145,7 +145,10 @@ mod tests {
                 "arn:x: rule 1",
             ),
             ("kind = \"rules\"\nrules = [{match = \"words\", action = \"deny\"}]", "arn:x: rule 1"),
-            ("kind = \"rules\"\nrules = [{match = \"links\", action = \"deny\", times = 3}]", "unknown field `times`"),
+            (
+                "kind = \"rules\"\nrules = [{match = \"links\", action = \"deny\", times = 3}]",
+                "unknown field `times`",
+            ),
         ] {
             let told = problem(text);
             assert!(told.contains(expected) && !told.contains("hunter2"), "{told}");

@@ -22,8 +22,8 @@ use hub::message::RoomKey;
 use self::flood::Flood;
 use self::form::{Caps, Links, Patterns, Repeats};
 use self::normal::Normal;
-pub use self::text::RuleText;
 use self::text::ActionText;
+pub use self::text::RuleText;
 use self::words::Words;
 
 /// In place of each character that is masked.
@@ -101,8 +101,8 @@ impl Rules {
     /// The first rule that cannot be used.
     pub fn new(texts: &[RuleText], folder: &Path) -> Result<Self, RulesError> {
         let rule = |(index, text): (usize, &RuleText)| {
-            let matcher = Matcher::new(text, folder)
-                .map_err(|reason| RulesError { number: index + 1, reason })?;
+            let matcher =
+                Matcher::new(text, folder).map_err(|reason| RulesError { number: index + 1, reason })?;
             let (action, reason) = text.action();
             Ok(Rule { matcher, action, reason: reason.map(str::to_owned) })
         };

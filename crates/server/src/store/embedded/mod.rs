@@ -111,6 +111,8 @@ impl Embedded {
     pub(super) fn close(&self) {
         // Locked until all is closed: a second call waits, and does not give free what the first still writes.
         let mut folder = lock(&self.folder);
+        // Another process may write from now on.
+        self.edition.unsettle();
         self.readers.stop();
         self.writer.stop();
         self.redemptions.stop();

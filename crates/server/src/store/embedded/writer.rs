@@ -19,7 +19,8 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use protocol::limit::store::{
-    GROUP_WRITES_MAX, REOPEN_BACKOFF_MS_MAX, REOPEN_BACKOFF_MS_MIN, WAL_PAGES_MAX, WRITES_WAITING_MAX,
+    GATHER_MS_MAX, GROUP_WRITES_MAX, REOPEN_BACKOFF_MS_MAX, REOPEN_BACKOFF_MS_MIN, WAL_PAGES_MAX,
+    WRITES_WAITING_MAX,
 };
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tokio::sync::oneshot;
@@ -266,7 +267,7 @@ impl WriterThread {
 ///
 /// Whoever writes again as soon as it has its answer would miss the group of those that came in the meantime: there would be
 /// two crowds that wait for each other, and twice the commits. So a group waits for those that were just
-/// answered, at most half as long as their commit took. One that writes alone is never waited for.
+/// answered, at most half as long as their commit took, and never longer than [`GATHER_MS_MAX`]. Who writes alone waits for nobody.
 struct Gathering {
     /// Came while the last group was committed.
     waiting: Vec<Write>,
@@ -287,7 +288,7 @@ impl Gathering {
     fn committed(&mut self, size: usize, took: Duration, writes: &Receiver<Write>) {
         self.waiting = writes.try_iter().take(GROUP_WRITES_MAX).collect();
         self.expected = (self.waiting.len() + size).min(GROUP_WRITES_MAX);
-        self.until = Instant::now() + took / 2;
+        self.until = Instant::now() + (took / 2).min(Duration::from_millis(GATHER_MS_MAX));
     }
 
     /// The next group; waits for its first write. `None` when nobody will write any more.
