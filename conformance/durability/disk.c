@@ -152,11 +152,21 @@ static void record(char what, const char *name, uint64_t where, const void *data
 
 /* --- what the server calls --- */
 
+/* Without its folder nothing is created. */
+static int has_folder(const char *path) {
+    char folder[4096];
+    const char *end = strrchr(path, '/');
+    if (!end || end - path >= (long)sizeof folder) return 1;
+    memcpy(folder, path, end - path);
+    folder[end - path] = 0;
+    return access(folder, F_OK) == 0;
+}
+
 static int open_file(const char *path, int flags, mode_t mode) {
     const char *name = name_of_path(path);
     int writes = (flags & O_ACCMODE) != O_RDONLY || flags & (O_CREAT | O_TRUNC);
     if (!name || !writes) return syscall(SYS_openat, AT_FDCWD, path, flags, mode);
-    int creates = flags & O_CREAT && access(path, F_OK) != 0;
+    int creates = flags & O_CREAT && access(path, F_OK) != 0 && has_folder(path);
     if (control->faults & READ_ONLY) return refuse(EROFS);
     if (control->faults & FULL && creates) return refuse(ENOSPC);
     if (creates) return DO('c', name, 0, "", 0, syscall(SYS_openat, AT_FDCWD, path, flags, mode));

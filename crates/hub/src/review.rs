@@ -1,7 +1,7 @@
 //! Message review: between a message's arrival at its room's home and its publication.
 //!
 //! In a room with a message review handler a SEND_MESSAGE is checked and gets its id as ever, and then waits:
-//! [`Effect::Review`] asks for its review outside, and [`Message::Reviewed`] brings the outcome back, exactly once for each.
+//! [`Effect::Review`] asks for its review outside, and [`Message::Reviewed`](crate::message::Message::Reviewed) brings the outcome back, exactly once for each.
 //! Nothing else is reviewed.
 //!
 //! Promises:
