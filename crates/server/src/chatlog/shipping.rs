@@ -111,10 +111,11 @@ async fn run(house: Arc<House>) {
     let mut workers: HashMap<SpoolKey, JoinHandle<()>> = HashMap::new();
     let mut is_first = true;
     loop {
-        if let Err(error) = look(&house, is_first).await {
-            tracing::error!(%error, "the folder of chat logs cannot be looked through");
+        match look(&house, is_first).await {
+            Ok(_) => is_first = false,
+            // What the process before has left is looked for again, until it is known.
+            Err(error) => tracing::error!(%error, "the folder of chat logs cannot be looked through"),
         }
-        is_first = false;
         show(&house);
         for spool in house.spools.all() {
             // Who was told to hurry may have ended by itself.
