@@ -170,6 +170,9 @@ pub mod control {
     pub const KEPT_PAGES_BYTES_MAX: usize = 4 * 1_024 * 1_024;
     /// What goes with one of them, in bytes: which page it is (account, region, name and handler have up to 400), and its place.
     pub const KEPT_PAGE_OVERHEAD_BYTES: usize = 768;
+    /// Pages that were made last and are not kept: whichever of them is asked for again is. About as many as can be kept, since a
+    /// page that comes again later would be forgotten before it does.
+    pub const PAGES_SEEN_MAX: usize = 192;
     /// A request whose head or body takes longer to arrive is closed, in seconds.
     pub const REQUEST_SECONDS_MAX: u64 = 30;
     /// JSON nesting that is looked into; deeper bodies are a typed 400.

@@ -37,6 +37,7 @@ pub mod metrics;
 pub mod node;
 pub mod outgoing;
 pub mod quota;
+mod random;
 pub mod review;
 pub mod slot;
 pub mod store;

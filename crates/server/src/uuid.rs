@@ -1,14 +1,19 @@
 //! Ids in the form of a UUID of version 4: of requests, and of lines of the audit log.
 
-/// A fresh one. Without random bytes it is all zeros: whatever it names is done all the same.
+use crate::random::random;
+
+/// A fresh one. Without random bytes all that is random in it is zero: whatever it names is done all the same.
 #[must_use]
 pub(crate) fn uuid() -> String {
-    let mut random = [0; 16];
-    if getrandom::fill(&mut random).is_err() {
-        random = [0; 16];
+    let mut bytes: [u8; 16] = random().unwrap_or_default();
+    bytes[6] = bytes[6] & 0x0f | 0x40;
+    bytes[8] = bytes[8] & 0x3f | 0x80;
+    let mut text = String::with_capacity(36);
+    for (place, byte) in bytes.into_iter().enumerate() {
+        if matches!(place, 4 | 6 | 8 | 10) {
+            text.push('-');
+        }
+        text.extend([byte >> 4, byte & 0x0f].map(|digit| char::from_digit(digit.into(), 16).unwrap_or('0')));
     }
-    let digits = u128::from_be_bytes(random) & !(0xf << 76) & !(0x3 << 62) | (0x4 << 76) | (0x2 << 62);
-    let group = |bits_after: u32, length: u32| (digits >> bits_after) & ((1 << (4 * length)) - 1);
-    let [a, b, c, d, e] = [group(96, 8), group(80, 4), group(64, 4), group(48, 4), group(0, 12)];
-    format!("{a:08x}-{b:04x}-{c:04x}-{d:04x}-{e:012x}")
+    text
 }

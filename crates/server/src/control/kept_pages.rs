@@ -5,17 +5,19 @@
 //! until then is given the same bytes.
 //!
 //! Promise: what is given out is what the store would have answered at that moment ([`Store::edition`]). Limit: one
-//! number of bytes for all; when they are used up, all pages are forgotten. A store that others write to as well has no edition, and
-//! nothing is kept.
+//! number of bytes for all; when they are used up, all pages are forgotten. A page is kept when it is asked for a second time, so
+//! that whoever walks through a long list neither pays for keeping what nobody asks for again nor drives out what others
+//! do. A store that others write to as well has no edition, and nothing is kept.
 //!
 //! [`Store::edition`]: crate::store::Store::edition
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasher, RandomState};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use protocol::arn::Scope;
-use protocol::limit::control::{KEPT_PAGE_OVERHEAD_BYTES, KEPT_PAGES_BYTES_MAX};
+use protocol::limit::control::{KEPT_PAGE_OVERHEAD_BYTES, KEPT_PAGES_BYTES_MAX, PAGES_SEEN_MAX};
 
 use crate::store::{OrderKey, RoomFilter};
 
@@ -32,6 +34,7 @@ pub(super) struct PageKey {
 #[derive(Debug, Default)]
 pub struct KeptPages {
     kept: Mutex<Kept>,
+    hasher: RandomState,
 }
 
 #[derive(Debug, Default)]
@@ -40,6 +43,9 @@ struct Kept {
     edition: u64,
     pages: HashMap<PageKey, Bytes>,
     bytes: usize,
+    /// Hashes of the pages of this edition that were asked for once, oldest first. Two pages with the same hash are harmless:
+    /// one of them is kept sooner.
+    seen: VecDeque<u64>,
 }
 
 impl KeptPages {
@@ -49,15 +55,23 @@ impl KeptPages {
         if kept.edition == edition { kept.pages.get(key).cloned() } else { None }
     }
 
-    /// Keeps a page that was made of this edition.
+    /// Takes note of a page that was made of this edition, and keeps it if it was lately made before.
     pub(super) fn keep(&self, edition: u64, key: PageKey, page: &[u8]) {
-        let mut kept = self.lock();
         let bytes = page.len() + KEPT_PAGE_OVERHEAD_BYTES;
+        let hash = self.hasher.hash_one(&key);
+        let mut kept = self.lock();
         if edition < kept.edition || bytes > KEPT_PAGES_BYTES_MAX {
             return;
         }
-        if edition > kept.edition || kept.bytes + bytes > KEPT_PAGES_BYTES_MAX {
+        if edition > kept.edition {
             *kept = Kept { edition, ..Kept::default() };
+        }
+        if !kept.has_seen(hash) {
+            return;
+        }
+        if kept.bytes + bytes > KEPT_PAGES_BYTES_MAX {
+            kept.pages = HashMap::new();
+            kept.bytes = 0;
         }
         // A copy, since the answer itself has room to spare that nobody would count.
         if kept.pages.insert(key, Bytes::copy_from_slice(page)).is_none() {
@@ -71,6 +85,20 @@ impl KeptPages {
     }
 }
 
+impl Kept {
+    /// Whether the page was made lately; if not, it is now.
+    fn has_seen(&mut self, hash: u64) -> bool {
+        if self.seen.contains(&hash) {
+            return true;
+        }
+        if self.seen.len() == PAGES_SEEN_MAX {
+            self.seen.pop_front();
+        }
+        self.seen.push_back(hash);
+        false
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -80,16 +108,45 @@ mod tests {
         PageKey { scope, filter: RoomFilter::default(), after: None, page_size }
     }
 
+    /// Has the page kept, which takes two.
+    fn keep(pages: &KeptPages, edition: u64, key: &PageKey, page: &[u8]) {
+        pages.keep(edition, key.clone(), page);
+        pages.keep(edition, key.clone(), page);
+    }
+
+    #[test]
+    fn a_page_is_kept_when_it_is_made_again() {
+        let pages = KeptPages::default();
+        pages.keep(2, key(1), b"one");
+        assert_eq!(pages.find(2, &key(1)), None);
+        pages.keep(2, key(1), b"one");
+        assert_eq!(pages.find(2, &key(1)), Some(Bytes::from_static(b"one")));
+    }
+
+    #[test]
+    fn a_walk_through_a_long_list_drives_out_nothing() {
+        let pages = KeptPages::default();
+        keep(&pages, 2, &key(0), b"first");
+        let place = |after| PageKey { after: Some(after), ..key(0) };
+        for _ in 0..2 {
+            for after in 0..=10 * PAGES_SEEN_MAX as i64 {
+                pages.keep(2, place(after), b"later");
+                assert_eq!(pages.find(2, &place(after)), None, "{after}");
+            }
+        }
+        assert!(pages.find(2, &key(0)).is_some());
+    }
+
     #[test]
     fn a_page_is_found_in_its_edition_only() {
         let pages = KeptPages::default();
-        pages.keep(2, key(1), &Bytes::from_static(b"two"));
+        keep(&pages, 2, &key(1), b"two");
         assert_eq!(pages.find(2, &key(1)), Some(Bytes::from_static(b"two")));
         assert_eq!(pages.find(2, &key(2)), None);
         assert_eq!(pages.find(4, &key(1)), None);
-        pages.keep(4, key(1), &Bytes::from_static(b"four"));
+        keep(&pages, 4, &key(1), b"four");
         // Made before, and handed in late.
-        pages.keep(2, key(1), &Bytes::from_static(b"two"));
+        keep(&pages, 2, &key(1), b"two");
         assert_eq!(pages.find(4, &key(1)), Some(Bytes::from_static(b"four")));
     }
 
@@ -108,7 +165,7 @@ mod tests {
         ];
         let pages = KeptPages::default();
         let page = |number: usize| Bytes::from(number.to_string());
-        keys.iter().enumerate().for_each(|(number, key)| pages.keep(2, key.clone(), &page(number)));
+        keys.iter().enumerate().for_each(|(number, key)| keep(&pages, 2, key, &page(number)));
         for (number, key) in keys.iter().enumerate() {
             assert_eq!(pages.find(2, key), Some(page(number)));
         }
@@ -119,15 +176,15 @@ mod tests {
         let pages = KeptPages::default();
         let page = Bytes::from(vec![b' '; KEPT_PAGES_BYTES_MAX / 4 - KEPT_PAGE_OVERHEAD_BYTES]);
         for number in 0..100 {
-            pages.keep(2, key(number), &page);
+            keep(&pages, 2, &key(number), &page);
             assert!(pages.find(2, &key(number)).is_some());
             let found = (0..100).filter(|number| pages.find(2, &key(*number)).is_some()).count();
             assert!(found <= 4, "{found}");
         }
-        pages.keep(2, key(0), &Bytes::from(vec![b' '; KEPT_PAGES_BYTES_MAX + 1]));
+        keep(&pages, 2, &key(0), &Bytes::from(vec![b' '; KEPT_PAGES_BYTES_MAX + 1]));
         assert!(pages.find(2, &key(99)).is_some(), "what is too large makes no room for itself");
         let asked = 2 * KEPT_PAGES_BYTES_MAX / KEPT_PAGE_OVERHEAD_BYTES;
-        (0..asked).for_each(|number| pages.keep(4, key(number), b""));
+        (0..asked).for_each(|number| keep(&pages, 4, &key(number), b""));
         let kept = (0..asked).filter(|number| pages.find(4, &key(*number)).is_some()).count();
         assert!(kept <= asked / 2, "{kept} of {asked}: empty pages take room, too");
     }

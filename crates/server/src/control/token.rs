@@ -11,8 +11,9 @@ use protocol::limit::token::{LIFE_JITTER_PERCENT_MAX, LIFE_SECONDS_MAX, STORE_HO
 use protocol::time::Timestamp;
 use protocol::token::{self, Claims};
 
-use super::{ControlPlane, own_id, random, store_error};
+use super::{ControlPlane, own_id, store_error};
 use crate::clock;
+use crate::random;
 use crate::store;
 
 pub(super) async fn create(
@@ -76,4 +77,9 @@ mod tests {
             assert!((shortest..=longest).contains(&life(u64::MAX)));
         }
     }
+}
+
+/// Random bytes, which the operating system must not be out of.
+fn random<const N: usize>() -> Result<[u8; N], ApiError> {
+    random::random().map_err(|error| ApiError::internal(format!("no random bytes: {error}")))
 }

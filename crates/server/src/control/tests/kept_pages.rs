@@ -29,6 +29,9 @@ async fn a_page_that_is_asked_for_again_is_not_read_again() {
     let first = ask(json!({"maxResults": 2})).await;
     let second = json!({"maxResults": 2, "nextToken": first.json()["nextToken"]});
     assert_eq!(names(&ask(second.clone()).await.json()), ["a"]);
+    // What is asked for once is not kept.
+    assert_eq!(ask(json!({"maxResults": 2})).await.body, first.body);
+    assert_eq!(names(&ask(second.clone()).await.json()), ["a"]);
     let reads = server.store.counters().reads;
     assert_eq!(ask(json!({"maxResults": 2})).await.body, first.body);
     assert_eq!(names(&ask(second).await.json()), ["a"]);
@@ -41,7 +44,14 @@ async fn a_page_that_is_asked_for_again_is_not_read_again() {
 #[tokio::test]
 async fn whatever_is_written_is_in_the_page_at_once() {
     let server = Server::start().await;
-    let list = async || server.done(Operation::ListRooms, json!({})).await;
+    // Three times, so that it is kept, and given out again.
+    let list = async || {
+        let page = server.done(Operation::ListRooms, json!({})).await;
+        for _ in 0..2 {
+            assert_eq!(server.done(Operation::ListRooms, json!({})).await, page);
+        }
+        page
+    };
     assert_eq!(list().await, json!({"rooms": []}));
     let room = create(&server, "a").await;
     assert_eq!(names(&list().await), ["a"]);

@@ -3,6 +3,7 @@
 /// The modules of the server: each may use those before it, and none after it.
 pub(super) const MODULE_ORDER: &[&str] = &[
     "clock",
+    "random",
     "uuid",
     "config",
     "inheritance",

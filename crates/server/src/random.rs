@@ -1,11 +1,9 @@
 //! Random bytes for what goes out: ids of requests, nonces, ids of tokens. Never for keys.
 //!
-//! They come from the operating system, [`RESERVE_BYTES`] at a time for each thread, since every call is a system call and a
-//! request needs two. Bytes are handed out once.
+//! They come from the operating system, [`RESERVE_BYTES`] at a time for each thread, since every call is a system call and
+//! every request needs some. Bytes are handed out once.
 
 use std::cell::RefCell;
-
-use protocol::error::ApiError;
 
 /// What a thread takes at a time.
 const RESERVE_BYTES: usize = 512;
@@ -22,18 +20,21 @@ thread_local! {
 }
 
 /// Some random bytes, at most [`RESERVE_BYTES`].
-pub(super) fn random<const N: usize>() -> Result<[u8; N], ApiError> {
+///
+/// # Errors
+///
+/// When the operating system has none.
+pub(crate) fn random<const N: usize>() -> Result<[u8; N], getrandom::Error> {
     RESERVE.with_borrow_mut(Reserve::take)
 }
 
 impl Reserve {
-    fn take<const N: usize>(&mut self) -> Result<[u8; N], ApiError> {
+    fn take<const N: usize>(&mut self) -> Result<[u8; N], getrandom::Error> {
         const { assert!(N <= RESERVE_BYTES, "more than a reserve has") };
         if self.bytes.len() - self.used < N {
             // Until it is full again, there is nothing in it.
             self.used = RESERVE_BYTES;
-            getrandom::fill(&mut self.bytes)
-                .map_err(|error| ApiError::internal(format!("no random bytes: {error}")))?;
+            getrandom::fill(&mut self.bytes)?;
             self.used = 0;
         }
         let mut taken = [0; N];
