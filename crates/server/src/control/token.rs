@@ -61,6 +61,11 @@ fn token_life_seconds(session_seconds: u64, random: u64) -> u64 {
     longest - random % (off_max + 1)
 }
 
+/// Random bytes, which the operating system must not be out of.
+fn random<const N: usize>() -> Result<[u8; N], ApiError> {
+    random::random().map_err(|error| ApiError::internal(format!("no random bytes: {error}")))
+}
+
 #[cfg(test)]
 mod tests {
     use super::token_life_seconds;
@@ -77,9 +82,4 @@ mod tests {
             assert!((shortest..=longest).contains(&life(u64::MAX)));
         }
     }
-}
-
-/// Random bytes, which the operating system must not be out of.
-fn random<const N: usize>() -> Result<[u8; N], ApiError> {
-    random::random().map_err(|error| ApiError::internal(format!("no random bytes: {error}")))
 }
