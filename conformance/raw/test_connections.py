@@ -113,15 +113,11 @@ def test_thousands_of_idle_connections_take_their_share_and_keep_nobody_out(many
             assert time.monotonic() < give_up_at, f"{sockets_of(server)} sockets, {others} of them others"
         with Wire(http) as late:
             late.socket.sendall(late.request())
+            assert late.response()[0] == 200, "who asks is let in"
             early.socket.sendall(early.request())
-            assert early.response()[0] == 200
+            assert early.response()[0] == 200, "who has asked before is not driven out by those who never do"
             assert get(server.admin, "/health/ready")[0] == 200
             with ChatSocket(server.edge, token) as socket_of_user:
                 assert socket_of_user.act(Action="SEND_MESSAGE", Content="hi")["Content"] == "hi"
-            assert sockets_of(server) <= others + connections_max + 1, "the user's may not be closed yet"
-            late.socket.setblocking(False)
-            with pytest.raises(BlockingIOError):
-                late.socket.recv(1)
-            late.socket.settimeout(SECONDS_MAX)
-            idle.close()
-            assert late.response()[0] == 200
+            assert sockets_of(server) <= others + connections_max + 2, "one may wait, and the user's may not be closed yet"
+

@@ -156,7 +156,7 @@ pub mod control {
     /// What is read and thrown away of an over-large body, in bytes, so that the client gets to see the typed 413
     /// instead of a broken connection; beyond it the connection is closed with the answer.
     pub const BODY_DISCARD_BYTES_MAX: u64 = 16 * 1_024 * 1_024;
-    /// Open connections; beyond it new ones wait in the kernel's queue until another one ends.
+    /// Open connections; beyond it the one that is idle for longest makes room for a new one.
     pub const CONNECTIONS_MAX: usize = 1_024;
     /// The same as a share of the process's file descriptors, in percent; the lesser of both counts. What is left
     /// over is for chat: idle connections of the control plane must not keep it out.

@@ -2,7 +2,8 @@
 //!
 //! Promises:
 //! - Every answer comes from the handler: it is asked even when a request cannot be read.
-//! - At most [`Port::connections_max`] connections are open; more wait in the kernel's queue.
+//! - At most [`Port::connections_max`] connections are open, and one that waits for a place; more wait in the kernel's queue. Idle
+//!   connections give way, so nobody keeps others out by saying nothing ([`places`]).
 //! - A head that does not arrive within [`REQUEST_SECONDS_MAX`] ends its connection, and so does a TLS handshake.
 //! - No connection lives much longer than [`CONNECTION_SECONDS_MAX`], so nobody keeps a place for ever.
 //! - A client that is refused before it has said everything gets to see why, and one that closes its side behind its
@@ -12,6 +13,7 @@
 //!   server can see it drain.
 
 mod outlet;
+mod places;
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -36,7 +38,7 @@ use protocol::limit::control::{
 use protocol::limit::hand_over::FIRST_WORD_MS_MAX;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Notify;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
@@ -44,6 +46,8 @@ use tokio_util::task::TaskTracker;
 
 use self::outlet::Outlet;
 pub use self::outlet::Unreadable;
+use self::places::Places;
+pub use self::places::Seat;
 use crate::linger::linger;
 
 /// How long to wait when the process has no file descriptor left for a new connection.
@@ -70,7 +74,7 @@ pub struct Port {
     pub listener: Arc<TcpListener>,
     /// `None`: plain HTTP.
     pub tls: Option<TlsAcceptor>,
-    /// Open connections; beyond it new ones wait in the kernel's queue until another one ends.
+    /// Open connections; beyond it the one that is idle for longest makes room for a new one.
     pub connections_max: usize,
     /// When it is over.
     pub stop: Stop,
@@ -94,31 +98,36 @@ where
     F: Future<Output = Answer> + Send + 'static,
 {
     let Port { listener, tls, connections_max, stop } = port;
-    let places = Arc::new(Semaphore::new(connections_max));
+    let mut places = Places::new(connections_max);
     loop {
         let next = async {
-            // A closed semaphore has no places; nobody closes this one.
-            let place = Arc::clone(&places).acquire_owned().await.ok();
-            (place, accept(&listener).await)
+            let arrived = accept(&listener).await;
+            (arrived, places.take().await)
         };
-        let (place, (socket, peer)) = tokio::select! {
+        let ((socket, peer), place) = tokio::select! {
             () = stop.end.cancelled() => break,
             next = next => next,
         };
         let is_late = stop.drain.is_cancelled();
         let until = if is_late { &stop.end } else { &stop.drain }.clone();
         let (tls, handler) = (tls.clone(), handler.clone());
+        let seat = place.seat.clone();
         let handler = move |arrived: Arrived| {
             handler(arrived.map(|mut request| {
                 request.extensions_mut().insert(peer);
+                request.extensions_mut().insert(seat.clone());
                 request
             }))
         };
         let connection = async move {
-            if let Err(error) = serve_socket(socket, tls, &until, handler).await {
-                tracing::debug!(%error, "connection ended");
+            tokio::select! {
+                () = place.seat.told_to_leave() => tracing::debug!("an idle connection gave way"),
+                outcome = serve_socket(socket, tls, &until, &place.seat, handler) => {
+                    if let Err(error) = outcome {
+                        tracing::debug!(%error, "connection ended");
+                    }
+                }
             }
-            drop(place);
         };
         if is_late {
             tokio::spawn(connection);
@@ -144,6 +153,7 @@ async fn serve_socket<H, F>(
     socket: TcpStream,
     tls: Option<TlsAcceptor>,
     until: &CancellationToken,
+    seat: &Seat,
     handler: H,
 ) -> io::Result<()>
 where
@@ -152,13 +162,13 @@ where
 {
     socket.set_nodelay(true)?;
     match tls {
-        None => serve_connection(socket, until, handler).await,
+        None => serve_connection(socket, until, seat, handler).await,
         Some(tls) => {
             let socket = tokio::select! {
                 () = first_word_after(until) => return Ok(()),
                 socket = timeout(REQUEST_TIME_MAX, tls.accept(socket)) => socket??,
             };
-            serve_connection(socket, until, handler).await
+            serve_connection(socket, until, seat, handler).await
         }
     }
 }
@@ -170,6 +180,7 @@ where
 pub(crate) async fn serve_connection<S, H, F>(
     socket: S,
     until: &CancellationToken,
+    seat: &Seat,
     handler: H,
 ) -> io::Result<()>
 where
@@ -177,15 +188,16 @@ where
     H: Fn(Arrived) -> F,
     F: Future<Output = Answer>,
 {
-    let mut outlet = Outlet::new(socket);
+    let mut outlet = Outlet::new(socket, seat.clone());
     let has_refused = AtomicBool::new(false);
     let note = async |answer: F| {
         let answer = answer.await;
+        seat.answered();
         has_refused.fetch_or(answer.headers().contains_key(CONNECTION), Ordering::Relaxed);
         answer
     };
     let outcome = converse(&mut outlet, until, |request| note(handler(Ok(request)))).await;
-    let Outlet { mut socket, refused } = outlet;
+    let Outlet { mut socket, refused, .. } = outlet;
     if let Some(unreadable) = refused {
         timeout(REQUEST_TIME_MAX, refuse(&mut socket, || handler(Err(unreadable)))).await??;
     }

@@ -19,6 +19,7 @@ use protocol::time::Timestamp;
 use crate::audit::event::Call;
 use crate::config::TrustedProxies;
 use crate::credentials::Credentials;
+use crate::http::Seat;
 
 /// A request as it came over the wire. Nobody knows who sent it.
 #[derive(Clone)]
@@ -33,6 +34,8 @@ pub struct RawRequest {
     pub headers: HeaderMap,
     /// Whoever is at the other end of the connection.
     pub peer: Option<IpAddr>,
+    /// The place of its connection, if places are counted.
+    pub seat: Option<Seat>,
     /// The whole body.
     pub body: Bytes,
 }
@@ -82,6 +85,20 @@ impl RawRequest {
 }
 
 impl AuthenticatedRequest {
+    /// From here on its connection gives way to nobody, until the answer is out: strangers hold no place by asking.
+    ///
+    /// # Errors
+    ///
+    /// ServiceUnavailable, which nobody reads: the connection is being closed already.
+    pub fn begin(&self) -> Result<(), ApiError> {
+        let may_begin = self.request.seat.as_ref().is_none_or(Seat::begin);
+        if may_begin {
+            Ok(())
+        } else {
+            Err(ApiError::unavailable("the connection has given way to another one"))
+        }
+    }
+
     /// Finds the operation, for which the sender is then authorized.
     ///
     /// # Errors

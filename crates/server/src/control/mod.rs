@@ -215,7 +215,7 @@ async fn process(control: Arc<ControlPlane>, request: RawRequest, request_id: St
         Ok(request) => request,
         Err(error) => return (None, Err(error)),
     };
-    let route = match authenticated.route() {
+    let route = match authenticated.begin().and_then(|()| authenticated.route()) {
         Ok(route) => route,
         Err(error) => return (None, Err(error)),
     };

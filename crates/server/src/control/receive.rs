@@ -60,6 +60,7 @@ pub(super) async fn receive(request: Request<Incoming>) -> Result<RawRequest, Re
         query: head.uri.query().unwrap_or_default().to_owned(),
         headers: head.headers,
         peer: head.extensions.get().map(|Peer(address)| *address),
+        seat: head.extensions.get().cloned(),
         body,
     })
 }

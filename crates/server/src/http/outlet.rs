@@ -3,12 +3,16 @@
 //! A request that hyper cannot read never reaches a handler: hyper writes a bare 400, 414 or 431 and ends the
 //! connection, and there is no setting for it. What tells such an answer from ours is that it has no content type: an
 //! error of ours always says something.
+//!
+//! It also tells the connection's [`Seat`] when all is written.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::places::Seat;
 
 /// Why a request could not be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,11 +28,12 @@ pub(super) struct Outlet<S> {
     pub(super) socket: S,
     /// What hyper has refused, and why; then nothing follows, and this side of the connection is left open.
     pub(super) refused: Option<Unreadable>,
+    seat: Seat,
 }
 
 impl<S> Outlet<S> {
-    pub(super) fn new(socket: S) -> Self {
-        Self { socket, refused: None }
+    pub(super) fn new(socket: S, seat: Seat) -> Self {
+        Self { socket, refused: None, seat }
     }
 }
 
@@ -78,7 +83,12 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Outlet<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_flush(context)
+        let flushed = Pin::new(&mut self.socket).poll_flush(context);
+        // Hyper asks for this when it has handed over all that it has.
+        if matches!(flushed, Poll::Ready(Ok(()))) {
+            self.seat.flushed();
+        }
+        flushed
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -113,11 +123,11 @@ mod tests {
 
     use tokio::io::AsyncWrite;
 
-    use super::{Outlet, Unreadable, find_refusal};
+    use super::{Outlet, Seat, Unreadable, find_refusal};
 
     /// What reaches the socket of all pieces, which are handed over until nothing is left of them.
     async fn written(pieces: &[&str]) -> (String, Option<Unreadable>) {
-        let mut outlet = Outlet::new(Vec::new());
+        let mut outlet = Outlet::new(Vec::new(), Seat::default());
         let whole: usize = pieces.iter().map(|piece| piece.len()).sum();
         let mut taken = 0;
         while taken < whole {

@@ -9,7 +9,7 @@ use tokio::time::{Duration, Instant, pause, sleep};
 
 use super::{Answer, Server};
 use crate::control::answer;
-use crate::http::serve_connection;
+use crate::http::{Seat, serve_connection};
 
 const HEALTH: &[u8] = b"GET /health/live HTTP/1.1\r\nhost: test\r\n\r\n";
 const PIPE_BYTES: usize = 64;
@@ -30,7 +30,7 @@ fn another(server: &Server) -> DuplexStream {
         let handler =
             |arrived| answer(readiness.clone(), Arc::clone(&control), stop.under_way.clone(), arrived);
         // The client sees how it ends.
-        let _ = serve_connection(socket, &stop.drain, handler).await;
+        let _ = serve_connection(socket, &stop.drain, &Seat::default(), handler).await;
     });
     client
 }
