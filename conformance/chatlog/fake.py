@@ -5,6 +5,7 @@ of events, missing buckets, groups, streams; and faults as a test wants them. Wh
 import base64
 import contextlib
 import gzip
+import hashlib
 import json
 import socket
 import threading
@@ -18,6 +19,8 @@ LOG_EVENT_OVERHEAD_BYTES = 26
 FIREHOSE_RECORDS_MAX = 500
 FIREHOSE_BYTES_MAX = 4 * 1024 * 1024
 DAY_MS = 24 * 3600 * 1000
+# What somebody in between says who takes no calls to AWS.
+PORTAL = b"<html>Welcome to our network. Please log in.</html>"
 
 
 class FakeAws:
@@ -35,6 +38,8 @@ class FakeAws:
         self.firehose_fails_every = 0
         # So many events to come are too old.
         self.too_old = 0
+        # So many calls to come are answered by somebody else, with 200.
+        self.strays = 0
         self.changed = threading.Condition()
         handler = type("Handler", (Handler,), {"fake": self})
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
@@ -54,10 +59,10 @@ class FakeAws:
         with self.changed:
             assert self.changed.wait_for(is_so, seconds), (dict(self.calls), self.offences[:3])
 
-    def fail(self, operation, times, status, code):
+    def fail(self, operation, times, status, code, message="as the test wants it"):
         """The next calls of an operation fail."""
         with self.changed:
-            self.faults[operation] += [(status, code)] * times
+            self.faults[operation] += [(status, code, message)] * times
 
     def events(self, room_id):
         """The lines of a room's log stream."""
@@ -76,9 +81,12 @@ class FakeAws:
         """Carries out a call; status and body."""
         with self.changed:
             self.calls[operation] += 1
-            if self.faults[operation]:
-                status, code = self.faults[operation].pop(0)
-                outcome = status, {"__type": code, "message": "as the test wants it"}
+            if self.strays:
+                self.strays -= 1
+                outcome = 200, None
+            elif self.faults[operation]:
+                status, code, message = self.faults[operation].pop(0)
+                outcome = status, {"__type": code, "message": message}
             else:
                 outcome = getattr(self, operation)(request)
             self.changed.notify_all()
@@ -152,9 +160,11 @@ class Handler(BaseHTTPRequestHandler):
     def _body(self):
         return self.rfile.read(int(self.headers.get("content-length", "0")))
 
-    def _send(self, status, members):
-        body = json.dumps(members).encode()
+    def _send(self, status, members, headers=()):
+        body = PORTAL if members is None else json.dumps(members).encode()
         self.send_response(status)
+        for name, value in () if members is None else headers:
+            self.send_header(name, value)
         self.send_header("content-type", "application/x-amz-json-1.1")
         self.send_header("content-length", str(len(body)))
         self.end_headers()
@@ -164,7 +174,8 @@ class Handler(BaseHTTPRequestHandler):
         """S3, addressed by path."""
         body = self._body()
         bucket, _, key = self.path.lstrip("/").partition("/")
-        self._send(*self.fake.answer("PutObject", (bucket, key, body, self.headers)))
+        etag = f'"{hashlib.md5(body).hexdigest()}"'
+        self._send(*self.fake.answer("PutObject", (bucket, key, body, self.headers)), [("etag", etag)])
 
     def do_POST(self):  # noqa: N802
         """The JSON services."""
@@ -234,3 +245,38 @@ class Proxy:
         for end in (source, target):
             with contextlib.suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
+
+
+class BlackHole:
+    """Takes every connection and every byte, and never answers."""
+
+    def __init__(self):
+        self.listener = socket.create_server(("127.0.0.1", 0), backlog=1_024)
+        self.url = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
+        self.held = []
+        self.changed = threading.Condition()
+
+    def __enter__(self):
+        threading.Thread(target=self._accept, daemon=True).start()
+        return self
+
+    def __exit__(self, *_):
+        self.listener.close()
+        with self.changed:
+            for line in self.held:
+                line.close()
+
+    def wait_until_it_holds(self, calls, seconds=60):
+        """Returns when so many calls have come."""
+        with self.changed:
+            assert self.changed.wait_for(lambda: len(self.held) >= calls, seconds), len(self.held)
+
+    def _accept(self):
+        while True:
+            try:
+                line, _ = self.listener.accept()
+            except OSError:
+                return
+            with self.changed:
+                self.held.append(line)
+                self.changed.notify_all()

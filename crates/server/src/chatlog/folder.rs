@@ -4,36 +4,42 @@
 //! Names and contents are those of the services, so that `zcat` and `jq` show a chat. Promises: what is acknowledged is on
 //! disk; a line is whole, also after a crash; no name leads out of its folder.
 
+use std::collections::HashSet;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use protocol::chat_log::log_stream_name;
 
+use super::folders::{make_folder, sync_way_to};
+use super::lock;
 use super::object;
 use super::parcel::Parcel;
 use super::progress::replace;
 use super::sink::{Consignment, SinkError};
-use super::spool::make_folder;
 use crate::store::Destination;
 
 const FOLDER_NAME: &str = "destinations";
 /// How much is looked at from a file's end for the end of its last whole line, in bytes.
 const TAIL_BYTES: u64 = 512 * 1_024;
+/// So many folders are remembered whose names are on disk.
+const ROOTED_MAX: usize = 4_096;
 
 /// See the module.
 #[derive(Clone)]
 pub(super) struct FolderSink {
-    root: Arc<Path>,
+    data_dir: Arc<Path>,
+    /// Folders whose names are on disk, and all above.
+    rooted: Arc<Mutex<HashSet<PathBuf>>>,
 }
 
 impl FolderSink {
     /// Folders in a data folder. They are made when something is to go there.
     #[must_use]
     pub(super) fn new(data_dir: &Path) -> Self {
-        Self { root: data_dir.join(FOLDER_NAME).into() }
+        Self { data_dir: data_dir.into(), rooted: Arc::default() }
     }
 
     /// Writes a parcel.
@@ -45,28 +51,46 @@ impl FolderSink {
         consignment: &Arc<Consignment>,
         parcel: &Parcel,
     ) -> Result<(), SinkError> {
-        let (root, consignment) = (Arc::clone(&self.root), Arc::clone(consignment));
-        let parcel = Parcel { room: parcel.room, records: parcel.records.clone() };
-        let written = tokio::task::spawn_blocking(move || write(&root, &consignment, &parcel)).await;
+        let (sink, consignment, parcel) = (self.clone(), Arc::clone(consignment), parcel.clone());
+        let written = tokio::task::spawn_blocking(move || sink.write(&consignment, &parcel)).await;
         let outcome = written.unwrap_or_else(|_panic| Err(io::Error::other("the work was cut off")));
         outcome
             .map_err(|error| SinkError::other(format!("a folder of destinations cannot be written: {error}")))
     }
-}
+    fn write(&self, consignment: &Consignment, parcel: &Parcel) -> io::Result<()> {
+        let root = self.data_dir.join(FOLDER_NAME);
+        let path = match &consignment.destination {
+            Destination::S3(bucket) => below(root.join("s3"), bucket).join(object::key(consignment, parcel)),
+            Destination::CloudWatchLogs(group) => {
+                let stream = format!("{}.ndjson", log_stream_name(parcel.room));
+                below(root.join("cloudwatch-logs"), group).join(stream)
+            }
+            Destination::Firehose(stream) => below(root.join("firehose"), &format!("{stream}.ndjson")),
+        };
+        let folder = path.parent().ok_or(io::ErrorKind::InvalidFilename)?;
+        // Somebody may have removed it meanwhile.
+        if !folder.is_dir() {
+            lock(&self.rooted).remove(folder);
+        }
+        match &consignment.destination {
+            Destination::S3(_) => put(&path, &object::body(consignment, parcel)?)?,
+            _ => append(&path, &lines(consignment, parcel))?,
+        }
+        self.sync_way_to(folder)
+    }
 
-fn write(root: &Path, consignment: &Consignment, parcel: &Parcel) -> io::Result<()> {
-    match &consignment.destination {
-        Destination::S3(bucket) => {
-            let path = below(root.join("s3"), bucket).join(object::key(consignment, parcel));
-            put(&path, &object::body(consignment, parcel)?)
+    /// The folders above a file may be new.
+    fn sync_way_to(&self, folder: &Path) -> io::Result<()> {
+        if lock(&self.rooted).contains(folder) {
+            return Ok(());
         }
-        Destination::CloudWatchLogs(group) => {
-            let stream = format!("{}.ndjson", log_stream_name(parcel.room));
-            append(&below(root.join("cloudwatch-logs"), group).join(stream), &lines(consignment, parcel))
+        sync_way_to(folder, &self.data_dir)?;
+        let mut rooted = lock(&self.rooted);
+        if rooted.len() >= ROOTED_MAX {
+            rooted.clear();
         }
-        Destination::Firehose(stream) => {
-            append(&below(root.join("firehose"), &format!("{stream}.ndjson")), &lines(consignment, parcel))
-        }
+        rooted.insert(folder.to_owned());
+        Ok(())
     }
 }
 
