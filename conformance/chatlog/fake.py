@@ -40,6 +40,10 @@ class FakeAws:
         self.too_old = 0
         # So many calls to come are answered by somebody else, with 200.
         self.strays = 0
+        # Delivery streams that never answer, and how many calls wait for them; and streams that fail.
+        self.holes = set()
+        self.held = 0
+        self.broken = set()
         self.changed = threading.Condition()
         handler = type("Handler", (Handler,), {"fake": self})
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
@@ -53,6 +57,16 @@ class FakeAws:
     def __exit__(self, *_):
         self.server.shutdown()
         self.server.server_close()
+
+    def hold(self, line):
+        """A call is not answered; returns when its caller has given it up."""
+        with self.changed:
+            self.held += 1
+            self.changed.notify_all()
+        with contextlib.suppress(OSError):
+            line.recv(1)
+        with self.changed:
+            self.held -= 1
 
     def wait_until(self, is_so, seconds=60):
         """Returns when it is so; it is looked at after each call."""
@@ -131,6 +145,8 @@ class FakeAws:
         return 200, {"rejectedLogEventsInfo": {"tooOldLogEventEndIndex": rejected}} if rejected else {}
 
     def PutRecordBatch(self, request):  # noqa: N802
+        if request["DeliveryStreamName"] in self.broken:
+            return 500, {"__type": "InternalFailure", "message": "as the test wants it"}
         stream = self.streams.get(request["DeliveryStreamName"])
         if stream is None:
             return 400, {"__type": "ResourceNotFoundException", "message": "Firehose not found"}
@@ -180,6 +196,10 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self):  # noqa: N802
         """The JSON services."""
         request = json.loads(self._body())
+        if request.get("DeliveryStreamName") in self.fake.holes:
+            self.close_connection = True
+            self.fake.hold(self.connection)
+            return
         assert "Authorization" in self.headers and "/aws4_request" in self.headers["Authorization"]
         self._send(*self.fake.answer(self.headers["x-amz-target"].rpartition(".")[2], request))
 
@@ -245,38 +265,3 @@ class Proxy:
         for end in (source, target):
             with contextlib.suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
-
-
-class BlackHole:
-    """Takes every connection and every byte, and never answers."""
-
-    def __init__(self):
-        self.listener = socket.create_server(("127.0.0.1", 0), backlog=1_024)
-        self.url = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
-        self.held = []
-        self.changed = threading.Condition()
-
-    def __enter__(self):
-        threading.Thread(target=self._accept, daemon=True).start()
-        return self
-
-    def __exit__(self, *_):
-        self.listener.close()
-        with self.changed:
-            for line in self.held:
-                line.close()
-
-    def wait_until_it_holds(self, calls, seconds=60):
-        """Returns when so many calls have come."""
-        with self.changed:
-            assert self.changed.wait_for(lambda: len(self.held) >= calls, seconds), len(self.held)
-
-    def _accept(self):
-        while True:
-            try:
-                line, _ = self.listener.accept()
-            except OSError:
-                return
-            with self.changed:
-                self.held.append(line)
-                self.changed.notify_all()
