@@ -323,8 +323,8 @@ impl Reader {
     fn remove(&self, name: SegmentName) -> io::Result<()> {
         let path = self.spool.folder.join(name.to_string());
         let bytes = std::fs::metadata(&path).map_or(0, |metadata| metadata.len());
-        self.spools.tails.show(&self.spool.key, name, &path);
-        self.spool.remove(name, bytes)
+        let is_kept = self.spools.tails.show(&self.spool.key, name, &path);
+        self.spool.remove(name, bytes, is_kept)
     }
 }
 

@@ -28,7 +28,7 @@
 //! - Disk: `chatlog.spool_mib_max` for each spool; a segment has at most a 64th of that, so that what is shipped and not yet
 //!   removed is little of it.
 //! - Descriptors: `SEGMENTS_OPEN_MAX` segments of all shards, whatever the number of spools; each opens the file when it needs
-//!   it. The reader and the syncer have one file open at a time.
+//!   it. A reader, and the syncer, have one file open while they use it.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -243,12 +243,18 @@ impl Spool {
         Ok(segments)
     }
 
-    /// Removes a segment of which all is shipped.
+    /// Removes a segment of which all is shipped. Where nobody is to see it any more its disk is free at once, also while a
+    /// shard has it open.
     ///
     /// # Errors
     /// Those of the file system.
-    pub(super) fn remove(&self, name: SegmentName, bytes: u64) -> io::Result<()> {
-        match fs::remove_file(self.folder.join(name.to_string())) {
+    pub(super) fn remove(&self, name: SegmentName, bytes: u64, is_kept: bool) -> io::Result<()> {
+        let path = self.folder.join(name.to_string());
+        if !is_kept && self.live_segment(name).is_some() {
+            // If it fails, the disk is free when the shard has closed it.
+            let _ = OpenOptions::new().write(true).open(&path).and_then(|file| file.set_len(0));
+        }
+        match fs::remove_file(path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }

@@ -52,8 +52,10 @@ impl TailFolders {
         Self { root }
     }
 
-    /// Lets all tails keep a segment that is about to be removed. Trouble with a tail keeps nobody else.
-    pub(super) fn show(&self, spool: &SpoolKey, name: SegmentName, segment: &Path) {
+    /// Lets all tails keep a segment that is about to be removed; whether one of them does. Trouble with a tail keeps nobody
+    /// else.
+    pub(super) fn show(&self, spool: &SpoolKey, name: SegmentName, segment: &Path) -> bool {
+        let mut is_kept = false;
         for folder in self.all() {
             if !is_held(&folder) {
                 // Its process has ended.
@@ -67,8 +69,11 @@ impl TailFolders {
             if is_full || fs::hard_link(segment, folder.join(format!("{spool}{SEPARATOR}{name}"))).is_err() {
                 // If that fails, too, nobody can be told.
                 let _ = File::create(folder.join(MISSED_NAME));
+            } else {
+                is_kept = true;
             }
         }
+        is_kept
     }
 
     /// Removes the folders of tails that have ended without doing so.
