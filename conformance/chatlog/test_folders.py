@@ -164,8 +164,12 @@ def test_logs_tail_shows_what_is_shipped_and_removed_while_it_does_not_look(star
             published.append(event["id"])
         until("its files", lambda: len(Folders(server).firehose("chat-logs")) == 41)
         segments = re.compile(r"-(\d+)\.records$")
-        numbers = [int(segments.search(path.name)[1]) for path in server.data_dir.glob("chatlog/spool/*/*.records")]
-        assert min(numbers) > 5, "the first ones are removed"
+
+        def first_ones_are_removed():
+            paths = server.data_dir.glob("chatlog/spool/*/*.records")
+            return all(int(segments.search(path.name)[1]) > 5 for path in paths)
+
+        until("their removal", first_ones_are_removed)
         tail.send_signal(signal.SIGCONT)
         shown = ids([tail.stdout.readline() for _ in published])
         assert shown == published
