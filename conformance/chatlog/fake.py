@@ -5,6 +5,7 @@ of events, missing buckets, groups, streams; and faults as a test wants them. Wh
 import base64
 import contextlib
 import gzip
+import hashlib
 import json
 import socket
 import threading
@@ -18,6 +19,8 @@ LOG_EVENT_OVERHEAD_BYTES = 26
 FIREHOSE_RECORDS_MAX = 500
 FIREHOSE_BYTES_MAX = 4 * 1024 * 1024
 DAY_MS = 24 * 3600 * 1000
+# What somebody in between says who takes no calls to AWS.
+PORTAL = b"<html>Welcome to our network. Please log in.</html>"
 
 
 class FakeAws:
@@ -35,6 +38,12 @@ class FakeAws:
         self.firehose_fails_every = 0
         # So many events to come are too old.
         self.too_old = 0
+        # So many calls to come are answered by somebody else, with 200.
+        self.strays = 0
+        # Delivery streams that never answer, and how many calls wait for them; and streams that fail.
+        self.holes = set()
+        self.held = 0
+        self.broken = set()
         self.changed = threading.Condition()
         handler = type("Handler", (Handler,), {"fake": self})
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
@@ -49,15 +58,25 @@ class FakeAws:
         self.server.shutdown()
         self.server.server_close()
 
+    def hold(self, line):
+        """A call is not answered; returns when its caller has given it up."""
+        with self.changed:
+            self.held += 1
+            self.changed.notify_all()
+        with contextlib.suppress(OSError):
+            line.recv(1)
+        with self.changed:
+            self.held -= 1
+
     def wait_until(self, is_so, seconds=60):
         """Returns when it is so; it is looked at after each call."""
         with self.changed:
             assert self.changed.wait_for(is_so, seconds), (dict(self.calls), self.offences[:3])
 
-    def fail(self, operation, times, status, code):
+    def fail(self, operation, times, status, code, message="as the test wants it"):
         """The next calls of an operation fail."""
         with self.changed:
-            self.faults[operation] += [(status, code)] * times
+            self.faults[operation] += [(status, code, message)] * times
 
     def events(self, room_id):
         """The lines of a room's log stream."""
@@ -76,9 +95,12 @@ class FakeAws:
         """Carries out a call; status and body."""
         with self.changed:
             self.calls[operation] += 1
-            if self.faults[operation]:
-                status, code = self.faults[operation].pop(0)
-                outcome = status, {"__type": code, "message": "as the test wants it"}
+            if self.strays:
+                self.strays -= 1
+                outcome = 200, None
+            elif self.faults[operation]:
+                status, code, message = self.faults[operation].pop(0)
+                outcome = status, {"__type": code, "message": message}
             else:
                 outcome = getattr(self, operation)(request)
             self.changed.notify_all()
@@ -123,6 +145,8 @@ class FakeAws:
         return 200, {"rejectedLogEventsInfo": {"tooOldLogEventEndIndex": rejected}} if rejected else {}
 
     def PutRecordBatch(self, request):  # noqa: N802
+        if request["DeliveryStreamName"] in self.broken:
+            return 500, {"__type": "InternalFailure", "message": "as the test wants it"}
         stream = self.streams.get(request["DeliveryStreamName"])
         if stream is None:
             return 400, {"__type": "ResourceNotFoundException", "message": "Firehose not found"}
@@ -152,9 +176,11 @@ class Handler(BaseHTTPRequestHandler):
     def _body(self):
         return self.rfile.read(int(self.headers.get("content-length", "0")))
 
-    def _send(self, status, members):
-        body = json.dumps(members).encode()
+    def _send(self, status, members, headers=()):
+        body = PORTAL if members is None else json.dumps(members).encode()
         self.send_response(status)
+        for name, value in () if members is None else headers:
+            self.send_header(name, value)
         self.send_header("content-type", "application/x-amz-json-1.1")
         self.send_header("content-length", str(len(body)))
         self.end_headers()
@@ -164,11 +190,16 @@ class Handler(BaseHTTPRequestHandler):
         """S3, addressed by path."""
         body = self._body()
         bucket, _, key = self.path.lstrip("/").partition("/")
-        self._send(*self.fake.answer("PutObject", (bucket, key, body, self.headers)))
+        etag = f'"{hashlib.md5(body).hexdigest()}"'
+        self._send(*self.fake.answer("PutObject", (bucket, key, body, self.headers)), [("etag", etag)])
 
     def do_POST(self):  # noqa: N802
         """The JSON services."""
         request = json.loads(self._body())
+        if request.get("DeliveryStreamName") in self.fake.holes:
+            self.close_connection = True
+            self.fake.hold(self.connection)
+            return
         assert "Authorization" in self.headers and "/aws4_request" in self.headers["Authorization"]
         self._send(*self.fake.answer(self.headers["x-amz-target"].rpartition(".")[2], request))
 

@@ -15,6 +15,7 @@ from botocore.config import Config
 import clients
 from crowd import DESTINATIONS, Hall, Speaker, check_log, enter, id_of, ids, settle, talk_together
 from emulators import emulator
+from ledger import Line
 from server import REGION, get
 
 DEADLINE_SECONDS = 60
@@ -239,3 +240,124 @@ def test_events_that_are_rejected_for_good_are_counted_as_lost_and_not_sent_agai
         assert ids(fake.events(id_of(hall.room))) == speaker.published[3:]
 
     settle(all_but_those)
+
+
+@pytest.mark.covers("DeleteLoggingConfiguration", "UpdateRoom")
+def test_what_is_left_of_a_deleted_configuration_is_not_given_up_when_it_is_denied_for_a_while(start, fake, proxy):
+    hall = hall_at(start, proxy.url, kinds=["cloudwatch-logs"])
+    fake.fail("PutLogEvents", 10_000, 400, "AccessDeniedException")
+    speaker = Speaker(hall.room)
+    talk_together(hall.server, [speaker], times=10)
+    chat, (configuration,) = clients.ivschat(hall.server), hall.configurations.values()
+    chat.update_room(identifier=hall.room, loggingConfigurationIdentifiers=[])
+    chat.delete_logging_configuration(identifier=configuration)
+    calls = fake.calls["PutLogEvents"]
+    # Each of them was told that the configuration is gone.
+    fake.wait_until(lambda: fake.calls["PutLogEvents"] >= calls + 3)
+    assert metric(hall.server, "grandstand_chatlog_records_lost_total", configuration) == 0
+    fake.faults.clear()
+    fake.wait_until(lambda: len(fake.events(id_of(hall.room))) >= 10)
+    assert ids(fake.events(id_of(hall.room))) == speaker.published
+
+
+def test_who_answers_200_and_is_not_the_service_has_taken_nothing(start, fake, proxy):
+    fake.strays = 9
+    hall = hall_at(start, proxy.url)
+    speaker = Speaker(hall.room)
+    talk_together(hall.server, [speaker], times=10)
+    settle(lambda: everything_arrived(fake, hall, [speaker]))
+    assert fake.strays == 0
+
+
+def test_destinations_that_never_answer_hold_back_none_that_comes_back(start, fake, proxy):
+    server = start(AWS_ENDPOINT_URL=proxy.url, **KEYS)
+    chat = clients.ivschat(server)
+    names = [f"hole-{number}" for number in range(12)]
+    fake.broken = {"chat-logs", *names}
+    made = [chat.create_logging_configuration(destinationConfiguration=DESTINATIONS["firehose"](name))["arn"] for name in names]
+    for configuration in made:
+        room = chat.create_room(loggingConfigurationIdentifiers=[configuration])["arn"]
+        chat.send_event(roomIdentifier=room, eventName="app:waits")
+    hall = Hall(server, chat, kinds=["firehose"])
+    speaker = Speaker(hall.room)
+    talk_together(server, [speaker], times=10)
+    errors = "grandstand_log_destination_errors_total"
+    for configuration in [*made, *hall.configurations.values()]:
+        until("a failure", lambda: metric(server, errors, configuration))
+    fake.holes = set(names)
+    fake.wait_until(lambda: fake.held == len(names))
+    fake.broken = set()
+    # While those are waited for.
+    fake.wait_until(lambda: len(fake.streams["chat-logs"]) >= 10)
+    assert ids(fake.streams["chat-logs"]) == speaker.published
+
+
+def test_nothing_of_a_chat_is_in_the_log_whatever_a_destination_says(start, fake, proxy):
+    hall = hall_at(start, proxy.url)
+    words = "you have sent: secret-content by secret-user"
+    for operation in ("PutObject", "PutLogEvents", "PutRecordBatch"):
+        fake.fail(operation, 1, 400, "InvalidParameterException", words)
+        fake.fail(operation, 1, 400, words, words)
+    with enter(hall.server, hall.room, user="secret-user") as socket:
+        socket.send_json({"Action": "SEND_MESSAGE", "RequestId": "r", "Content": "secret-content"})
+        socket.receive_json()
+    fake.wait_until(lambda: fake.streams["chat-logs"] and fake.events(id_of(hall.room)) and fake.objects(id_of(hall.room)))
+    log = hall.server.log_path.read_text()
+    assert log.count("a chat log is not taken") >= 3 and "400 InvalidParameterException" in log
+    assert "secret" not in log
+
+
+def test_a_destination_that_is_away_for_long_costs_so_much_disk_and_gets_all_that_was_accepted(start, fake, proxy):
+    server = start(AWS_ENDPOINT_URL=proxy.url, GRANDSTAND_CHATLOG_SPOOL_MIB_MAX="1", **KEYS)
+    hall = Hall(server, clients.ivschat(server), rooms=3, kinds=["cloudwatch-logs"])
+    (configuration,) = hall.configurations.values()
+    spool = server.data_dir / "chatlog" / "spool"
+    published = {room: [] for room in hall.rooms}
+    # By room, what was published when nothing was lost yet, in each absence.
+    accepted = {room: [] for room in hall.rooms}
+    lost = 0
+
+    def lost_now():
+        return metric(server, "grandstand_chatlog_records_lost_total", configuration)
+
+    def publish(line):
+        """One large event in each room; whether none of them is lost."""
+        made = {}
+        for room in hall.rooms:
+            members = {"roomIdentifier": room, "eventName": "app:large", "attributes": {"k": "v" * 4_000}}
+            made[room] = line.call("SendEvent", members).json["id"]
+            published[room].append(made[room])
+        return made
+
+    for _ in range(2):
+        proxy.down()
+        line, is_full = Line(server), False
+        while not is_full:
+            before, made = lost_now(), publish(line)
+            is_full = lost_now() > before
+            for room in () if is_full else hall.rooms:
+                accepted[room].append(made[room])
+        for _ in range(20):
+            publish(line)
+        assert sum(path.stat().st_size for path in spool.rglob("*.records")) <= 1024 * 1024
+        lost += lost_now()
+        line.close()
+        # It is still away when the server has been killed.
+        server.kill9()
+        server.restart()
+        proxy.up()
+        settle(lambda: check_accepted(fake, published, accepted, lost))
+        assert lost_now() == 0
+    last = publish(Line(server))
+    settle(lambda: check_accepted(fake, published, {room: [last[room]] for room in hall.rooms}, lost))
+
+
+def check_accepted(fake, published, accepted, lost):
+    """What was accepted has arrived, in order, and all else that is missing was counted."""
+    missing = 0
+    for room, records in published.items():
+        arrived = ids(fake.events(id_of(room)))
+        check_log(arrived, accepted[room])
+        check_log(arrived, [record for record in records if record in set(arrived)])
+        missing += len(set(records) - set(arrived))
+    assert missing == lost

@@ -3,12 +3,21 @@
 import pytest
 
 from disk import build, server_on_a_disk
+from machine import Machine
 
 
 @pytest.fixture(scope="session")
 def disk_library(tmp_path_factory):
     """`disk.c`, compiled."""
     return build(tmp_path_factory.mktemp("disk"))
+
+
+@pytest.fixture
+def machine(disk_library, tmp_path):
+    """A machine that has never run."""
+    machine = Machine(disk_library, tmp_path)
+    yield machine
+    machine.off()
 
 
 @pytest.fixture

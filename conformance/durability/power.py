@@ -36,6 +36,27 @@ def read_journal(path):
         yield chr(what), name.decode(), where, data
 
 
+def is_synced(journal, prefix):
+    """Whether all that was written to files whose name begins so is on the disk, and their names, and those of the folders
+    that they are in.
+    """
+    # By name, the step at which it last changed: a sync covers what was there when it began, and nothing later.
+    changed, begun = {}, {}
+    for step, (what, name, number, data) in enumerate(read_journal(journal)):
+        made = data.decode() if what == "r" else name
+        if what in "cmr" and (made.startswith(prefix) or prefix.startswith(made)):
+            changed[made.rpartition("/")[0]] = step
+        if what == "w" and name.startswith(prefix):
+            changed[name] = step
+        elif what in "ur":
+            changed.pop(name, None)
+        elif what == "s":
+            begun[number] = changed.get(name)
+        elif what == "S" and changed.get(name) == begun.pop(number):
+            changed.pop(name, None)
+    return not changed
+
+
 @dataclass
 class File:
     """A file as processes see it, as the disk has it, and what may have come to the disk in between."""
@@ -46,6 +67,9 @@ class File:
     # By sector, all that it has held since it was clean, oldest first; the lengths of the file likewise.
     newer_sectors: dict[int, list[bytes]] = field(default_factory=dict)
     newer_lengths: list[int] = field(default_factory=list)
+    # How many of these came to the disk before, by sector, and of the lengths: two syncs may be under way at once.
+    older_sectors: dict[int, int] = field(default_factory=dict)
+    older_lengths: int = 0
 
     @classmethod
     def on_disk(cls, content):
@@ -83,20 +107,27 @@ class File:
 
     def begin_sync(self):
         """What a sync that begins now will have covered."""
-        return {number: len(newer) for number, newer in self.newer_sectors.items()}, len(self.newer_lengths)
+        sectors = {number: self.older_sectors.get(number, 0) + len(newer) for number, newer in self.newer_sectors.items()}
+        return sectors, self.older_lengths + len(self.newer_lengths)
 
     def end_sync(self, covered, chance=None):
         """The sync has ended; with `chance`, it has failed, and any part of what it was to cover is on the disk."""
         sectors, lengths = covered
         for number, count in sectors.items():
+            count -= self.older_sectors.get(number, 0)
+            if count <= 0:
+                continue
             newer = self.newer_sectors.pop(number)
             older = [self.sectors.get(number, EMPTY), *newer[:count]]
             self.sectors[number] = older[-1] if chance is None else chance.choice(older)
+            self.older_sectors[number] = self.older_sectors.get(number, 0) + count
             if newer[count:]:
                 self.newer_sectors[number] = newer[count:]
-        if lengths and chance is None:
+        lengths -= self.older_lengths
+        if lengths > 0 and chance is None:
             self.length = self.newer_lengths[lengths - 1]
             del self.newer_lengths[:lengths]
+            self.older_lengths += lengths
 
     def cut(self, chance, share):
         """What is left of it; about `share` of what was not synced has its newest content."""

@@ -11,49 +11,16 @@ import time
 
 import pytest
 
-from disk import AFTER_SYNC, BEFORE_SYNC, BEFORE_WRITE, DEADLINE_SECONDS, SYNC_FAILS, server_on_a_disk
+from disk import AFTER_SYNC, BEFORE_SYNC, BEFORE_WRITE, DEADLINE_SECONDS, SYNC_FAILS
 from edge import ChatSocket, Dropped, Refused
 from ledger import Fuse, Gone, LedgerBroken, Line, Writer, check, check_store, repeat_until_gone, rounds, wait_until_it_writes, write
-from power import PAGE, SECTOR, File, PowerCut, read_journal
+from machine import Machine
+from power import PAGE, SECTOR, File, read_journal
 
 ROUNDS = rounds(50)
 PLANTED_ROUNDS_MAX = 10
 WRITERS = 6
 SEED = 20260715
-
-
-class Machine:
-    """A server on a disk whose power can be cut."""
-
-    def __init__(self, library, folder, **environment):
-        self.journal = folder / "journal"
-        self.server, self.disk = server_on_a_disk(library, folder, journal=self.journal, **environment)
-
-    def switch_on(self, seed):
-        """All that is in the folder is on the disk."""
-        self.journal.unlink(missing_ok=True)
-        self.power = PowerCut(self.server.data_dir, seed)
-
-    def starts(self):
-        """Whether the server starts: the disk may kill it on the way."""
-        try:
-            self.server.start()
-        except AssertionError:
-            assert self.disk.has_struck()
-            return False
-        return True
-
-    def cut(self):
-        """The power is gone, and with it the process and what the disk does not hold: so many sectors."""
-        self.server.kill9()
-        self.disk.spare()
-        self.power.follow(self.journal)
-        return self.power.cut()
-
-    def off(self):
-        """The end of a test."""
-        if self.server.is_running():
-            self.server.kill9()
 
 
 class Guests:
@@ -123,14 +90,6 @@ def all_uses_are_synced(journal):
         elif what == "S" and changed.get(name) == begun.pop(number):
             changed.pop(name, None)
     return not changed
-
-
-@pytest.fixture
-def machine(disk_library, tmp_path):
-    """A machine that has never run."""
-    machine = Machine(disk_library, tmp_path)
-    yield machine
-    machine.off()
 
 
 def write_until_killed(machine, writers, chance):
@@ -231,6 +190,19 @@ def test_a_power_cut_tears_what_was_not_synced_and_nothing_else():
     assert len(left) == 2**4
     synced.end_sync(synced.begin_sync())
     assert {bytes(synced.cut(random.Random(seed), 0)) for seed in range(200)} == {b"s" * SECTOR + new}
+
+
+def test_two_syncs_of_a_file_may_be_under_way_at_once():
+    file = File.on_disk(b"o" * SECTOR)
+    file.write(0, b"a" * SECTOR)
+    first = file.begin_sync()
+    file.write(0, b"b" * 2 * SECTOR)
+    second = file.begin_sync()
+    file.write(0, b"c" * SECTOR)
+    file.end_sync(second)
+    file.end_sync(first)
+    left = {bytes(file.cut(random.Random(seed), 0.5)) for seed in range(50)}
+    assert left == {b"b" * 2 * SECTOR, b"c" * SECTOR + b"b" * SECTOR}
 
 
 def test_a_sync_does_not_bring_back_what_one_that_failed_has_dropped():

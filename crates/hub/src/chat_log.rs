@@ -19,12 +19,16 @@ use crate::message::RoomKey;
 pub struct LoggingConfigurations([Option<Id>; LOGGING_CONFIGURATIONS_PER_ROOM_MAX]);
 
 impl LoggingConfigurations {
-    /// The first three of `ids`: a room has no more.
+    /// The first three of `ids`, each once: a room has no more.
     #[must_use]
     pub fn new(ids: &[Id]) -> Self {
         let mut places = [None; LOGGING_CONFIGURATIONS_PER_ROOM_MAX];
-        for (place, id) in places.iter_mut().zip(ids) {
-            *place = Some(*id);
+        let mut count = 0;
+        for id in ids {
+            if count < places.len() && !places.contains(&Some(*id)) {
+                places[count] = Some(*id);
+                count += 1;
+            }
         }
         Self(places)
     }

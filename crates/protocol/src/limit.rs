@@ -365,9 +365,16 @@ pub mod chat_log {
     pub const SPOOL_MIB_MAX: u64 = 10 * 1_024;
     /// A spool file that has grown beyond this many bytes is followed by another one. Ours.
     pub const SEGMENT_BYTES_MAX: u64 = 8 * 1_024 * 1_024;
-    /// Spool files that one shard has open for writing; beyond it the one that has not been written to for longest is
-    /// closed, and its logging configuration gets a new one when it needs it. Ours.
-    pub const SEGMENTS_OPEN_MAX: usize = 512;
+    /// … or beyond its part of what the spool may have, if that is less: of a file, what is shipped stays on disk until
+    /// all of it is. Ours.
+    pub const SEGMENTS_OF_A_FULL_SPOOL: u64 = 64;
+    /// A spool file that is written to is removed once all of it is shipped, if it is larger than this many bytes. Ours.
+    pub const SHIPPED_BYTES_MAX: u64 = 1_024 * 1_024;
+    /// … whatever its size when nothing was written to the spool for so long, in milliseconds. Ours.
+    pub const IDLE_MS_MAX: u64 = 60_000;
+    /// Spool files that all shards together have open for writing (and three for each shard in any case); beyond it one that
+    /// was not written to for long is closed, and opened when it is needed. Ours.
+    pub const SEGMENTS_OPEN_MAX: usize = 256;
     /// Longest record, in bytes, far more than any frame needs; what claims to be longer is damage. Ours.
     pub const RECORD_BYTES_MAX: usize = 256 * 1_024;
     /// How long after a record was written its file is synced, in milliseconds, and what has been written meanwhile with
@@ -379,10 +386,22 @@ pub mod chat_log {
     pub const BATCH_BYTES_MAX: usize = 16 * 1_024 * 1_024;
     /// … and their number. A PutLogEvents takes 10,000. AWS.
     pub const BATCH_RECORDS_MAX: usize = 50_000;
-    /// Batches that are shipped at once to destinations that took the one before. Ours.
-    pub const SHIPMENTS_MAX: usize = 8;
-    /// Batches that are shipped at once to destinations that did not: they keep nobody else waiting. Ours.
-    pub const RETRIES_MAX: usize = 4;
+    /// What batches that are shipped at once may have together, in [`SHIPMENT_UNIT_BYTES`], to destinations that took
+    /// something the last time: 128 MiB. Ours.
+    pub const SHIPMENT_UNITS_MAX: u32 = 512;
+    /// Each batch counts as this many bytes at least. Ours.
+    pub const SHIPMENT_UNIT_BYTES: usize = 256 * 1_024;
+    /// Batches that are shipped at once to destinations that took nothing the last time. They are small, and keep nobody else
+    /// waiting. Ours.
+    pub const PROBES_MAX: usize = 64;
+    /// Records of such a batch, in bytes. Ours.
+    pub const PROBE_BYTES_MAX: usize = 256 * 1_024;
+    /// How long a destination that denies access or does not exist is tried after its logging configuration was deleted,
+    /// in seconds. Ours.
+    pub const DELETED_SECONDS_MAX: u64 = 24 * 3_600;
+    /// What is kept on disk for a `grandstand logs tail` that has not shown it yet, when it is removed from its spool, in bytes.
+    /// Ours.
+    pub const TAIL_BYTES_MAX: u64 = 64 * 1_024 * 1_024;
     /// How long one batch may take, in seconds; then it counts as failed, and is tried again. Ours.
     pub const SHIPMENT_SECONDS_MAX: u64 = 120;
     /// How long the first retry waits, in milliseconds; each further one twice as long. Ours.

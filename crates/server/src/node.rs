@@ -229,6 +229,7 @@ impl Node {
         }
         // Nothing is waited for from here on: whoever drops this finds the store as the node says that it is.
         self.term = self.building.begin_term();
+        self.building.chat_logs.go_on();
         self.shipping = Some(self.building.furnish(&self.term, &self.opened));
         self.has_given_way = false;
     }
@@ -260,6 +261,8 @@ impl Node {
 
     /// Accepts nothing, answers what is under way, and closes the store unless several processes may have it open.
     async fn give_way(&mut self) {
+        // Before the next process publishes anything.
+        self.building.chat_logs.give_way();
         self.term.stop_accepting().await;
         let Term { stop, handshakes, .. } = &self.term;
         stop.drain.cancel();

@@ -35,7 +35,8 @@ pub(super) async fn put(
         put => put,
     };
     match put {
-        Ok(answer) => Ok(rejected(&answer, parcel.records.len())),
+        Ok(answer) => rejected(&answer, parcel.records.len())
+            .ok_or_else(|| SinkError::other("the answer to PutLogEvents makes no sense")),
         // Older stores say so of what they have already.
         Err(error) if is(&error, "DataAlreadyAcceptedException") => Ok(0),
         Err(error) => Err(error.into()),
@@ -73,14 +74,15 @@ fn put_body(consignment: &Consignment, parcel: &Parcel, group: &str, stream: &st
 }
 
 /// How many of so many events were too old, too new, or beyond what the group keeps: to send them again would not help.
-fn rejected(answer: &[u8], events: usize) -> u64 {
-    let Ok(answer) = serde_json::from_slice::<Value>(answer) else { return 0 };
+/// `None` when it is no answer of the service: whoever else answers with 200 has taken nothing.
+fn rejected(answer: &[u8], events: usize) -> Option<u64> {
+    let answer = serde_json::from_slice::<Value>(answer).ok().filter(Value::is_object)?;
     let info = &answer["rejectedLogEventsInfo"];
     let place = |name: &str| info.get(name).and_then(Value::as_u64);
     let events = events as u64;
     let old = place("tooOldLogEventEndIndex").max(place("expiredLogEventEndIndex")).unwrap_or(0).min(events);
     let new_start = place("tooNewLogEventStartIndex").unwrap_or(events).clamp(old, events);
-    old + (events - new_start)
+    Some(old + (events - new_start))
 }
 
 #[cfg(test)]
@@ -91,7 +93,6 @@ mod tests {
     fn rejected_events_are_counted() {
         for (answer, expected) in [
             ("{}", 0),
-            ("", 0),
             (r#"{"nextSequenceToken":"1"}"#, 0),
             (r#"{"rejectedLogEventsInfo":{"tooOldLogEventEndIndex":3}}"#, 3),
             (r#"{"rejectedLogEventsInfo":{"expiredLogEventEndIndex":4,"tooOldLogEventEndIndex":3}}"#, 4),
@@ -99,7 +100,14 @@ mod tests {
             (r#"{"rejectedLogEventsInfo":{"tooNewLogEventStartIndex":0,"tooOldLogEventEndIndex":10}}"#, 10),
             (r#"{"rejectedLogEventsInfo":{"tooOldLogEventEndIndex":99}}"#, 10),
         ] {
-            assert_eq!(rejected(answer.as_bytes(), 10), expected, "{answer}");
+            assert_eq!(rejected(answer.as_bytes(), 10), Some(expected), "{answer}");
+        }
+    }
+
+    #[test]
+    fn who_answers_with_something_else_has_taken_nothing() {
+        for answer in ["", "<html>Welcome</html>", "null", "[]", "\"ok\""] {
+            assert_eq!(rejected(answer.as_bytes(), 10), None, "{answer}");
         }
     }
 }

@@ -9,9 +9,9 @@ use protocol::limit::chat_log::{FIREHOSE_TRIES_MAX, RETRY_MS_MIN};
 use serde_json::Value;
 use tokio::time::sleep;
 
+use super::lock;
 use super::parcel::Parcel;
 use super::sink::{Consignment, SinkError, call_json, push_json};
-use super::spool::lock;
 use crate::aws::{AwsClient, AwsService};
 
 const PUT_RECORD_BATCH: &str = "Firehose_20150804.PutRecordBatch";
@@ -68,17 +68,16 @@ fn body(consignment: &Consignment, left: &[usize], stream: &str) -> Vec<u8> {
     body
 }
 
-/// Which of so many records failed; `None` when the answer does not say of each.
+/// Which of so many records failed; `None` when the answer does not say of each what became of it.
 fn failed(answer: &[u8], records: usize) -> Option<Vec<bool>> {
     let answer: Value = serde_json::from_slice(answer).ok()?;
     let count = answer["FailedPutCount"].as_u64()?;
-    if count == 0 {
-        return Some(vec![false; records]);
-    }
     let each = answer["RequestResponses"].as_array()?;
-    let failed: Vec<bool> =
-        each.iter().map(|one| one.get("ErrorCode").is_some_and(|code| !code.is_null())).collect();
-    (failed.len() == records).then_some(failed)
+    let is_there = |one: &Value, name: &str| one.get(name).is_some_and(|value| !value.is_null());
+    let is_told = each.iter().all(|one| is_there(one, "ErrorCode") || is_there(one, "RecordId"));
+    let failed: Vec<bool> = each.iter().map(|one| is_there(one, "ErrorCode")).collect();
+    let is_counted = failed.iter().filter(|failed| **failed).count() as u64 == count;
+    (failed.len() == records && is_told && is_counted).then_some(failed)
 }
 
 #[cfg(test)]
@@ -88,13 +87,20 @@ mod tests {
     #[test]
     fn an_answer_says_of_each_record_whether_it_failed() {
         for (answer, expected) in [
-            (r#"{"FailedPutCount":0,"RequestResponses":[]}"#, Some(vec![false, false])),
+            (
+                r#"{"FailedPutCount":0,"RequestResponses":[{"RecordId":"a"},{"RecordId":"b"}]}"#,
+                Some(vec![false, false]),
+            ),
             (
                 r#"{"FailedPutCount":1,"RequestResponses":[{"RecordId":"a"},{"ErrorCode":"ServiceUnavailableException"}]}"#,
                 Some(vec![false, true]),
             ),
             (r#"{"FailedPutCount":1,"RequestResponses":[{"ErrorCode":"x"}]}"#, None),
+            (r#"{"FailedPutCount":0,"RequestResponses":[]}"#, None),
+            (r#"{"FailedPutCount":0,"RequestResponses":[{"RecordId":"a"},{}]}"#, None),
+            (r#"{"FailedPutCount":2,"RequestResponses":[{"RecordId":"a"},{"ErrorCode":"x"}]}"#, None),
             (r#"{}"#, None),
+            ("<html>Welcome</html>", None),
             ("", None),
         ] {
             assert_eq!(failed(answer.as_bytes(), 2), expected, "{answer}");

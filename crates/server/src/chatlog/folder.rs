@@ -4,36 +4,45 @@
 //! Names and contents are those of the services, so that `zcat` and `jq` show a chat. Promises: what is acknowledged is on
 //! disk; a line is whole, also after a crash; no name leads out of its folder.
 
+use std::collections::HashSet;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use protocol::chat_log::log_stream_name;
+use protocol::limit::chat_log::FIREHOSE_BYTES_MAX;
 
+use super::folders::{make_folder, sync_way_to};
+use super::lock;
 use super::object;
 use super::parcel::Parcel;
 use super::progress::replace;
 use super::sink::{Consignment, SinkError};
-use super::spool::make_folder;
 use crate::store::Destination;
 
 const FOLDER_NAME: &str = "destinations";
-/// How much is looked at from a file's end for the end of its last whole line, in bytes.
+/// How much is looked at from a file's end for the end of its last whole line, in bytes; more than a line has.
 const TAIL_BYTES: u64 = 512 * 1_024;
+/// … and when a process before may have left lines that were never synced: more than are appended at once.
+const UNSYNCED_BYTES_MAX: u64 = 2 * FIREHOSE_BYTES_MAX as u64;
+/// So many files and folders are remembered that are known to be on disk.
+const SETTLED_MAX: usize = 32_768;
 
 /// See the module.
 #[derive(Clone)]
 pub(super) struct FolderSink {
-    root: Arc<Path>,
+    data_dir: Arc<Path>,
+    /// Files that this process has appended to, and folders of objects: their names are on disk, and all above.
+    settled: Arc<Mutex<HashSet<PathBuf>>>,
 }
 
 impl FolderSink {
     /// Folders in a data folder. They are made when something is to go there.
     #[must_use]
     pub(super) fn new(data_dir: &Path) -> Self {
-        Self { root: data_dir.join(FOLDER_NAME).into() }
+        Self { data_dir: data_dir.into(), settled: Arc::default() }
     }
 
     /// Writes a parcel.
@@ -45,28 +54,53 @@ impl FolderSink {
         consignment: &Arc<Consignment>,
         parcel: &Parcel,
     ) -> Result<(), SinkError> {
-        let (root, consignment) = (Arc::clone(&self.root), Arc::clone(consignment));
-        let parcel = Parcel { room: parcel.room, records: parcel.records.clone() };
-        let written = tokio::task::spawn_blocking(move || write(&root, &consignment, &parcel)).await;
+        let (sink, consignment, parcel) = (self.clone(), Arc::clone(consignment), parcel.clone());
+        let written = tokio::task::spawn_blocking(move || sink.write(&consignment, &parcel)).await;
         let outcome = written.unwrap_or_else(|_panic| Err(io::Error::other("the work was cut off")));
         outcome
             .map_err(|error| SinkError::other(format!("a folder of destinations cannot be written: {error}")))
     }
-}
 
-fn write(root: &Path, consignment: &Consignment, parcel: &Parcel) -> io::Result<()> {
-    match &consignment.destination {
-        Destination::S3(bucket) => {
-            let path = below(root.join("s3"), bucket).join(object::key(consignment, parcel));
-            put(&path, &object::body(consignment, parcel)?)
+    fn write(&self, consignment: &Consignment, parcel: &Parcel) -> io::Result<()> {
+        let root = self.data_dir.join(FOLDER_NAME);
+        let path = match &consignment.destination {
+            Destination::S3(bucket) => below(root.join("s3"), bucket).join(object::key(consignment, parcel)),
+            Destination::CloudWatchLogs(group) => {
+                let stream = format!("{}.ndjson", log_stream_name(parcel.room));
+                below(root.join("cloudwatch-logs"), group).join(stream)
+            }
+            Destination::Firehose(stream) => below(root.join("firehose"), &format!("{stream}.ndjson")),
+        };
+        let folder = path.parent().ok_or(io::ErrorKind::InvalidFilename)?;
+        match &consignment.destination {
+            Destination::S3(_) => {
+                let is_settled = self.is_settled(folder);
+                put(&path, &object::body(consignment, parcel)?)?;
+                if !is_settled { self.settle(folder, folder) } else { Ok(()) }
+            }
+            _ => {
+                let is_settled = self.is_settled(&path);
+                let tail_bytes = if is_settled { TAIL_BYTES } else { UNSYNCED_BYTES_MAX };
+                append(&path, &lines(consignment, parcel), tail_bytes)?;
+                if !is_settled { self.settle(&path, folder) } else { Ok(()) }
+            }
         }
-        Destination::CloudWatchLogs(group) => {
-            let stream = format!("{}.ndjson", log_stream_name(parcel.room));
-            append(&below(root.join("cloudwatch-logs"), group).join(stream), &lines(consignment, parcel))
+    }
+
+    /// Whether a file or folder is known to be on disk: somebody may have removed it meanwhile.
+    fn is_settled(&self, path: &Path) -> bool {
+        path.exists() && lock(&self.settled).contains(path)
+    }
+
+    /// The folders above a file may be new.
+    fn settle(&self, path: &Path, folder: &Path) -> io::Result<()> {
+        sync_way_to(folder, &self.data_dir)?;
+        let mut settled = lock(&self.settled);
+        if settled.len() >= SETTLED_MAX {
+            settled.clear();
         }
-        Destination::Firehose(stream) => {
-            append(&below(root.join("firehose"), &format!("{stream}.ndjson")), &lines(consignment, parcel))
-        }
+        settled.insert(path.to_owned());
+        Ok(())
     }
 }
 
@@ -97,33 +131,43 @@ fn put(path: &Path, bytes: &[u8]) -> io::Result<()> {
     replace(folder, &format!(".{name}.unfinished"), name, bytes)
 }
 
-/// Appends whole lines. What a crash has left of a line is taken off first: it was not acknowledged, and comes again.
-fn append(path: &Path, lines: &[u8]) -> io::Result<()> {
+/// Appends whole lines. What a crash has left of lines in the last `tail_bytes` is taken off first: they were not
+/// acknowledged, and come again.
+fn append(path: &Path, lines: &[u8], tail_bytes: u64) -> io::Result<()> {
     let folder = path.parent().ok_or(io::ErrorKind::InvalidFilename)?;
     make_folder(folder)?;
     let mut file =
         OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
     // Several logging configurations may have one destination.
     file.lock()?;
-    let end = end_of_lines(&mut file)?;
-    let written = file.set_len(end).and_then(|()| file.write_all_at(lines, end));
+    let end = end_of_lines(&mut file, tail_bytes)?;
+    let written = file
+        .set_len(end)
+        .and_then(|()| file.write_all_at(lines, end))
+        // What a sync has failed for is not on disk after another one, unless it is written again.
+        .and_then(|()| file.sync_data());
     if let Err(error) = written {
         file.set_len(end)?;
         return Err(error);
     }
-    file.sync_data()?;
     File::open(folder)?.sync_all()
 }
 
-/// Where the last whole line ends.
-fn end_of_lines(file: &mut File) -> io::Result<u64> {
+/// Where the last whole line ends, before anything that a power cut has left out: zeros, of which no line has any.
+fn end_of_lines(file: &mut File, tail_bytes: u64) -> io::Result<u64> {
     let length = file.metadata()?.len();
-    let start = length.saturating_sub(TAIL_BYTES);
+    let start = length.saturating_sub(tail_bytes);
     file.seek(SeekFrom::Start(start))?;
     let mut tail = Vec::new();
     file.read_to_end(&mut tail)?;
-    let whole = tail.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at as u64 + 1);
-    Ok(if whole == 0 && start > 0 { length } else { start + whole })
+    let hole = tail.iter().position(|byte| *byte == 0);
+    let whole = tail[..hole.unwrap_or(tail.len())].iter().rposition(|byte| *byte == b'\n');
+    Ok(match whole {
+        Some(at) => start + at as u64 + 1,
+        // No line of ours is so long.
+        None if start > 0 && hole.is_none() => length,
+        None => start,
+    })
 }
 
 #[cfg(test)]
@@ -131,7 +175,7 @@ fn end_of_lines(file: &mut File) -> io::Result<u64> {
 mod tests {
     use std::path::PathBuf;
 
-    use super::{append, below, put};
+    use super::{TAIL_BYTES, append, below, put};
 
     #[test]
     fn no_name_leads_out_of_its_folder() {
@@ -146,20 +190,24 @@ mod tests {
     }
 
     #[test]
-    fn lines_are_appended_and_what_a_crash_has_left_of_one_is_taken_off() {
+    fn lines_are_appended_and_what_a_crash_has_left_of_some_is_taken_off() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a/b.ndjson");
-        append(&path, b"1\n2\n").unwrap();
-        append(&path, b"3\n").unwrap();
+        append(&path, b"1\n2\n", TAIL_BYTES).unwrap();
+        append(&path, b"3\n", TAIL_BYTES).unwrap();
         let whole = std::fs::read(&path).unwrap();
         assert_eq!(whole, b"1\n2\n3\n");
-        for torn in [&b"1\n2\n3\n{\"half"[..], b"1\n2\n3\n\0\0\0"] {
+        for torn in [
+            &b"1\n2\n3\n{\"half"[..],
+            b"1\n2\n3\n\0\0\0",
+            b"1\n2\n3\n{\"a sector\0\0\0 is missing\"}\n{\"whole\"}\n",
+        ] {
             std::fs::write(&path, torn).unwrap();
-            append(&path, b"4\n").unwrap();
+            append(&path, b"4\n", TAIL_BYTES).unwrap();
             assert_eq!(std::fs::read(&path).unwrap(), b"1\n2\n3\n4\n");
         }
         std::fs::write(&path, b"{\"only half a line").unwrap();
-        append(&path, b"4\n").unwrap();
+        append(&path, b"4\n", TAIL_BYTES).unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), b"4\n");
     }
 

@@ -5,23 +5,26 @@
 //! - What one spool cannot take keeps it from no other, and chat goes on; with `chatlog.on_failure = "refuse"` it is in none,
 //!   and is not published. Either is counted, and logged.
 //! - A shard waits for no sync, but with `chatlog.fsync = "always"`; a record is on disk then before it is published.
+//! - What was written and not published after all is read by nobody.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry as Slot;
+use std::collections::{HashMap, VecDeque};
 use std::fmt;
+use std::fs::File;
 use std::io;
+use std::os::unix::fs::FileExt;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use hub::chat_log::{Entry, Unlogged};
 use protocol::chat_log::encode_record;
 use protocol::id::Id;
-use protocol::limit::chat_log::{SEGMENT_BYTES_MAX, SEGMENTS_OPEN_MAX};
+use protocol::limit::chat_log::SEGMENTS_OPEN_MAX;
 use protocol::limit::member::LOGGING_CONFIGURATIONS_PER_ROOM_MAX;
 
-use super::record;
+use super::record::{self, LENGTH_BYTES, withheld_length};
 use super::segment::{Segment, SegmentName};
 use super::spool::{Spool, SpoolKey, Spools};
-use super::sync::{Syncer, sync_folder};
+use super::sync::Syncer;
 
 /// What is done when, as the settings say.
 #[derive(Clone, Copy, Debug)]
@@ -30,8 +33,13 @@ pub(super) struct Rules {
     pub(super) syncs_always: bool,
     /// A room whose log cannot be written publishes nothing.
     pub(super) refuses: bool,
-    /// What one spool may have on disk.
-    pub(super) spool_bytes_max: u64,
+}
+
+impl Rules {
+    /// Whether a record that was written as a whole may be taken back: others are not to see it before it is published.
+    fn may_take_back(self) -> bool {
+        self.refuses || self.syncs_always
+    }
 }
 
 /// See the module.
@@ -40,7 +48,9 @@ pub(super) struct Lane {
     rules: Rules,
     spools: Arc<Spools>,
     syncer: Arc<Syncer>,
-    open: HashMap<SpoolKey, Open>,
+    places: HashMap<SpoolKey, Place>,
+    /// Those with an open file, in the order in which they are looked at when one has to be closed.
+    open: VecDeque<SpoolKey>,
     /// Segments begun so far, and records.
     segments: u64,
     records: u64,
@@ -48,12 +58,17 @@ pub(super) struct Lane {
     bytes: Vec<u8>,
 }
 
-/// A spool that the lane writes to.
-struct Open {
+/// Where the lane writes in a spool.
+struct Place {
     spool: Arc<Spool>,
-    segment: Arc<Segment>,
-    /// The lane's last record in it.
-    used: u64,
+    /// `None`: the next record begins one.
+    segment: Option<Arc<Segment>>,
+    /// The segment's. A place with a file is in the lane's list of those.
+    file: Option<File>,
+    /// It was written to since it was last looked at as one to be closed.
+    is_in_use: bool,
+    /// The record that was last written to it, by number.
+    record: u64,
 }
 
 /// Why a spool has not taken a record.
@@ -88,7 +103,8 @@ impl Lane {
             rules,
             spools,
             syncer,
-            open: HashMap::new(),
+            places: HashMap::new(),
+            open: VecDeque::new(),
             segments: 0,
             records: 0,
             bytes: Vec::new(),
@@ -120,7 +136,7 @@ impl Lane {
             are_written.iter().zip(entry.configurations.iter()).filter(|(is_written, _)| **is_written)
         {
             if is_refused {
-                self.roll_back(&key(entry, id));
+                self.take_back(&key(entry, id));
             } else {
                 self.commit(&key(entry, id));
             }
@@ -131,76 +147,155 @@ impl Lane {
     /// Writes the record behind what a spool has; nobody reads it yet.
     fn write(&mut self, key: &SpoolKey) -> Result<(), Unwritten> {
         let bytes = self.bytes.len() as u64;
-        let spool = match self.open.get(key) {
-            Some(open) => Arc::clone(&open.spool),
-            None => self.spools.spool(key),
-        };
-        if spool.bytes() + bytes > self.rules.spool_bytes_max {
+        if !self.place(key).spool.has_place_for(bytes) {
             return Err(Unwritten::Full);
         }
-        let segment = self.segment(key, &spool)?;
-        let written = segment.write(&self.bytes);
-        let kept = written.and_then(|()| if self.rules.syncs_always { segment.sync() } else { Ok(()) });
+        self.make_ready(key)?;
+        let Some(Place { segment: Some(segment), file: Some(file), .. }) = self.places.get(key) else {
+            return Err(io::Error::other("it is not open").into());
+        };
+        let published_length: Option<[u8; LENGTH_BYTES]> = self.bytes.first_chunk().copied();
+        if self.rules.may_take_back() {
+            let withheld_length = withheld_length(&self.bytes);
+            self.bytes[..LENGTH_BYTES].copy_from_slice(&withheld_length);
+        }
+        let written = file.write_all_at(&self.bytes, segment.committed_bytes());
+        if let Some(length) = published_length {
+            self.bytes[..LENGTH_BYTES].copy_from_slice(&length);
+        }
+        let kept = written.and_then(|()| if self.rules.syncs_always { file.sync_data() } else { Ok(()) });
         if kept.is_err() {
-            segment.roll_back();
+            self.take_back(key);
         }
         Ok(kept?)
     }
 
-    /// The segment that the next record of a spool goes to.
-    fn segment(&mut self, key: &SpoolKey, spool: &Arc<Spool>) -> io::Result<Arc<Segment>> {
-        let used = self.records;
-        if !self.open.contains_key(key) && self.open.len() >= SEGMENTS_OPEN_MAX {
-            self.close_one();
+    fn place(&mut self, key: &SpoolKey) -> &mut Place {
+        let spools = &self.spools;
+        self.places.entry(key.clone()).or_insert_with(|| Place {
+            spool: spools.spool(key),
+            segment: None,
+            file: None,
+            is_in_use: false,
+            record: 0,
+        })
+    }
+
+    /// Sees to it that a spool's place has a segment that can be written to, and its file; the shard is writing then.
+    fn make_ready(&mut self, key: &SpoolKey) -> io::Result<()> {
+        let record = self.records;
+        let place = self.place(key);
+        (place.is_in_use, place.record) = (true, record);
+        if place.segment.as_ref().is_some_and(|segment| segment.begin()) && place.file.is_some() {
+            return Ok(());
         }
-        match self.open.entry(key.clone()) {
-            Slot::Occupied(mut open) => {
-                open.get_mut().used = used;
-                Ok(Arc::clone(&open.get().segment))
-            }
-            Slot::Vacant(vacant) => {
-                let generation = self.spools.generation()?;
-                self.segments += 1;
-                let name = SegmentName { generation, lane: self.index, number: self.segments };
-                let segment = spool.begin_segment(name)?;
-                if self.rules.syncs_always
-                    && let Err(error) = sync_folder(&spool.folder)
-                {
-                    // Nothing is ever written to it: whoever reads goes on.
-                    segment.seal();
-                    return Err(error);
+        let is_listed = place.file.take().is_some();
+        let opened = self.open_segment(key);
+        let place = self.place(key);
+        match opened {
+            Ok((segment, file)) => {
+                (place.segment, place.file) = (Some(segment), Some(file));
+                if !is_listed {
+                    self.spools.open_segments.fetch_add(1, Ordering::Relaxed);
+                    self.open.push_back(key.clone());
                 }
-                vacant.insert(Open { spool: Arc::clone(spool), segment: Arc::clone(&segment), used });
-                Ok(segment)
+                Ok(())
+            }
+            Err(error) => {
+                if let Some(segment) = &place.segment {
+                    segment.end(0);
+                }
+                if is_listed {
+                    self.open.retain(|other| other != key);
+                    self.spools.open_segments.fetch_sub(1, Ordering::Relaxed);
+                }
+                Err(error)
             }
         }
+    }
+
+    /// The file of the segment that a spool's place has, or a new one, if it has none or that is sealed.
+    fn open_segment(&mut self, key: &SpoolKey) -> io::Result<(Arc<Segment>, File)> {
+        self.close_one();
+        let Place { spool, segment, .. } = self.place(key);
+        let spool = Arc::clone(spool);
+        if let Some(segment) = segment.clone().filter(|segment| !segment.is_sealed()) {
+            match segment.open() {
+                // Somebody has removed it.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => segment.seal(),
+                opened => return Ok((segment, opened?)),
+            }
+        }
+        let generation = self.spools.generation()?;
+        self.segments += 1;
+        let name = SegmentName { generation, lane: self.index, number: self.segments };
+        let (segment, file) = spool.begin_segment(name)?;
+        if self.rules.syncs_always
+            && let Err(error) = spool.sync_names()
+        {
+            // Nothing is ever written to it: whoever reads goes on.
+            segment.seal();
+            return Err(error);
+        }
+        // Nobody else may seal it: nothing of it can have been shipped.
+        segment.begin();
+        Ok((segment, file))
     }
 
     /// Lets what was written be read and shipped.
     fn commit(&mut self, key: &SpoolKey) {
-        let Some(Open { spool, segment, .. }) = self.open.get(key) else { return };
         let bytes = self.bytes.len() as u64;
-        segment.commit(bytes);
-        spool.grow(bytes);
-        self.syncer.sync_soon(spool, segment);
+        let Some(place) = self.places.get_mut(key) else { return };
+        let (Some(segment), Some(file)) = (&place.segment, &place.file) else { return };
+        if self.rules.may_take_back()
+            && file.write_all_at(&self.bytes[..LENGTH_BYTES], segment.committed_bytes()).is_err()
+        {
+            // Nothing is lost: others see it, and what follows, only when this process has ended.
+            self.spools.metrics.chat_log.write_failures.inc();
+        }
+        segment.end(bytes);
+        place.spool.grow(bytes);
+        self.syncer.sync_soon(&place.spool, segment);
         self.spools.metrics.chat_log.records.inc();
-        if segment.committed_bytes() >= SEGMENT_BYTES_MAX {
+        if segment.committed_bytes() >= place.spool.segment_bytes_max() {
             segment.seal();
-            self.open.remove(key);
         }
     }
 
-    fn roll_back(&self, key: &SpoolKey) {
-        if let Some(open) = self.open.get(key) {
-            open.segment.roll_back();
-        }
+    /// Takes back what was written and not committed.
+    fn take_back(&self, key: &SpoolKey) {
+        let Some(Place { segment: Some(segment), file: Some(file), .. }) = self.places.get(key) else {
+            return;
+        };
+        // If it fails, what is left is written over by the next record, or is torn or a withheld one at the end.
+        let _ = file.set_len(segment.committed_bytes());
+        segment.end(0);
     }
 
-    /// Closes the segment that has not been written to for longest.
+    /// Closes the file of a segment that has not been written to for long, if as many are open as may be. Each shard has as
+    /// many as one record needs, whatever the others have.
     fn close_one(&mut self) {
-        let oldest = self.open.iter().min_by_key(|(_, open)| open.used).map(|(key, _)| key.clone());
-        if let Some(closed) = oldest.and_then(|key| self.open.remove(&key)) {
-            closed.segment.seal();
+        let is_too_many = self.spools.open_segments.load(Ordering::Relaxed) >= SEGMENTS_OPEN_MAX;
+        if !is_too_many || self.open.len() < LOGGING_CONFIGURATIONS_PER_ROOM_MAX {
+            return;
+        }
+        // Each is passed over once at most.
+        for _ in 0..2 * self.open.len() {
+            let Some(key) = self.open.pop_front() else { return };
+            match self.places.get_mut(&key) {
+                // What this very record was written to stays open until it is committed.
+                Some(place) if place.is_in_use || place.record == self.records => {
+                    place.is_in_use = false;
+                    self.open.push_back(key);
+                }
+                place => {
+                    if let Some(place) = place {
+                        place.file = None;
+                    }
+                    self.spools.open_segments.fetch_sub(1, Ordering::Relaxed);
+                    return;
+                }
+            }
         }
     }
 
@@ -224,7 +319,8 @@ impl Lane {
 /// Whoever reads goes on to the next segment, if there is one.
 impl Drop for Lane {
     fn drop(&mut self) {
-        self.open.values().for_each(|open| open.segment.seal());
+        self.places.values().filter_map(|place| place.segment.as_ref()).for_each(|segment| segment.seal());
+        self.spools.open_segments.fetch_sub(self.open.len(), Ordering::Relaxed);
     }
 }
 

@@ -5,17 +5,22 @@
 //! | `lane` | a shard's way into the spools | what was published is with the kernel before anybody gets it |
 //! | `sync` | brings that to the disk | within about a tenth of a second, and no shard waits for it |
 //! | `spool`, `segment`, `record` | what is on disk | only what was written is read; whole segments are removed |
-//! | `reader`, `progress` | reads it in order, and remembers how far it was shipped | damage is cut off, never served |
+//! | `generation` | which process writes what | no number is used twice; who gives way comes first |
+//! | `folders` | folders, and their names | what is on disk is found again |
+//! | `reader`, `progress` | reads it in order, and remembers how far it was shipped | damage is passed over, never served |
 //! | `worker`, `shipping` | sends it, and tries again | at least once, in order per room; nobody waits for a dead destination |
 //! | `parcel`, `object` | divides batches for their destinations | a retry goes on where it was, or writes over |
 //! | `sink`, `s3`, `cloudwatch_logs`, `firehose`, `folder` | destinations | what is acknowledged is there |
-//! | `tail` | shows what a room publishes, out of the spool | |
+//! | `tail` | shows what a room publishes, out of the spool | also what is shipped and removed before it looks |
 //!
 //! # Limits, and what happens when they are met
 //! - `chatlog.spool_mib_max` for each logging configuration: new records for it are lost, counted and logged; with
 //!   `chatlog.on_failure = "refuse"` its rooms publish nothing. Others go on.
 //! - A disk that takes nothing: the same, for all that it does not take.
-//! - Memory: a batch for each of the permits in [`protocol::limit::chat_log`], whatever the number of destinations.
+//! - Memory: 128 MiB of batches, and 64 small ones for destinations that took nothing the last time, whatever their number.
+//! - Descriptors: 256 open segments (or three for each shard), whatever the number of logging configurations.
+//!
+//! `spool` says what is durable when, who reads what, and who removes it.
 //!
 //! # What it is not
 //! Exactly once: after a crash, what was sent and not yet noted as taken is sent again.
@@ -23,6 +28,8 @@
 mod cloudwatch_logs;
 mod firehose;
 mod folder;
+mod folders;
+mod generation;
 mod lane;
 mod object;
 mod parcel;
@@ -41,10 +48,12 @@ mod tests;
 mod worker;
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use protocol::arn::Scope;
 use protocol::id::Id;
+use protocol::limit::chat_log::DELETED_SECONDS_MAX;
 
 use self::folder::FolderSink;
 use self::lane::{Lane, Rules};
@@ -70,7 +79,7 @@ pub struct ChatLogs {
 }
 
 impl ChatLogs {
-    /// Those in the data folder of a server. Nothing is made there before there is a record.
+    /// Those in the data folder of a server, which is looked through. Nothing is made there before there is a record.
     ///
     /// # Errors
     /// The system gives no more threads.
@@ -78,7 +87,11 @@ impl ChatLogs {
         let settings = AwsSettings::of_process();
         let trust = Trust::from_variables(|name| settings.get(name).map(str::to_owned));
         let client = AwsClient::new(settings, Caller::new(trust));
-        let spools = Arc::new(Spools::new(&config.data_dir, metrics));
+        let spool_bytes_max = config.chatlog.spool_mib_max.saturating_mul(1_024 * 1_024);
+        let spools = Arc::new(Spools::new(&config.data_dir, spool_bytes_max, metrics));
+        if let Err(error) = spools.prepare() {
+            tracing::error!(%error, "the folder of chat logs cannot be looked through; the first record does it");
+        }
         Ok(Self {
             syncer: Arc::new(Syncer::start(Arc::clone(&spools))?),
             spools,
@@ -103,7 +116,8 @@ impl ChatLogs {
     /// Begins to ship what is there and what comes.
     #[must_use]
     pub fn ship(&self, store: Store) -> Shipping {
-        Shipping::start(Arc::clone(&self.spools), store, self.sink.clone(), self.window_s)
+        let deleted_time_max = Duration::from_secs(DELETED_SECONDS_MAX);
+        Shipping::start(Arc::clone(&self.spools), store, self.sink.clone(), self.window_s, deleted_time_max)
     }
 
     /// A logging configuration was changed: what waits for its destination is tried at once.
@@ -113,13 +127,39 @@ impl ChatLogs {
             spool.hurried.notify_one();
         }
     }
+
+    /// A logging configuration is about to be deleted: where its records go is remembered for those that still wait.
+    pub async fn configuration_goes(&self, store: &Store, scope: &Scope, configuration: Id) {
+        let key = SpoolKey { scope: Arc::new(scope.clone()), configuration };
+        let Some(spool) = self.spools.known_spool(&key) else { return };
+        let Ok(found) = store.get_logging_configuration(scope, configuration).await else { return };
+        let remembered = tokio::task::spawn_blocking(move || spool.remember(&found.destination)).await;
+        if let Ok(Err(error)) = remembered {
+            let configuration = key.arn();
+            tracing::error!(%configuration, %error, "where a chat log goes cannot be remembered");
+        }
+    }
+
+    /// This process gives way to another one: what it still publishes comes before what that one does. May block on the disk.
+    pub fn give_way(&self) {
+        self.spools.give_way();
+    }
+
+    /// It did not come to that.
+    pub fn go_on(&self) {
+        self.spools.generations.set_given_way(false);
+    }
+}
+
+/// Locks `mutex`; a thread that panicked while it held the lock does not take the others down.
+fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn rules(config: &ChatLogConfig) -> Rules {
     Rules {
         syncs_always: config.fsync == ChatLogSync::Always,
         refuses: config.on_failure == ChatLogFailure::Refuse,
-        spool_bytes_max: config.spool_mib_max.saturating_mul(1_024 * 1_024),
     }
 }
 

@@ -19,12 +19,14 @@ const FIREHOSE_RECORD_FRAME_BYTES: usize = 16;
 const FIREHOSE_FRAME_BYTES: usize = 256;
 
 /// Records of a batch that go out in one piece.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Parcel {
     /// The room of all of them; of the first, where rooms are mixed.
     pub(super) room: Id,
     /// Their places in the batch, in order; at least one.
     pub(super) records: Vec<usize>,
+    /// No event of it is earlier for CloudWatch Logs, in milliseconds since 1970: the room's events in the parcels before.
+    pub(super) not_before_ms: u64,
 }
 
 /// Divides a batch into chains of parcels.
@@ -48,7 +50,7 @@ fn by_room(records: &[Record]) -> Vec<Parcel> {
     let mut places = std::collections::HashMap::new();
     for (index, record) in records.iter().enumerate() {
         let place = *places.entry(record.room).or_insert_with(|| {
-            parcels.push(Parcel { room: record.room, records: Vec::new() });
+            parcels.push(Parcel { room: record.room, records: Vec::new(), not_before_ms: 0 });
             parcels.len() - 1
         });
         parcels[place].records.push(index);
@@ -56,11 +58,12 @@ fn by_room(records: &[Record]) -> Vec<Parcel> {
     parcels
 }
 
-/// The times of the events of a parcel: PutLogEvents takes none that is earlier than the one before it, and messages are
-/// published in an order that is not quite that of their times. The record itself keeps its own.
+/// The times of the events of a parcel: PutLogEvents takes none that is earlier than the one before it, who reads the stream
+/// gets events in the order of their times, and messages are published in an order that is not quite that of theirs. The
+/// record itself keeps its own.
 #[must_use]
 pub(super) fn event_times(parcel: &Parcel, records: &[Record]) -> Vec<u64> {
-    let mut latest = 0;
+    let mut latest = parcel.not_before_ms;
     let time = |index: &usize| {
         latest = records[*index].time_ms.max(latest);
         latest
@@ -86,7 +89,7 @@ fn log_events(room: &Parcel, records: &[Record]) -> Vec<Parcel> {
             }
             _ => {
                 (bytes, first_time) = (event_bytes, time);
-                parcels.push(Parcel { room: room.room, records: vec![*index] });
+                parcels.push(Parcel { room: room.room, records: vec![*index], not_before_ms: time });
             }
         }
     }
@@ -110,7 +113,7 @@ fn firehose_batches(records: &[Record]) -> Vec<Parcel> {
             }
             _ => {
                 bytes = FIREHOSE_FRAME_BYTES + record_bytes;
-                parcels.push(Parcel { room: record.room, records: vec![index] });
+                parcels.push(Parcel { room: record.room, records: vec![index], not_before_ms: 0 });
             }
         }
     }
@@ -164,9 +167,14 @@ mod tests {
                 let chains = divide(&destination("d".to_owned()), &records);
                 check_chains(&chains, &records);
             }
-            for parcel in divide(&Destination::CloudWatchLogs(String::new()), &records).iter().flatten() {
-                let times = event_times(parcel, &records);
-                assert!(times.is_sorted() && times[times.len() - 1] - times[0] < LOG_EVENTS_SPAN_MS_MAX);
+            for chain in divide(&Destination::CloudWatchLogs(String::new()), &records) {
+                let mut all = Vec::new();
+                for parcel in chain {
+                    let times = event_times(&parcel, &records);
+                    assert!(times[times.len() - 1] - times[0] < LOG_EVENTS_SPAN_MS_MAX);
+                    all.extend(times);
+                }
+                assert!(all.is_sorted(), "events of a room are read in the order of their times");
             }
         }
     }

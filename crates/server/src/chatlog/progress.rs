@@ -1,7 +1,7 @@
-//! How far the records of a spool have been shipped, and where to.
+//! How far the records of a spool have been shipped, and where they went last.
 //!
-//! It is written when a destination has taken a batch, in one piece: after a crash it is what it was before or after. Where
-//! it cannot be read, what is still in the spool is shipped once more.
+//! The one is written when a destination has taken a batch, in one piece: after a crash it is what it was before or after. Where
+//! it cannot be read, what is still in the spool is shipped once more. The other is written before anything goes there.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
@@ -15,6 +15,8 @@ use crate::store::Destination;
 
 const FILE_NAME: &str = "progress.json";
 const UNFINISHED_NAME: &str = "progress.json.new";
+const DESTINATION_NAME: &str = "destination.json";
+const DESTINATION_UNFINISHED_NAME: &str = "destination.json.new";
 
 /// A place in a lane: the number of a segment, and bytes from its beginning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
@@ -31,8 +33,6 @@ pub(super) type LaneName = (u64, u8);
 /// See the module.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Progress {
-    /// Where records went last; `None` when none went anywhere.
-    pub(super) destination: Option<Destination>,
     /// By lane, the first byte that has not been shipped.
     pub(super) shipped: BTreeMap<LaneName, Position>,
 }
@@ -40,7 +40,6 @@ pub(super) struct Progress {
 /// As it is in the file.
 #[derive(Serialize, Deserialize)]
 struct Kept {
-    destination: Option<KeptDestination>,
     shipped: Vec<KeptLane>,
 }
 
@@ -71,13 +70,8 @@ impl Progress {
             text => text?,
         };
         let Ok(kept) = serde_json::from_slice::<Kept>(&text) else { return Ok(None) };
-        let destination = kept.destination.map(|destination| match destination {
-            KeptDestination::S3(name) => Destination::S3(name),
-            KeptDestination::CloudWatchLogs(name) => Destination::CloudWatchLogs(name),
-            KeptDestination::Firehose(name) => Destination::Firehose(name),
-        });
         let shipped = kept.shipped.into_iter().map(|kept| ((kept.generation, kept.lane), kept.position));
-        Ok(Some(Self { destination, shipped: shipped.collect() }))
+        Ok(Some(Self { shipped: shipped.collect() }))
     }
 
     /// Writes it down: it is on disk when this returns.
@@ -85,19 +79,43 @@ impl Progress {
     /// # Errors
     /// Those of the file system; then it is as it was.
     pub(super) fn save(&self, folder: &Path) -> io::Result<()> {
-        let destination = self.destination.clone().map(|destination| match destination {
-            Destination::S3(name) => KeptDestination::S3(name),
-            Destination::CloudWatchLogs(name) => KeptDestination::CloudWatchLogs(name),
-            Destination::Firehose(name) => KeptDestination::Firehose(name),
-        });
         let lane = |(&(generation, lane), &position): (&LaneName, &Position)| KeptLane {
             generation,
             lane,
             position,
         };
-        let kept = Kept { destination, shipped: self.shipped.iter().map(lane).collect() };
+        let kept = Kept { shipped: self.shipped.iter().map(lane).collect() };
         replace(folder, UNFINISHED_NAME, FILE_NAME, &serde_json::to_vec(&kept)?)
     }
+}
+
+/// Where the records of a spool went last, as it was saved; `None` when it was not, or cannot be read.
+///
+/// # Errors
+/// Those of the file system; what is not there is no error.
+pub(super) fn load_destination(folder: &Path) -> io::Result<Option<Destination>> {
+    let text = match fs::read(folder.join(DESTINATION_NAME)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        text => text?,
+    };
+    Ok(serde_json::from_slice(&text).ok().map(|destination| match destination {
+        KeptDestination::S3(name) => Destination::S3(name),
+        KeptDestination::CloudWatchLogs(name) => Destination::CloudWatchLogs(name),
+        KeptDestination::Firehose(name) => Destination::Firehose(name),
+    }))
+}
+
+/// Writes down where the records of a spool go: it is on disk when this returns.
+///
+/// # Errors
+/// Those of the file system; then it is as it was.
+pub(super) fn save_destination(folder: &Path, destination: &Destination) -> io::Result<()> {
+    let kept = match destination.clone() {
+        Destination::S3(name) => KeptDestination::S3(name),
+        Destination::CloudWatchLogs(name) => KeptDestination::CloudWatchLogs(name),
+        Destination::Firehose(name) => KeptDestination::Firehose(name),
+    };
+    replace(folder, DESTINATION_UNFINISHED_NAME, DESTINATION_NAME, &serde_json::to_vec(&kept)?)
 }
 
 /// Puts `bytes` into the file `name`, in one piece; `unfinished` is what it is called before that. Both it and its name are
@@ -115,23 +133,32 @@ pub(super) fn replace(folder: &Path, unfinished: &str, name: &str, bytes: &[u8])
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
-    use super::{Position, Progress};
+    use super::{Position, Progress, load_destination, save_destination};
     use crate::store::Destination;
 
     #[test]
     fn progress_is_read_as_it_was_saved() {
         let folder = tempfile::tempdir().unwrap();
         assert_eq!(Progress::load(folder.path()).unwrap(), Some(Progress::default()));
-        for name in ["a", "b"] {
+        for offset in [99, 100] {
             let progress = Progress {
-                destination: Some(Destination::CloudWatchLogs(name.to_owned())),
-                shipped: [((3, 1), Position { segment: 7, offset: 99 }), ((4, 0), Position::default())]
-                    .into(),
+                shipped: [((3, 1), Position { segment: 7, offset }), ((4, 0), Position::default())].into(),
             };
             progress.save(folder.path()).unwrap();
             assert_eq!(Progress::load(folder.path()).unwrap(), Some(progress));
         }
         std::fs::write(folder.path().join("progress.json"), b"{\"shi").unwrap();
         assert_eq!(Progress::load(folder.path()).unwrap(), None);
+    }
+
+    #[test]
+    fn a_destination_is_read_as_it_was_saved() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(load_destination(folder.path()).unwrap(), None);
+        for make in [Destination::S3, Destination::CloudWatchLogs, Destination::Firehose] {
+            let destination = make("a name".to_owned());
+            save_destination(folder.path(), &destination).unwrap();
+            assert_eq!(load_destination(folder.path()).unwrap(), Some(destination));
+        }
     }
 }

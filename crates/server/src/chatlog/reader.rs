@@ -3,14 +3,17 @@
 //! Promises:
 //! - Records of a room come in the order in which it published them: lane by lane, and no generation before all of the one
 //!   before it has been read and its process has ended.
-//! - What a crash has torn, and what is damaged, is cut off, counted and logged, and never served; what is behind it in the
-//!   same segment goes with it.
+//! - Of what another process still writes, only what it has published is read.
+//! - What a crash has torn, and what is damaged, is counted and logged, and never served; whole records behind it are.
 //! - From one position to another the same records are read, however often.
 
+use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
+
+use protocol::limit::chat_log::RECORD_BYTES_MAX;
 
 use super::progress::{LaneName, Position, Progress};
 use super::record::{Found, MARK, Record, decode};
@@ -19,12 +22,18 @@ use super::spool::{Spool, Spools};
 
 /// Read at once; a record that is longer is read in a longer piece.
 const PIECE_BYTES: usize = 256 * 1_024;
+/// No record is longer, its head included.
+const RECORD_PIECE_BYTES: usize = 2 * RECORD_BYTES_MAX;
 
 /// See the module. It blocks on the disk.
 pub(super) struct Reader {
     spool: Arc<Spool>,
     spools: Arc<Spools>,
     progress: Progress,
+    /// By lane, the end of the last damage that was told of: what is read again is not counted again.
+    damage_told: BTreeMap<LaneName, Position>,
+    /// The lock of the process that ships: it is not given back while anything is done here.
+    _turn: Option<Arc<File>>,
 }
 
 /// What there is to read in a lane.
@@ -77,23 +86,17 @@ pub(super) struct Bounds<'a> {
 }
 
 impl Reader {
-    /// The reader of a spool.
+    /// The reader of a spool, in the turn of whoever may ship.
     ///
     /// # Errors
     /// Those of the file system.
-    pub(super) fn open(spools: Arc<Spools>, spool: Arc<Spool>) -> io::Result<Self> {
+    pub(super) fn open(spools: Arc<Spools>, spool: Arc<Spool>, turn: Option<Arc<File>>) -> io::Result<Self> {
         let progress = Progress::load(&spool.folder)?.unwrap_or_else(|| {
             let configuration = spool.key.arn();
             tracing::error!(%configuration, "how far a chat log was shipped cannot be read: what is there is shipped again");
             Progress::default()
         });
-        Ok(Self { spool, spools, progress })
-    }
-
-    /// How far it is.
-    #[must_use]
-    pub(super) fn progress(&self) -> &Progress {
-        &self.progress
+        Ok(Self { spool, spools, progress, damage_told: BTreeMap::new(), _turn: turn })
     }
 
     /// What is to be shipped next: a stretch for each lane of the earliest generation that has any. Removes what has been
@@ -102,15 +105,22 @@ impl Reader {
     /// # Errors
     /// Those of the file system.
     pub(super) fn look(&mut self) -> io::Result<Vec<Stretch>> {
-        let mut segments = self.spool.segments()?.into_iter().peekable();
-        self.progress.shipped.retain(|_, _| segments.peek().is_some());
-        while let Some(&(SegmentName { generation, .. }, _)) = segments.peek() {
-            // Before lengths are looked at: what is not written any more has its length.
-            let is_written = self.spools.is_written(generation)?;
-            let mut own = Vec::new();
-            while let Some((name, _)) = segments.next_if(|(name, _)| name.generation == generation) {
-                own.push(name);
+        loop {
+            let segments = self.spool.segments()?;
+            let first = segments.first().map(|(name, _)| name.generation);
+            self.progress.shipped.retain(|(generation, _), _| Some(*generation) >= first && first.is_some());
+            let Some(generation) = first else { return Ok(Vec::new()) };
+            // After its segments: whoever wrote them held its lock before. And before their lengths: what is not written any
+            // more has all of them.
+            let written = self.spools.generations.first_written()?;
+            if written.is_some_and(|written| written < generation) {
+                // The process before may still publish something for this spool.
+                return Ok(Vec::new());
             }
+            let is_written = written == Some(generation);
+            let segments = if is_written { segments } else { self.spool.segments()? };
+            let names = segments.into_iter().map(|(name, _)| name);
+            let own: Vec<SegmentName> = names.filter(|name| name.generation == generation).collect();
             let stretches = self.stretches(&own, is_written)?;
             if !stretches.is_empty() || is_written {
                 return Ok(stretches);
@@ -119,12 +129,11 @@ impl Reader {
             for name in own {
                 self.remove(name)?;
             }
-            self.progress.shipped.retain(|(other, _), _| *other != generation);
         }
-        Ok(Vec::new())
     }
 
-    /// The stretches of one generation.
+    /// The stretches of one generation. Removes segments that have nothing more to be shipped, but for those that are still
+    /// written to.
     fn stretches(&self, names: &[SegmentName], is_written: bool) -> io::Result<Vec<Stretch>> {
         let mut stretches = Vec::new();
         for lane in names.chunk_by(|one, other| one.lane == other.lane) {
@@ -140,6 +149,10 @@ impl Reader {
                 }
                 let part = self.part(*name, index + 1 < lane.len() || !is_written)?;
                 let read = if name.number == from.segment { from.offset } else { 0 };
+                if part.is_own && part.is_final && part.bytes <= read.max(MARK.len() as u64) {
+                    self.remove(*name)?;
+                    continue;
+                }
                 stretch.bytes += part.bytes.saturating_sub(read.max(MARK.len() as u64));
                 stretch.segments.push(part);
             }
@@ -166,16 +179,16 @@ impl Reader {
     ///
     /// # Errors
     /// Those of the file system.
-    pub(super) fn first(&self, stretch: &Stretch) -> io::Result<Option<Record>> {
+    pub(super) fn first(&mut self, stretch: &Stretch) -> io::Result<Option<Record>> {
         let bounds = Bounds { bytes_max: 0, records_max: 1, end: None, goes_on: &|_, _| true };
         Ok(self.read(stretch, &bounds)?.records.pop())
     }
 
-    /// Reads a batch from the beginning of a stretch. Cuts off what is torn or damaged.
+    /// Reads a batch from the beginning of a stretch. Passes over what is damaged, and cuts off what is torn.
     ///
     /// # Errors
     /// Those of the file system.
-    pub(super) fn read(&self, stretch: &Stretch, bounds: &Bounds<'_>) -> io::Result<Batch> {
+    pub(super) fn read(&mut self, stretch: &Stretch, bounds: &Bounds<'_>) -> io::Result<Batch> {
         let mut batch =
             Batch { lane: stretch.lane, from: stretch.from, end: stretch.from, records: Vec::new() };
         let mut bytes_left = bounds.bytes_max;
@@ -193,7 +206,7 @@ impl Reader {
 
     /// Reads a segment from the batch's end on; false when the batch is full.
     fn read_part(
-        &self,
+        &mut self,
         part: &Part,
         bounds: &Bounds<'_>,
         bytes_left: &mut usize,
@@ -206,13 +219,19 @@ impl Reader {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
             file => file?,
         };
+        // Of what others still write, what is not whole or not published yet may become so.
+        let is_settled = part.is_final || part.is_own;
         let mut piece = Vec::new();
         let mut at = 0;
         loop {
             if bounds.end.is_some_and(|end| batch.end >= end) {
                 return Ok(false);
             }
-            match decode(&piece[at..]) {
+            let found = match decode(&piece[at..]) {
+                Found::Withheld(record, length) if is_settled => Found::Record(record, length),
+                found => found,
+            };
+            match found {
                 Found::Record(record, length) => {
                     let is_first = batch.records.is_empty();
                     let fits = length <= *bytes_left && batch.records.len() < bounds.records_max;
@@ -224,32 +243,41 @@ impl Reader {
                     at += length;
                     batch.end.offset += length as u64;
                     batch.records.push(record);
+                    continue;
                 }
                 Found::Part => {
                     piece.drain(..at);
                     at = 0;
-                    if !read_more(&file, batch.end.offset, part.bytes, &mut piece)? {
-                        break;
+                    if read_more(&file, batch.end.offset, part.bytes, &mut piece)? {
+                        continue;
                     }
                 }
-                Found::Damage => break,
+                Found::Withheld(..) | Found::Damage => {}
             }
+            if batch.end.offset >= part.bytes || !is_settled {
+                return Ok(true);
+            }
+            let next = next_record(&file, batch.end.offset + 1, part.bytes)?;
+            self.pass_over(part, batch.end, next);
+            batch.end.offset = next;
+            piece.clear();
+            at = 0;
         }
-        if batch.end.offset < part.bytes && (part.is_final || part.is_own) {
-            self.cut(part, batch.end.offset);
-            batch.end.offset = part.bytes;
-        }
-        Ok(true)
     }
 
-    /// What is behind `offset` is no record. This is called again for the same bytes only when they are read again.
-    fn cut(&self, part: &Part, offset: u64) {
-        let bytes = part.bytes - offset;
+    /// What is from a position up to an offset of the same segment is no record. At the end of a segment it is cut off.
+    fn pass_over(&mut self, part: &Part, from: Position, to: u64) {
+        let lane = (part.name.generation, part.name.lane);
+        let (to, is_end) = (Position { segment: from.segment, offset: to }, to == part.bytes);
+        if self.damage_told.get(&lane).is_some_and(|told| *told >= to) {
+            return;
+        }
+        self.damage_told.insert(lane, to);
+        let (offset, bytes) = (from.offset, to.offset - from.offset);
         self.spools.metrics.chat_log.damaged_bytes.inc_by(bytes);
         let file = self.spool.folder.join(part.name.to_string()).display().to_string();
-        tracing::error!(%file, offset, bytes, "the end of a chat log's spool file is torn or damaged, and is cut off");
-        if part.is_final && !part.is_own {
-            // What cannot be cut off is passed over.
+        tracing::error!(%file, offset, bytes, "a chat log's spool file is torn or damaged here; this is passed over");
+        if is_end && part.is_final && !part.is_own {
             let cut = OpenOptions::new().write(true).open(&file).and_then(|file| file.set_len(offset));
             if let Err(error) = cut {
                 tracing::warn!(%error, %file, "a spool file could not be cut");
@@ -264,6 +292,9 @@ impl Reader {
     pub(super) fn acknowledge(&mut self, lane: LaneName, end: Position) -> io::Result<()> {
         self.progress.shipped.insert(lane, end);
         self.progress.save(&self.spool.folder)?;
+        let (generation, lane_index) = lane;
+        let last = SegmentName { generation, lane: lane_index, number: end.segment };
+        self.spool.seal_if_shipped(last, end.offset);
         for (name, _) in self.spool.segments()? {
             if (name.generation, name.lane) == lane && name.number < end.segment {
                 self.remove(name)?;
@@ -272,22 +303,28 @@ impl Reader {
         Ok(())
     }
 
-    /// Remembers where records go, in case that the logging configuration is deleted before all have gone there.
+    /// Nothing was written for a while: segments that are written to and have nothing left to be shipped are removed.
     ///
     /// # Errors
     /// Those of the file system.
-    pub(super) fn remember(&mut self, destination: &crate::store::Destination) -> io::Result<()> {
-        if self.progress.destination.as_ref() == Some(destination) {
-            return Ok(());
+    pub(super) fn retire(&mut self) -> io::Result<()> {
+        for (name, _) in self.spool.segments()? {
+            let Some(segment) = self.spool.live_segment(name) else { continue };
+            let shipped =
+                self.progress.shipped.get(&(name.generation, name.lane)).copied().unwrap_or_default();
+            let bytes = if shipped.segment == name.number { shipped.offset } else { 0 };
+            if segment.seal_at(bytes.max(MARK.len() as u64)) {
+                self.remove(name)?;
+            }
         }
-        self.progress.destination = Some(destination.clone());
-        self.progress.save(&self.spool.folder)
+        Ok(())
     }
 
     fn remove(&self, name: SegmentName) -> io::Result<()> {
         let path = self.spool.folder.join(name.to_string());
-        let bytes = std::fs::metadata(path).map_or(0, |metadata| metadata.len());
-        self.spool.remove(name, bytes)
+        let bytes = std::fs::metadata(&path).map_or(0, |metadata| metadata.len());
+        let is_kept = self.spools.tails.show(&self.spool.key, name, &path);
+        self.spool.remove(name, bytes, is_kept)
     }
 }
 
@@ -303,4 +340,25 @@ fn read_more(file: &File, at: u64, end: u64, piece: &mut Vec<u8>) -> io::Result<
     let read = file.read_at(&mut piece[known..], at + known as u64)?;
     piece.truncate(known + read);
     Ok(read > 0)
+}
+
+/// Where the next whole record begins, from `at` on; `end` when there is none.
+pub(super) fn next_record(file: &File, mut at: u64, end: u64) -> io::Result<u64> {
+    let mut piece = Vec::new();
+    while at < end {
+        piece.clear();
+        // A record that begins in the first half ends in the piece.
+        while piece.len() < 2 * RECORD_PIECE_BYTES && read_more(file, at, end, &mut piece)? {}
+        let starts = piece.len().min(RECORD_PIECE_BYTES);
+        let is_one =
+            |start: &usize| matches!(decode(&piece[*start..]), Found::Record(..) | Found::Withheld(..));
+        if let Some(start) = (0..starts).find(is_one) {
+            return Ok(at + start as u64);
+        }
+        if starts == 0 {
+            break;
+        }
+        at += starts as u64;
+    }
+    Ok(end)
 }

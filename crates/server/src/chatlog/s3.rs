@@ -33,6 +33,11 @@ pub(super) async fn put(
         deadline: deadline(),
         answer_bytes_max: ANSWER_BYTES_MAX,
     };
-    client.call(call).await?;
-    Ok(())
+    let answer = client.call(call).await?;
+    // Every store says what it calls the object's content; whoever else answers with 200 has taken nothing.
+    if answer.headers.contains_key("etag") {
+        Ok(())
+    } else {
+        Err(SinkError::other("the answer to PutObject makes no sense"))
+    }
 }

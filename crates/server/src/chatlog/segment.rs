@@ -4,7 +4,7 @@ use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::record::MARK;
@@ -45,20 +45,25 @@ impl fmt::Display for SegmentName {
     }
 }
 
-/// A segment that a shard of this process writes to. Only that shard does; others read what is committed.
+/// Nothing more will be committed.
+const SEALED: u64 = 1 << 63;
+/// The shard is writing: nobody else may seal the segment.
+const BUSY: u64 = 1 << 62;
+
+/// A segment of this process, as its shard, the syncer and the reader share it. It keeps no descriptor: who needs the file
+/// opens it. Only the shard writes, and others read what is committed.
 #[derive(Debug)]
 pub(super) struct Segment {
-    file: File,
-    /// How many bytes may be read.
-    committed_bytes: AtomicU64,
-    is_sealed: AtomicBool,
+    path: PathBuf,
+    /// [`SEALED`], [`BUSY`], and how many bytes may be read.
+    state: AtomicU64,
     /// Whether the syncer was asked to sync it, and has not begun.
     pub(super) awaits_sync: AtomicBool,
 }
 
 impl Segment {
     /// Makes the file.
-    pub(super) fn create(folder: &Path, name: SegmentName) -> io::Result<Self> {
+    pub(super) fn create(folder: &Path, name: SegmentName) -> io::Result<(Self, File)> {
         let path = folder.join(name.to_string());
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
         if let Err(error) = file.write_all_at(MARK, 0) {
@@ -66,51 +71,56 @@ impl Segment {
             let _ = std::fs::remove_file(path);
             return Err(error);
         }
-        let committed_bytes = AtomicU64::new(MARK.len() as u64);
-        Ok(Self {
-            file,
-            committed_bytes,
-            is_sealed: AtomicBool::new(false),
-            awaits_sync: AtomicBool::new(false),
-        })
+        let state = AtomicU64::new(MARK.len() as u64);
+        Ok((Self { path, state, awaits_sync: AtomicBool::new(false) }, file))
+    }
+
+    /// The file, for the shard that writes to it.
+    pub(super) fn open(&self) -> io::Result<File> {
+        OpenOptions::new().write(true).open(&self.path)
     }
 
     /// How many bytes may be read.
     #[must_use]
     pub(super) fn committed_bytes(&self) -> u64 {
-        self.committed_bytes.load(Ordering::Acquire)
+        self.state.load(Ordering::Acquire) & !(SEALED | BUSY)
     }
 
-    /// Writes behind what is committed; nobody reads it yet. What a failed write has left there is written over by the next
-    /// one, and cut off if there is none.
-    pub(super) fn write(&self, bytes: &[u8]) -> io::Result<()> {
-        self.file.write_all_at(bytes, self.committed_bytes())
+    /// The shard is about to write behind what is committed; false when the segment is sealed.
+    pub(super) fn begin(&self) -> bool {
+        self.state.fetch_or(BUSY, Ordering::AcqRel) & SEALED == 0
     }
 
-    /// Lets `bytes` more be read.
-    pub(super) fn commit(&self, bytes: u64) {
-        self.committed_bytes.fetch_add(bytes, Ordering::AcqRel);
+    /// The shard has written; `bytes` more may be read. None: it has taken back what it wrote.
+    pub(super) fn end(&self, bytes: u64) {
+        // The segment is busy, so the number is the shard's own, and so is the flag.
+        self.state.fetch_add(bytes, Ordering::AcqRel);
+        self.state.fetch_and(!BUSY, Ordering::AcqRel);
     }
 
-    /// Takes back what was written and not committed.
-    pub(super) fn roll_back(&self) {
-        // If it fails, what is left is no harm while this process lives, and is one record too many after it.
-        let _ = self.file.set_len(self.committed_bytes());
-    }
-
-    pub(super) fn sync(&self) -> io::Result<()> {
-        self.file.sync_data()
-    }
-
-    /// Nothing more will be committed.
+    /// Nothing more will be committed. Only the shard says so of a segment that may have unread records.
     pub(super) fn seal(&self) {
-        self.is_sealed.store(true, Ordering::Release);
+        self.state.fetch_or(SEALED, Ordering::AcqRel);
+    }
+
+    /// Seals it, if exactly `bytes` are committed and the shard is not writing; it begins another one for its next record.
+    pub(super) fn seal_at(&self, bytes: u64) -> bool {
+        self.state.compare_exchange(bytes, bytes | SEALED, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 
     /// Whether nothing more will be committed; to be asked before how much is.
     #[must_use]
     pub(super) fn is_sealed(&self) -> bool {
-        self.is_sealed.load(Ordering::Acquire)
+        self.state.load(Ordering::Acquire) & SEALED != 0
+    }
+
+    /// Brings what was written to the disk. Another descriptor of the file does as well as the shard's.
+    pub(super) fn sync(&self) -> io::Result<()> {
+        match File::open(&self.path) {
+            // All of it is shipped.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            file => file?.sync_data(),
+        }
     }
 }
 

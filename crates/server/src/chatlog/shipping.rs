@@ -4,13 +4,13 @@
 //! another one it stops; what it had not finished begins anew there.
 
 use std::collections::HashMap;
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use protocol::limit::chat_log::{LOOK_INTERVAL_MS, RETRIES_MAX, SHIPMENTS_MAX};
+use protocol::limit::chat_log::{LOOK_INTERVAL_MS, PROBES_MAX, SHIPMENT_UNITS_MAX};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
@@ -34,8 +34,12 @@ pub(super) struct House {
     pub(super) sink: Sink,
     /// How long the window of an object of S3 is, in seconds.
     pub(super) window_s: u64,
+    /// How long a destination that denies access or does not exist is tried once its logging configuration is deleted.
+    pub(super) deleted_time_max: Duration,
+    /// What batches for destinations that take some may have together.
     pub(super) shipments: Semaphore,
-    pub(super) retries: Semaphore,
+    /// Small batches for destinations that took nothing the last time.
+    pub(super) probes: Semaphore,
     /// Nothing new is begun.
     pub(super) stop: CancellationToken,
     /// Nothing is waited for any more.
@@ -65,14 +69,21 @@ pub struct Shipping {
 impl Shipping {
     /// Begins to ship, as soon as no other process does.
     #[must_use]
-    pub(super) fn start(spools: Arc<Spools>, store: Store, sink: Sink, window_s: u64) -> Self {
+    pub(super) fn start(
+        spools: Arc<Spools>,
+        store: Store,
+        sink: Sink,
+        window_s: u64,
+        deleted_time_max: Duration,
+    ) -> Self {
         let house = Arc::new(House {
             spools,
             store,
             sink,
             window_s,
-            shipments: Semaphore::new(SHIPMENTS_MAX),
-            retries: Semaphore::new(RETRIES_MAX),
+            deleted_time_max,
+            shipments: Semaphore::new(usize::try_from(SHIPMENT_UNITS_MAX).unwrap_or(usize::MAX)),
+            probes: Semaphore::new(PROBES_MAX),
             stop: CancellationToken::new(),
             cut_off: CancellationToken::new(),
             is_hurried: AtomicBool::new(false),
@@ -82,7 +93,7 @@ impl Shipping {
         Self { house, task }
     }
 
-    /// Stops. Another process may ship when this returns.
+    /// Stops. Another process may ship when this returns, or as soon as what was under way on the disk has ended.
     pub async fn stop(self) {
         self.house.stop.cancel();
         self.end(STOP_TIME_MAX).await;
@@ -107,7 +118,7 @@ impl Shipping {
 }
 
 async fn run(house: Arc<House>) {
-    let Some(_lock) = turn_to_ship(&house).await else { return };
+    let Some(turn) = turn_to_ship(&house).await.map(Arc::new) else { return };
     let mut workers: HashMap<SpoolKey, JoinHandle<()>> = HashMap::new();
     let mut is_first = true;
     loop {
@@ -122,7 +133,7 @@ async fn run(house: Arc<House>) {
             let is_at_work =
                 workers.get(&spool.key).is_some_and(|worker| house.hurries() || !worker.is_finished());
             if !is_at_work {
-                start_worker(&house, spool, &mut workers);
+                start_worker(&house, &turn, spool, &mut workers);
             }
         }
         if house.stop.is_cancelled() || house.hurries() {
@@ -141,7 +152,7 @@ async fn run(house: Arc<House>) {
 }
 
 /// Waits until no other process ships; `None` when this one is told to stop before, or when there is nothing to hurry for.
-async fn turn_to_ship(house: &House) -> Option<fs::File> {
+async fn turn_to_ship(house: &House) -> Option<File> {
     while !house.stop.is_cancelled() {
         match house.spools.try_to_ship() {
             Ok(Some(lock)) => return Some(lock),
@@ -165,12 +176,16 @@ async fn turn_to_ship(house: &House) -> Option<fs::File> {
 async fn look(house: &Arc<House>, is_first: bool) -> io::Result<()> {
     let own = Arc::clone(house);
     let looked = tokio::task::spawn_blocking(move || {
-        let has_others = own.spools.has_other_writers()?;
+        let has_others = own.spools.generations.has_others()?;
         own.has_others.store(has_others, Ordering::Relaxed);
         if is_first || has_others {
             own.spools.look()?;
         }
-        if is_first { own.spools.tidy_up() } else { Ok(()) }
+        if is_first {
+            own.spools.tails.tidy_up();
+            own.spools.generations.tidy_up()?;
+        }
+        Ok(())
     });
     looked.await.unwrap_or_else(|_panic| Err(io::Error::other("the look was cut off")))?;
     if is_first {
@@ -200,11 +215,16 @@ async fn remove_what_is_over(house: &House) {
     }
 }
 
-fn start_worker(house: &Arc<House>, spool: Arc<Spool>, workers: &mut HashMap<SpoolKey, JoinHandle<()>>) {
-    match Reader::open(Arc::clone(&house.spools), Arc::clone(&spool)) {
+fn start_worker(
+    house: &Arc<House>,
+    turn: &Arc<File>,
+    spool: Arc<Spool>,
+    workers: &mut HashMap<SpoolKey, JoinHandle<()>>,
+) {
+    match Reader::open(Arc::clone(&house.spools), Arc::clone(&spool), Some(Arc::clone(turn))) {
         Ok(reader) => {
             let key = spool.key.clone();
-            let worker = Worker::new(Arc::clone(house), spool, reader);
+            let worker = Worker::new(Arc::clone(house), Arc::clone(turn), spool, reader);
             workers.insert(key, tokio::spawn(worker.run()));
         }
         Err(error) => {

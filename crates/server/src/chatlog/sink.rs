@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::fmt;
+use std::fs::File;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -29,6 +30,9 @@ const DENIALS: [&str; 7] = [
     "MissingAuthenticationTokenException",
     "UnrecognizedClientException",
 ];
+
+/// No name of an error of AWS is longer.
+const CODE_LENGTH_MAX: usize = 64;
 
 /// The way to the destinations of logging configurations; clones share it.
 #[derive(Clone)]
@@ -59,6 +63,8 @@ pub(super) struct Consignment {
     pub(super) records: Arc<[Record]>,
     /// The beginning of the window of an object of S3, in seconds since 1970.
     pub(super) window_s: u64,
+    /// The lock of the process that ships: it is not given back while anything is on its way.
+    pub(super) _turn: Arc<File>,
     /// Records that a destination has taken of a parcel which it did not take as a whole; they are kept from one try to the
     /// next.
     pub(super) taken: Arc<Mutex<HashSet<usize>>>,
@@ -106,8 +112,19 @@ impl From<AwsError> for SinkError {
             },
             _ => DestinationError::Other,
         };
-        Self { kind, text: error.to_string() }
+        let text = match error {
+            // What an endpoint says about it may repeat what it was sent.
+            AwsError::Refused { status, code, .. } => format!("{status} {}", bare(&code)),
+            error => error.to_string(),
+        };
+        Self { kind, text }
     }
+}
+
+/// The name of an error, as far as it can be one.
+fn bare(code: &str) -> &str {
+    let is_one = code.len() <= CODE_LENGTH_MAX && code.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    if is_one { code } else { "(no name of an error)" }
 }
 
 impl Sink {
@@ -197,10 +214,11 @@ mod tests {
             let error = SinkError::from(AwsError::Refused {
                 status,
                 code: code.to_owned(),
-                message: "a message".to_owned(),
+                message: "you have sent: a secret".to_owned(),
             });
             assert_eq!(error.kind, kind, "{code}");
-            assert!(error.text.contains(code) && error.is_lasting() == (kind != DestinationError::Other));
+            assert_eq!(error.text, format!("{status} {code}"), "and nothing that the endpoint says beside");
+            assert!(error.is_lasting() == (kind != DestinationError::Other));
         }
         assert_eq!(SinkError::from(AwsError::TimedOut).kind, DestinationError::Other);
     }

@@ -4,38 +4,62 @@
 //! ```text
 //! chatlog/shipping.lock                      held by the process that ships
 //! chatlog/writer-GENERATION.lock             held by the process that writes segments of that generation
+//! chatlog/tail-PROCESS/                      what a `grandstand logs tail` has still to show of what is removed
 //! chatlog/spool/ACCOUNT_REGION_ID/           the spool of a logging configuration
 //!         GENERATION-LANE-NUMBER.records     a segment: only one shard of one process writes to it
 //!         progress.json                      how far its records have been shipped
+//!         destination.json                   where they went last
 //! ```
 //!
-//! Invariants: a segment of a generation whose lock nobody holds does not change any more. Whole segments are removed when
-//! all of their records are shipped, by the process that ships, and by nobody else.
+//! # What is durable when
+//! A record is with the kernel before it is published. Within about a tenth of a second it is on disk, with the names of its
+//! segment and of all folders above it; with `chatlog.fsync = "always"` that is so before it is published.
+//!
+//! # Who may read which bytes
+//! The process that writes a segment reads what its shard has committed. Every other one reads whole records as far as they are
+//! not withheld (see `record`); of a process that has ended, all whole records.
+//!
+//! # Who removes, and when
+//! The process that ships, and nobody else: whole segments, when all of their records are shipped. One that is still written to
+//! is sealed for that when it is larger than [`SHIPPED_BYTES_MAX`], when the spool has half of what it may have, or when nothing
+//! was written to the spool for a while.
+//!
+//! # Limits
+//! - Disk: `chatlog.spool_mib_max` for each spool; a segment has at most a 64th of that, so that what is shipped and not yet
+//!   removed is little of it.
+//! - Descriptors: `SEGMENTS_OPEN_MAX` segments of all shards, whatever the number of spools; each opens the file when it needs
+//!   it. A reader, and the syncer, have one file open while they use it.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
-use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use protocol::arn::{Arn, ResourceKind, Scope};
 use protocol::id::Id;
-use protocol::limit::chat_log::COMPLAINT_INTERVAL_SECONDS;
+use protocol::limit::chat_log::{
+    COMPLAINT_INTERVAL_SECONDS, SEGMENT_BYTES_MAX, SEGMENTS_OF_A_FULL_SPOOL, SHIPPED_BYTES_MAX,
+};
 use tokio::sync::Notify;
 
+use super::folders::{list, make_folder, sync_folder, sync_way_to};
+use super::generation::Generations;
+use super::lock;
+use super::progress::{self, Progress};
 use super::segment::{Segment, SegmentName};
+use super::tail::TailFolders;
 use crate::clock;
 use crate::metrics::Metrics;
+use crate::store::Destination;
 
 /// Below the data folder.
 const FOLDER_NAME: &str = "chatlog";
 const SPOOLS_NAME: &str = "spool";
 const SHIPPING_LOCK: &str = "shipping.lock";
-const WRITER_PREFIX: &str = "writer-";
-const WRITER_SUFFIX: &str = ".lock";
 
 /// Whose spool it is.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -78,9 +102,12 @@ pub(super) struct Spool {
     pub(super) key: SpoolKey,
     /// Where.
     pub(super) folder: PathBuf,
+    data_dir: Arc<Path>,
     /// What its segments have on disk.
     bytes: AtomicU64,
-    /// The segments that this process writes to, and those of its own that are still there.
+    /// What they may have.
+    bytes_max: u64,
+    /// The segments of this process that are still there.
     live: Mutex<BTreeMap<SegmentName, Arc<Segment>>>,
     /// Records have come to the disk.
     pub(super) written: Notify,
@@ -88,22 +115,42 @@ pub(super) struct Spool {
     pub(super) hurried: Notify,
     /// The time of the first record that is not shipped, in milliseconds since 1970; 0: none.
     pub(super) oldest_ms: AtomicU64,
+    /// The names of the folders above it are on disk.
+    is_rooted: AtomicBool,
+    /// Where its records went last, as far as this process knows.
+    destination: Mutex<Option<Destination>>,
     /// When its last trouble was logged, in seconds of the monotonic clock and one.
     complained_at: AtomicU64,
 }
 
 impl Spool {
-    fn new(root: &Path, key: SpoolKey) -> Self {
+    fn new(data_dir: Arc<Path>, key: SpoolKey, bytes_max: u64) -> Self {
         Self {
-            folder: root.join(SPOOLS_NAME).join(key.to_string()),
+            folder: data_dir.join(FOLDER_NAME).join(SPOOLS_NAME).join(key.to_string()),
             key,
+            data_dir,
             bytes: AtomicU64::new(0),
+            bytes_max,
             live: Mutex::default(),
             written: Notify::new(),
             hurried: Notify::new(),
             oldest_ms: AtomicU64::new(0),
+            is_rooted: AtomicBool::new(false),
+            destination: Mutex::default(),
             complained_at: AtomicU64::new(0),
         }
+    }
+
+    /// Whether there is place for so many bytes more.
+    #[must_use]
+    pub(super) fn has_place_for(&self, bytes: u64) -> bool {
+        self.bytes().saturating_add(bytes) <= self.bytes_max
+    }
+
+    /// How large its segments get, in bytes.
+    #[must_use]
+    pub(super) fn segment_bytes_max(&self) -> u64 {
+        SEGMENT_BYTES_MAX.min(self.bytes_max / SEGMENTS_OF_A_FULL_SPOOL)
     }
 
     /// What its segments have on disk, in bytes.
@@ -123,13 +170,58 @@ impl Spool {
         lock(&self.live).get(&name).cloned()
     }
 
-    /// Begins a segment.
-    pub(super) fn begin_segment(&self, name: SegmentName) -> io::Result<Arc<Segment>> {
+    /// Begins a segment; its file is open for writing.
+    pub(super) fn begin_segment(&self, name: SegmentName) -> io::Result<(Arc<Segment>, File)> {
         make_folder(&self.folder)?;
-        let segment = Arc::new(Segment::create(&self.folder, name)?);
+        let (segment, file) = Segment::create(&self.folder, name)?;
+        let segment = Arc::new(segment);
         self.grow(segment.committed_bytes());
         lock(&self.live).insert(name, Arc::clone(&segment));
-        Ok(segment)
+        Ok((segment, file))
+    }
+
+    /// A segment that was shipped up to `bytes` is sealed, if that is all it has and there is a reason to be rid of it.
+    pub(super) fn seal_if_shipped(&self, name: SegmentName, bytes: u64) {
+        let is_wanted = bytes >= SHIPPED_BYTES_MAX || self.bytes() >= self.bytes_max / 2;
+        if is_wanted && let Some(segment) = self.live_segment(name) {
+            segment.seal_at(bytes);
+        }
+    }
+
+    /// Brings the names of its files to the disk, and the first time those of the folders that it is in.
+    pub(super) fn sync_names(&self) -> io::Result<()> {
+        if self.is_rooted.load(Ordering::Acquire) {
+            return sync_folder(&self.folder);
+        }
+        sync_way_to(&self.folder, &self.data_dir)?;
+        self.is_rooted.store(true, Ordering::Release);
+        Ok(())
+    }
+
+    /// Remembers where its records go, for when its logging configuration is deleted before all have gone there.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub(super) fn remember(&self, destination: &Destination) -> io::Result<()> {
+        let mut known = lock(&self.destination);
+        if known.as_ref() != Some(destination) {
+            make_folder(&self.folder)?;
+            progress::save_destination(&self.folder, destination)?;
+            *known = Some(destination.clone());
+        }
+        Ok(())
+    }
+
+    /// Where its records went last; `None` when that is not known.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub(super) fn last_destination(&self) -> io::Result<Option<Destination>> {
+        let mut known = lock(&self.destination);
+        if known.is_none() {
+            *known = progress::load_destination(&self.folder)?;
+        }
+        Ok(known.clone())
     }
 
     /// Its segments with their lengths, in the order in which they are read. Counts their bytes anew.
@@ -151,12 +243,18 @@ impl Spool {
         Ok(segments)
     }
 
-    /// Removes a segment of which all is shipped.
+    /// Removes a segment of which all is shipped. Where nobody is to see it any more its disk is free at once, also while a
+    /// shard has it open.
     ///
     /// # Errors
     /// Those of the file system.
-    pub(super) fn remove(&self, name: SegmentName, bytes: u64) -> io::Result<()> {
-        match fs::remove_file(self.folder.join(name.to_string())) {
+    pub(super) fn remove(&self, name: SegmentName, bytes: u64, is_kept: bool) -> io::Result<()> {
+        let path = self.folder.join(name.to_string());
+        if !is_kept && self.live_segment(name).is_some() {
+            // If it fails, the disk is free when the shard has closed it.
+            let _ = OpenOptions::new().write(true).open(&path).and_then(|file| file.set_len(0));
+        }
+        match fs::remove_file(path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
@@ -183,10 +281,15 @@ impl Spool {
 
 /// All spools of a data folder that are known to this process.
 pub(super) struct Spools {
-    root: PathBuf,
+    data_dir: Arc<Path>,
+    bytes_max: u64,
     known: Mutex<HashMap<SpoolKey, Arc<Spool>>>,
-    /// This process's generation, and its lock, from its first record on.
-    writer: Mutex<Option<(u64, File)>>,
+    /// Who writes what.
+    pub(super) generations: Generations,
+    /// Who shows what is written, and is to see it before it is removed.
+    pub(super) tails: TailFolders,
+    /// Segments that the shards have open.
+    pub(super) open_segments: AtomicUsize,
     /// There is a spool that was not known before.
     pub(super) found: Notify,
     /// Where troubles are counted.
@@ -194,13 +297,17 @@ pub(super) struct Spools {
 }
 
 impl Spools {
-    /// Those of a data folder. Nothing is made there before there is a record.
+    /// Those of a data folder, each of which may have so many bytes on disk. Nothing is made there before there is a record.
     #[must_use]
-    pub(super) fn new(data_dir: &Path, metrics: Arc<Metrics>) -> Self {
+    pub(super) fn new(data_dir: &Path, bytes_max: u64, metrics: Arc<Metrics>) -> Self {
+        let root = data_dir.join(FOLDER_NAME);
         Self {
-            root: data_dir.join(FOLDER_NAME),
+            data_dir: data_dir.into(),
+            bytes_max,
             known: Mutex::default(),
-            writer: Mutex::default(),
+            generations: Generations::new(root.clone()),
+            tails: TailFolders::new(root),
+            open_segments: AtomicUsize::new(0),
             found: Notify::new(),
             metrics,
         }
@@ -212,7 +319,7 @@ impl Spools {
         if let Some(spool) = known.get(key) {
             return Arc::clone(spool);
         }
-        let spool = Arc::new(Spool::new(&self.root, key.clone()));
+        let spool = Arc::new(Spool::new(Arc::clone(&self.data_dir), key.clone(), self.bytes_max));
         known.insert(key.clone(), Arc::clone(&spool));
         drop(known);
         self.found.notify_one();
@@ -236,82 +343,60 @@ impl Spools {
     /// # Errors
     /// Those of the file system.
     pub(super) fn look(&self) -> io::Result<()> {
-        for entry in list(&self.root.join(SPOOLS_NAME))? {
+        self.find()?;
+        self.all().iter().try_for_each(|spool| spool.segments().map(drop))
+    }
+
+    /// Looks into the folder for spools that are not known.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub(super) fn find(&self) -> io::Result<()> {
+        for entry in list(&self.data_dir.join(FOLDER_NAME).join(SPOOLS_NAME))? {
             if let Some(key) = entry.file_name().to_str().and_then(SpoolKey::parse) {
                 drop(self.spool(&key));
             }
         }
-        self.all().iter().try_for_each(|spool| spool.segments().map(drop))
-    }
-
-    /// The generation of what this process writes. The first who asks takes its lock.
-    pub(super) fn generation(&self) -> io::Result<u64> {
-        let mut writer = lock(&self.writer);
-        if let Some((generation, _)) = *writer {
-            return Ok(generation);
-        }
-        make_folder(&self.root)?;
-        loop {
-            let generation = self.last_generation()? + 1;
-            let path = self.writer_lock(generation);
-            match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
-                Ok(file) => {
-                    file.lock()?;
-                    *writer = Some((generation, file));
-                    return Ok(generation);
-                }
-                // Another process was faster.
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(error) => return Err(error),
-            }
-        }
-    }
-
-    /// Whether a process may still write segments of a generation; also this one.
-    ///
-    /// # Errors
-    /// Those of the file system.
-    pub(super) fn is_written(&self, generation: u64) -> io::Result<bool> {
-        if lock(&self.writer).as_ref().is_some_and(|(own, _)| *own == generation) {
-            return Ok(true);
-        }
-        match File::open(self.writer_lock(generation)) {
-            Ok(file) => match file.try_lock_shared() {
-                Ok(()) => Ok(false),
-                Err(TryLockError::WouldBlock) => Ok(true),
-                Err(TryLockError::Error(error)) => Err(error),
-            },
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Whether another process writes to these spools.
-    ///
-    /// # Errors
-    /// Those of the file system.
-    pub(super) fn has_other_writers(&self) -> io::Result<bool> {
-        let own = lock(&self.writer).as_ref().map(|(own, _)| *own);
-        for generation in self.generations()?.into_iter().filter(|generation| Some(*generation) != own) {
-            if self.is_written(generation)? {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
-
-    /// Forgets the locks of processes that have ended. The last one stays, so that numbers go up.
-    ///
-    /// # Errors
-    /// Those of the file system.
-    pub(super) fn tidy_up(&self) -> io::Result<()> {
-        let last = self.last_generation()?;
-        for generation in self.generations()?.into_iter().filter(|generation| *generation < last) {
-            if !self.is_written(generation)? {
-                fs::remove_file(self.writer_lock(generation))?;
-            }
-        }
         Ok(())
+    }
+
+    /// The generation of what this process writes. The first who asks takes it.
+    ///
+    /// # Errors
+    /// See [`Generations::own`].
+    pub(super) fn generation(&self) -> io::Result<u64> {
+        self.generations.own(|| self.survey())
+    }
+
+    /// Looks for what processes before have left, so that the first record need not wait for that.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub(super) fn prepare(&self) -> io::Result<()> {
+        self.generations.known_to_be_above(self.survey()?);
+        Ok(())
+    }
+
+    /// The highest generation of which there are segments, or of which is noted how far they were shipped.
+    fn survey(&self) -> io::Result<u64> {
+        self.find()?;
+        let mut highest = 0;
+        for spool in self.all() {
+            let segments = spool.segments()?;
+            let progress = Progress::load(&spool.folder)?.unwrap_or_default();
+            let shipped = progress.shipped.into_keys().map(|(generation, _)| generation);
+            let all = segments.into_iter().map(|(name, _)| name.generation).chain(shipped);
+            highest = all.fold(highest, u64::max);
+        }
+        Ok(highest)
+    }
+
+    /// This process gives way to another one, whose records are to come after its own.
+    pub(super) fn give_way(&self) {
+        if let Err(error) = self.generation() {
+            tracing::error!(%error, "what is published before this process ends will not be in the chat logs");
+        }
+        self.generations.set_given_way(true);
     }
 
     /// Takes the lock of the process that ships; `None` while another one has it, or there is nothing to ship at all.
@@ -319,7 +404,7 @@ impl Spools {
     /// # Errors
     /// Those of the file system.
     pub(super) fn try_to_ship(&self) -> io::Result<Option<File>> {
-        let path = self.root.join(SHIPPING_LOCK);
+        let path = self.data_dir.join(FOLDER_NAME).join(SHIPPING_LOCK);
         let opened = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path);
         let file = match opened {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -331,38 +416,4 @@ impl Spools {
             Err(TryLockError::Error(error)) => Err(error),
         }
     }
-
-    fn writer_lock(&self, generation: u64) -> PathBuf {
-        self.root.join(format!("{WRITER_PREFIX}{generation:010}{WRITER_SUFFIX}"))
-    }
-
-    fn last_generation(&self) -> io::Result<u64> {
-        Ok(self.generations()?.into_iter().max().unwrap_or(0))
-    }
-
-    fn generations(&self) -> io::Result<Vec<u64>> {
-        let number =
-            |name: &str| name.strip_prefix(WRITER_PREFIX)?.strip_suffix(WRITER_SUFFIX)?.parse::<u64>().ok();
-        let names = list(&self.root)?.into_iter().map(|entry| entry.file_name());
-        Ok(names.filter_map(|name| number(name.to_str()?)).collect())
-    }
-}
-
-/// The entries of a folder; none when it is not there.
-fn list(folder: &Path) -> io::Result<Vec<fs::DirEntry>> {
-    match fs::read_dir(folder) {
-        Ok(entries) => entries.collect(),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-        Err(error) => Err(error),
-    }
-}
-
-/// Makes a folder and those that it is in, for the owner only: what people say to each other is in there.
-pub(super) fn make_folder(folder: &Path) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(folder)
-}
-
-/// Locks `mutex`; a thread that panicked while it held the lock does not take the others down.
-pub(super) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,12 +1,10 @@
 //! Brings what shards have written to the disk, behind their back, and tells whoever ships that it is there.
 //!
-//! Promises: a record is on disk, with the name of its file, within about a tenth of a second, if the disk is as fast; a
+//! Promises: a record is on disk, with the names of its file and of the folders above, within about a tenth of a second, if the disk is as fast; a
 //! disk that is slow, or whose syncs fail, holds no shard up (but with `chatlog.fsync = "always"`, when they sync themselves).
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -87,7 +85,7 @@ fn sync_all(spools: &Spools, all: Vec<Unsynced>) {
     }
     for (spool, outcome) in by_folder.into_values() {
         // Where a folder has not changed, this costs next to nothing.
-        if let Err(error) = outcome.and_then(|()| sync_folder(&spool.folder)) {
+        if let Err(error) = outcome.and_then(|()| spool.sync_names()) {
             spools.metrics.chat_log.sync_failures.inc();
             if spool.may_complain() {
                 let configuration = spool.key.arn();
@@ -97,9 +95,4 @@ fn sync_all(spools: &Spools, all: Vec<Unsynced>) {
         // Also when it failed: to ship what may be forgotten is the better for it.
         spool.written.notify_one();
     }
-}
-
-/// Brings the names of a folder's files to the disk.
-pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
 }

@@ -5,13 +5,15 @@
 //! - At least once: a batch is acknowledged when its destination has taken all of it. A try goes on where the last one of the
 //!   same process has stopped, so little comes twice.
 //! - In order, for each room.
-//! - A destination that fails keeps nobody else waiting: a worker has a spool to itself, retries have permits of their own, and
-//!   nothing is kept in memory between two tries but how far the first one came.
+//! - A destination that fails keeps nobody else waiting: a worker has a spool to itself; one that took nothing gets a small
+//!   batch the next time, of which there may be many at once; and nothing is kept in memory between two tries but how far the
+//!   first one came.
 //! - Records go where their logging configuration says when they are shipped; so one that is corrected lets what has
-//!   waited through. When it is deleted, what is left goes where it went last, and is given up for lost once that
-//!   destination is gone, too, or denies access.
+//!   waited through. When it is deleted, what is left goes where it went last, and is given up for lost when that
+//!   destination has been gone, too, or has denied access, for a day.
 
 use std::collections::HashSet;
+use std::fs::File;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -19,11 +21,14 @@ use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt};
 use protocol::limit::chat_log::{
-    BATCH_BYTES_MAX, BATCH_RECORDS_MAX, CALLS_MAX, GATHER_MS, LOG_EVENTS_BYTES_MAX, RETRY_MS_MAX,
-    RETRY_MS_MIN, SHIPMENT_SECONDS_MAX, WINDOW_GRACE_MS,
+    BATCH_BYTES_MAX, BATCH_RECORDS_MAX, CALLS_MAX, GATHER_MS, IDLE_MS_MAX, LOG_EVENTS_BYTES_MAX,
+    PROBE_BYTES_MAX, RETRY_MS_MAX, RETRY_MS_MIN, SHIPMENT_SECONDS_MAX, SHIPMENT_UNIT_BYTES,
+    SHIPMENT_UNITS_MAX, WINDOW_GRACE_MS,
 };
-use tokio::time::{sleep, timeout};
+use tokio::sync::{AcquireError, SemaphorePermit};
+use tokio::time::{Instant, sleep, timeout};
 
+use super::lock;
 use super::object::window_of;
 use super::parcel::{Parcel, divide};
 use super::progress::{LaneName, Position};
@@ -31,25 +36,31 @@ use super::reader::{Batch, Bounds, Reader, Stretch};
 use super::record::Record;
 use super::shipping::House;
 use super::sink::{Consignment, Sink, SinkError};
-use super::spool::{Spool, lock};
+use super::spool::Spool;
 use crate::clock;
 use crate::store::{Destination, StoreError};
 
-/// Nobody tells of what another process writes, so it is looked for; and once in a while in any case.
+/// Nobody tells of what another process writes, so it is looked for.
 const LOOK_WITH_OTHERS: Duration = Duration::from_secs(1);
-const LOOK: Duration = Duration::from_secs(60);
+/// When nothing was written for so long, what is left of shipped segments is removed.
+const IDLE: Duration = Duration::from_millis(IDLE_MS_MAX);
 /// A record that is farther ahead of the clock than this waits for no window: the clock was set back.
 const AHEAD_MS_MAX: u64 = 5_000;
 
 /// See the module.
 pub(super) struct Worker {
     house: Arc<House>,
+    turn: Arc<File>,
     spool: Arc<Spool>,
     reader: Arc<Mutex<Reader>>,
     /// The batch that was not taken as a whole.
     attempt: Option<Arc<Attempt>>,
     /// Tries in a row that have failed.
     failures: u32,
+    /// The destination of a deleted logging configuration has denied access, or was not there, since then.
+    refused_since: Option<Instant>,
+    /// There was nothing to ship since then.
+    idle_since: Option<Instant>,
 }
 
 /// How far a batch came that was not taken as a whole.
@@ -65,6 +76,14 @@ struct Attempt {
     rejected: AtomicUsize,
     /// A chain has failed in this try.
     has_failed: AtomicBool,
+}
+
+impl Attempt {
+    /// Parcels and single records that were taken so far.
+    fn taken(&self) -> (usize, usize) {
+        let parcels = self.taken_parcels.iter().map(|taken| taken.load(Ordering::Relaxed)).sum();
+        (parcels, lock(&self.taken_records).len())
+    }
 }
 
 /// Where records are to go.
@@ -101,8 +120,18 @@ impl From<io::Error> for Trouble {
 }
 
 impl Worker {
-    pub(super) fn new(house: Arc<House>, spool: Arc<Spool>, reader: Reader) -> Self {
-        Self { house, spool, reader: Arc::new(Mutex::new(reader)), attempt: None, failures: 0 }
+    /// The worker of a spool, in the turn of whoever may ship.
+    pub(super) fn new(house: Arc<House>, turn: Arc<File>, spool: Arc<Spool>, reader: Reader) -> Self {
+        Self {
+            house,
+            turn,
+            spool,
+            reader: Arc::new(Mutex::new(reader)),
+            attempt: None,
+            failures: 0,
+            refused_since: None,
+            idle_since: None,
+        }
     }
 
     /// Works until told to stop, or to finish and nothing is left that can be shipped.
@@ -116,8 +145,7 @@ impl Worker {
                     continue;
                 }
                 Ok(Turn::Idle) if house.hurries() => return,
-                Ok(Turn::Idle) if house.has_others() => (LOOK_WITH_OTHERS, true),
-                Ok(Turn::Idle) => (LOOK, true),
+                Ok(Turn::Idle) => (if house.has_others() { LOOK_WITH_OTHERS } else { IDLE }, true),
                 Ok(Turn::NotBefore(pause)) => (pause, false),
                 Err(trouble) => {
                     self.failures += 1;
@@ -149,8 +177,10 @@ impl Worker {
         let oldest = heads.iter().filter_map(|(_, first)| first.as_ref()).map(|first| first.time_ms).min();
         self.spool.oldest_ms.store(oldest.unwrap_or(0), Ordering::Relaxed);
         if heads.is_empty() {
+            self.rest().await?;
             return Ok(Turn::Idle);
         }
+        self.idle_since = None;
         let whereto = self.whereto().await?;
         let mut pauses = Vec::new();
         let mut has_shipped = false;
@@ -168,6 +198,15 @@ impl Worker {
         })
     }
 
+    /// There is nothing to ship. After a while, segments that are still written to go, too.
+    async fn rest(&mut self) -> io::Result<()> {
+        if self.idle_since.get_or_insert_with(Instant::now).elapsed() >= IDLE {
+            self.idle_since = None;
+            self.with_reader(Reader::retire).await?;
+        }
+        Ok(())
+    }
+
     /// Where records go, as the logging configuration says now; `None` when it was deleted and none went anywhere.
     async fn whereto(&self) -> Result<Option<Whereto>, Trouble> {
         let key = &self.spool.key;
@@ -175,14 +214,14 @@ impl Worker {
             match self.house.store.get_logging_configuration(&key.scope, key.configuration).await {
                 Ok(found) => (Some(found.destination), false),
                 Err(StoreError::LoggingConfigurationNotFound(_)) => {
-                    (lock(&self.reader).progress().destination.clone(), true)
+                    (self.with_spool(Spool::last_destination).await?, true)
                 }
                 Err(error) => return Err(Trouble::Store(error)),
             };
         let Some(destination) = destination else { return Ok(None) };
         if !is_deleted {
             let destination = destination.clone();
-            self.with_reader(move |reader| reader.remember(&destination)).await?;
+            self.with_spool(move |spool| spool.remember(&destination)).await?;
         }
         Ok(Some(Whereto { destination, is_deleted }))
     }
@@ -212,10 +251,11 @@ impl Worker {
     /// Ships the batch that a stretch begins with; whether there was anything.
     async fn ship(&mut self, stretch: Stretch, whereto: Option<&Whereto>) -> Result<bool, Trouble> {
         let house = Arc::clone(&self.house);
-        let permits = if self.failures == 0 { &house.shipments } else { &house.retries };
+        let is_probe = self.failures > 0 && self.attempt.is_none();
+        let bytes_max = if is_probe { PROBE_BYTES_MAX } else { BATCH_BYTES_MAX };
         // It fails only when nobody gives permits any more.
-        let _permit = permits.acquire().await;
-        let batch = self.read(stretch, whereto).await?;
+        let _permit = permit(&house, &stretch, is_probe).await;
+        let batch = self.read(stretch, whereto, bytes_max).await?;
         if batch.end == batch.from {
             return Ok(false);
         }
@@ -227,21 +267,43 @@ impl Worker {
         if !batch.records.is_empty() {
             let attempt = self.attempt_at(&batch, destination);
             let (lane, end, count) = (batch.lane, batch.end, batch.records.len());
+            let taken_before = attempt.taken();
             match self.send(&attempt, batch.records).await {
                 Ok(()) => self.lose(attempt.rejected.load(Ordering::Relaxed)),
-                Err(error) if *is_deleted && error.is_lasting() => {
+                Err(error) if *is_deleted && self.is_refused_for_good(&error) => {
                     let why = format!("it was deleted, and its destination does not take them: {error}");
                     self.give_up(lane, end, count, &why).await?;
                     return Ok(true);
                 }
-                Err(error) => return Err(Trouble::Sink(error)),
+                Err(error) => {
+                    if attempt.taken() == taken_before {
+                        // What comes next is small.
+                        self.attempt = None;
+                    }
+                    return Err(Trouble::Sink(error));
+                }
             }
         }
+        self.refused_since = None;
         self.acknowledge(batch.lane, batch.end).await?;
         Ok(true)
     }
 
-    async fn read(&self, stretch: Stretch, whereto: Option<&Whereto>) -> Result<Batch, Trouble> {
+    /// Whether a destination whose logging configuration was deleted has refused for so long that it will not take any more.
+    fn is_refused_for_good(&mut self, error: &SinkError) -> bool {
+        if !error.is_lasting() {
+            return false;
+        }
+        let since = *self.refused_since.get_or_insert_with(Instant::now);
+        since.elapsed() >= self.house.deleted_time_max
+    }
+
+    async fn read(
+        &self,
+        stretch: Stretch,
+        whereto: Option<&Whereto>,
+        bytes_max: usize,
+    ) -> Result<Batch, Trouble> {
         let is_same = |attempt: &&Arc<Attempt>| (attempt.lane, attempt.from) == (stretch.lane, stretch.from);
         let end = self.attempt.as_ref().filter(is_same).map(|attempt| attempt.end);
         let has_windows = matches!(whereto, Some(Whereto { destination: Destination::S3(_), .. }));
@@ -249,8 +311,8 @@ impl Worker {
         let read = move |reader: &mut Reader| {
             let window = |record: &Record| window_of(record.time_ms, interval_s);
             let goes_on = |first: &Record, record: &Record| !has_windows || window(record) <= window(first);
-            let (bytes_max, records_max) = (BATCH_BYTES_MAX, BATCH_RECORDS_MAX);
-            reader.read(&stretch, &Bounds { bytes_max, records_max, end, goes_on: &goes_on })
+            let bounds = Bounds { bytes_max, records_max: BATCH_RECORDS_MAX, end, goes_on: &goes_on };
+            reader.read(&stretch, &bounds)
         };
         Ok(self.with_reader(read).await?)
     }
@@ -290,6 +352,7 @@ impl Worker {
             records: records.into(),
             window_s: window_of(first_ms, self.house.window_s),
             taken: Arc::clone(&attempt.taken_records),
+            _turn: Arc::clone(&self.turn),
         });
         attempt.has_failed.store(false, Ordering::Relaxed);
         // Everything is the chain's own: whoever borrowed here could not be on several threads.
@@ -354,6 +417,14 @@ impl Worker {
         }
     }
 
+    async fn with_spool<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Spool) -> io::Result<T> + Send + 'static,
+    ) -> io::Result<T> {
+        let spool = Arc::clone(&self.spool);
+        self.with_reader(move |_reader| work(&spool)).await
+    }
+
     async fn with_reader<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Reader) -> io::Result<T> + Send + 'static,
@@ -387,6 +458,20 @@ async fn send_chain(
         lock(&consignment.taken).clear();
     }
     Ok(())
+}
+
+/// Leave to have a batch in memory; it may have as many bytes as the stretch, up to the most that a batch may have.
+async fn permit<'a>(
+    house: &'a House,
+    stretch: &Stretch,
+    is_probe: bool,
+) -> Result<SemaphorePermit<'a>, AcquireError> {
+    if is_probe {
+        return house.probes.acquire().await;
+    }
+    let bytes = usize::try_from(stretch.bytes).unwrap_or(usize::MAX).min(BATCH_BYTES_MAX);
+    let units = u32::try_from(bytes.div_ceil(SHIPMENT_UNIT_BYTES)).unwrap_or(SHIPMENT_UNITS_MAX);
+    house.shipments.acquire_many(units.clamp(1, SHIPMENT_UNITS_MAX)).await
 }
 
 /// What there is, and the first record of each.

@@ -31,6 +31,9 @@ pub async fn tail_logs(data_dir: &Path, room: &str, output: &mut impl Write) -> 
                 written => written?,
             }
         }
+        if tail.has_missed().map_err(unreadable)? {
+            eprintln!("grandstand: some records are not shown: there were more than are kept for a tail");
+        }
         sleep(LOOK_INTERVAL).await;
     }
 }

@@ -64,6 +64,9 @@ pub(super) async fn delete(
     request: &LoggingConfigurationIdentifierRequest,
 ) -> Result<(), ApiError> {
     let id = own_id(scope, &request.identifier)?;
+    if let Some(chat_logs) = &control.chat_logs {
+        chat_logs.configuration_goes(&control.store, scope, id).await;
+    }
     let deleted = control.store.delete_logging_configuration(scope, id).await;
     deleted.map_err(|error| store_error(error, scope))
 }

@@ -22,7 +22,7 @@ pub struct ChatLogMetrics {
     pub write_failures: Counter,
     /// Syncs of spools that failed.
     pub sync_failures: Counter,
-    /// Bytes of spools that were no records, and were cut off.
+    /// Bytes of spools that were no records, and were passed over.
     pub damaged_bytes: Counter,
     /// What spools have on disk.
     pub spool_bytes: Gauge,
@@ -78,7 +78,7 @@ impl ChatLogMetrics {
             damaged_bytes: list.add(
                 "chatlog_damaged_bytes",
                 &[],
-                "Bytes of chat log spools that were no records, and were cut off",
+                "Bytes of chat log spools that were no records, and were passed over",
             ),
             spool_bytes: list.add("chatlog_spool_bytes", &[], "What chat log spools have on disk"),
             oldest_unshipped_seconds: list.add(

@@ -2,8 +2,11 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
+mod limits;
 mod model;
 mod shipping;
+mod succession;
+mod tail;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -22,7 +25,7 @@ use super::spool::{SpoolKey, Spools};
 use super::sync::Syncer;
 use crate::metrics::Metrics;
 
-const RULES: Rules = Rules { syncs_always: false, refuses: false, spool_bytes_max: u64::MAX };
+const RULES: Rules = Rules { syncs_always: false, refuses: false };
 
 /// All of a reader's records, whatever their sizes.
 const EVERYTHING: Bounds<'static> =
@@ -36,8 +39,13 @@ struct Process {
 
 impl Process {
     fn start(data_dir: &Path) -> Self {
-        let spools = Arc::new(Spools::new(data_dir, Arc::new(Metrics::new(1))));
-        spools.look().unwrap();
+        Self::with_spools_of(data_dir, u64::MAX)
+    }
+
+    /// One whose spools may have so many bytes each.
+    fn with_spools_of(data_dir: &Path, bytes_max: u64) -> Self {
+        let spools = Arc::new(Spools::new(data_dir, bytes_max, Arc::new(Metrics::new(1))));
+        spools.prepare().unwrap();
         let syncer = Arc::new(Syncer::start(Arc::clone(&spools)).unwrap());
         Self { spools, syncer }
     }
@@ -47,7 +55,7 @@ impl Process {
     }
 
     fn reader(&self, configuration: Id) -> Reader {
-        Reader::open(Arc::clone(&self.spools), self.spools.spool(&key(configuration))).unwrap()
+        Reader::open(Arc::clone(&self.spools), self.spools.spool(&key(configuration)), None).unwrap()
     }
 
     /// A metric without labels.
