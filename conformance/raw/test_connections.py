@@ -120,4 +120,3 @@ def test_thousands_of_idle_connections_take_their_share_and_keep_nobody_out(many
             with ChatSocket(server.edge, token) as socket_of_user:
                 assert socket_of_user.act(Action="SEND_MESSAGE", Content="hi")["Content"] == "hi"
             assert sockets_of(server) <= others + connections_max + 2, "one may wait, and the user's may not be closed yet"
-

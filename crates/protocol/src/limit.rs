@@ -156,8 +156,11 @@ pub mod control {
     /// What is read and thrown away of an over-large body, in bytes, so that the client gets to see the typed 413
     /// instead of a broken connection; beyond it the connection is closed with the answer.
     pub const BODY_DISCARD_BYTES_MAX: u64 = 16 * 1_024 * 1_024;
-    /// Open connections; beyond it the one that is idle for longest makes room for a new one.
+    /// Open connections; beyond it an idle one makes room for a new one.
     pub const CONNECTIONS_MAX: usize = 1_024;
+    /// What a connection has for a TLS handshake and its first request before it may have to make room for another one, in
+    /// milliseconds: two round trips around the world are shorter.
+    pub const STRANGER_MS_MIN: u64 = 500;
     /// The same as a share of the process's file descriptors, in percent; the lesser of both counts. What is left
     /// over is for chat: idle connections of the control plane must not keep it out.
     pub const CONNECTIONS_PERCENT_OF_DESCRIPTORS: u64 = 20;
@@ -170,9 +173,6 @@ pub mod control {
     pub const KEPT_PAGES_BYTES_MAX: usize = 4 * 1_024 * 1_024;
     /// What goes with one of them, in bytes: which page it is (account, region, name and handler have up to 400), and its place.
     pub const KEPT_PAGE_OVERHEAD_BYTES: usize = 768;
-    /// Pages that were made last and are not kept: whichever of them is asked for again is. About as many as can be kept, since a
-    /// page that comes again later would be forgotten before it does.
-    pub const PAGES_SEEN_MAX: usize = 192;
     /// A request whose head or body takes longer to arrive is closed, in seconds.
     pub const REQUEST_SECONDS_MAX: u64 = 30;
     /// JSON nesting that is looked into; deeper bodies are a typed 400.

@@ -3,7 +3,7 @@
 //! Promises:
 //! - Every answer comes from the handler: it is asked even when a request cannot be read.
 //! - At most [`Port::connections_max`] connections are open, and one that waits for a place; more wait in the kernel's queue. Idle
-//!   connections give way, so nobody keeps others out by saying nothing ([`places`]).
+//!   connections give way to new ones, so nobody keeps others out by saying nothing ([`places`]).
 //! - A head that does not arrive within [`REQUEST_SECONDS_MAX`] ends its connection, and so does a TLS handshake.
 //! - No connection lives much longer than [`CONNECTION_SECONDS_MAX`], so nobody keeps a place for ever.
 //! - A client that is refused before it has said everything gets to see why, and one that closes its side behind its
@@ -16,7 +16,7 @@ mod outlet;
 mod places;
 
 use std::convert::Infallible;
-use std::future::Future;
+use std::future::{Future, pending};
 use std::io;
 use std::net::IpAddr;
 use std::pin::pin;
@@ -26,7 +26,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use hyper::header::CONNECTION;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -74,7 +74,7 @@ pub struct Port {
     pub listener: Arc<TcpListener>,
     /// `None`: plain HTTP.
     pub tls: Option<TlsAcceptor>,
-    /// Open connections; beyond it the one that is idle for longest makes room for a new one.
+    /// Open connections; beyond it an idle one makes room for a new one.
     pub connections_max: usize,
     /// When it is over.
     pub stop: Stop,
@@ -100,13 +100,15 @@ where
     let Port { listener, tls, connections_max, stop } = port;
     let mut places = Places::new(connections_max);
     loop {
-        let next = async {
-            let arrived = accept(&listener).await;
-            (arrived, places.take().await)
-        };
-        let ((socket, peer), place) = tokio::select! {
+        let (socket, peer) = tokio::select! {
             () = stop.end.cancelled() => break,
-            next = next => next,
+            accepted = accept(&listener) => accepted,
+        };
+        let place = tokio::select! {
+            biased;
+            place = places.take() => place,
+            // Whoever was accepted is answered.
+            () = stop.end.cancelled() => places.extra(),
         };
         let is_late = stop.drain.is_cancelled();
         let until = if is_late { &stop.end } else { &stop.drain }.clone();
@@ -190,13 +192,17 @@ where
 {
     let mut outlet = Outlet::new(socket, seat.clone());
     let has_refused = AtomicBool::new(false);
-    let note = async |answer: F| {
-        let answer = answer.await;
+    let answer = async |request: Request<Incoming>| {
+        // One with a body has arrived when that has, which its handler says.
+        if request.body().is_end_stream() && !seat.begin() {
+            return pending().await;
+        }
+        let answer = handler(Ok(request)).await;
         seat.answered();
         has_refused.fetch_or(answer.headers().contains_key(CONNECTION), Ordering::Relaxed);
         answer
     };
-    let outcome = converse(&mut outlet, until, |request| note(handler(Ok(request)))).await;
+    let outcome = converse(&mut outlet, until, answer).await;
     let Outlet { mut socket, refused, .. } = outlet;
     if let Some(unreadable) = refused {
         timeout(REQUEST_TIME_MAX, refuse(&mut socket, || handler(Err(unreadable)))).await??;

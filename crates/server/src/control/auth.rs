@@ -56,7 +56,7 @@ pub struct AuthorizedRequest {
 }
 
 impl RawRequest {
-    /// Verifies the signature.
+    /// Verifies the signature. The connection is that of somebody known then.
     ///
     /// # Errors
     ///
@@ -76,6 +76,7 @@ impl RawRequest {
             body: &self.body,
         };
         let verified = sigv4::verify(&view, Dialect::IVSCHAT, now, |id| credentials.find(id))?;
+        self.seat.as_ref().inspect(|seat| seat.known());
         Ok(AuthenticatedRequest {
             access_key_id: verified.access_key_id,
             scope: verified.scope,
@@ -85,20 +86,6 @@ impl RawRequest {
 }
 
 impl AuthenticatedRequest {
-    /// From here on its connection gives way to nobody, until the answer is out: strangers hold no place by asking.
-    ///
-    /// # Errors
-    ///
-    /// ServiceUnavailable, which nobody reads: the connection is being closed already.
-    pub fn begin(&self) -> Result<(), ApiError> {
-        let may_begin = self.request.seat.as_ref().is_none_or(Seat::begin);
-        if may_begin {
-            Ok(())
-        } else {
-            Err(ApiError::unavailable("the connection has given way to another one"))
-        }
-    }
-
     /// Finds the operation, for which the sender is then authorized.
     ///
     /// # Errors

@@ -5,19 +5,20 @@
 //! until then is given the same bytes.
 //!
 //! Promise: what is given out is what the store would have answered at that moment ([`Store::edition`]). Limit: one
-//! number of bytes for all; when they are used up, all pages are forgotten. A page is kept when it is asked for a second time, so
-//! that whoever walks through a long list neither pays for keeping what nobody asks for again nor drives out what others
-//! do. A store that others write to as well has no edition, and nothing is kept.
+//! number of bytes for all; when they are used up, all pages are forgotten. A page is kept when it is asked for a second time, and
+//! not before: whoever walks through a long list neither pays for keeping what nobody asks for again nor drives out what
+//! others do. What was asked for once is remembered for as many bytes of other pages as can be kept, since a page that comes again
+//! later would be forgotten before it does. A store that others write to as well has no edition, and nothing is kept.
 //!
 //! [`Store::edition`]: crate::store::Store::edition
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use protocol::arn::Scope;
-use protocol::limit::control::{KEPT_PAGE_OVERHEAD_BYTES, KEPT_PAGES_BYTES_MAX, PAGES_SEEN_MAX};
+use protocol::limit::control::{KEPT_PAGE_OVERHEAD_BYTES, KEPT_PAGES_BYTES_MAX};
 
 use crate::store::{OrderKey, RoomFilter};
 
@@ -43,9 +44,16 @@ struct Kept {
     edition: u64,
     pages: HashMap<PageKey, Bytes>,
     bytes: usize,
-    /// Hashes of the pages of this edition that were asked for once, oldest first. Two pages with the same hash are harmless:
-    /// one of them is kept sooner.
-    seen: VecDeque<u64>,
+    seen: Seen,
+}
+
+/// Hashes of the pages of an edition that were asked for once. Two pages with the same hash are harmless: one of them is kept sooner.
+#[derive(Debug, Default)]
+struct Seen {
+    hashes: HashSet<u64>,
+    /// The same with the bytes of each page, in the order in which they are forgotten, and some that are kept by now.
+    order: VecDeque<(u64, usize)>,
+    bytes: usize,
 }
 
 impl KeptPages {
@@ -66,7 +74,8 @@ impl KeptPages {
         if edition > kept.edition {
             *kept = Kept { edition, ..Kept::default() };
         }
-        if !kept.has_seen(hash) {
+        if !kept.seen.remove(hash) {
+            kept.seen.insert(hash, bytes);
             return;
         }
         if kept.bytes + bytes > KEPT_PAGES_BYTES_MAX {
@@ -85,17 +94,23 @@ impl KeptPages {
     }
 }
 
-impl Kept {
-    /// Whether the page was made lately; if not, it is now.
-    fn has_seen(&mut self, hash: u64) -> bool {
-        if self.seen.contains(&hash) {
-            return true;
+impl Seen {
+    /// Forgets a page; whether it was known.
+    fn remove(&mut self, hash: u64) -> bool {
+        self.hashes.remove(&hash)
+    }
+
+    /// Takes note of a page, and forgets others for it.
+    fn insert(&mut self, hash: u64, bytes: usize) {
+        while self.bytes + bytes > KEPT_PAGES_BYTES_MAX
+            && let Some((oldest, its_bytes)) = self.order.pop_front()
+        {
+            self.hashes.remove(&oldest);
+            self.bytes -= its_bytes;
         }
-        if self.seen.len() == PAGES_SEEN_MAX {
-            self.seen.pop_front();
-        }
-        self.seen.push_back(hash);
-        false
+        self.hashes.insert(hash);
+        self.order.push_back((hash, bytes));
+        self.bytes += bytes;
     }
 }
 
@@ -128,9 +143,10 @@ mod tests {
         let pages = KeptPages::default();
         keep(&pages, 2, &key(0), b"first");
         let place = |after| PageKey { after: Some(after), ..key(0) };
+        let page = vec![b' '; KEPT_PAGES_BYTES_MAX / 50];
         for _ in 0..2 {
-            for after in 0..=10 * PAGES_SEEN_MAX as i64 {
-                pages.keep(2, place(after), b"later");
+            for after in 0..100 {
+                pages.keep(2, place(after), &page);
                 assert_eq!(pages.find(2, &place(after)), None, "{after}");
             }
         }

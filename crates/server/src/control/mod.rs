@@ -168,8 +168,10 @@ async fn answer(
     {
         return respond(report.status, report.body, &request_id);
     }
+    // First, so that it is clear who only holds a place while everybody waits for the store.
+    let received = receive(&readiness, arrived).await;
     let control = control.wait().await;
-    let (operation, outcome) = match receive(&readiness, arrived).await {
+    let (operation, outcome) = match received {
         Err(refusal) => (None, Err(refusal)),
         Ok(request) => {
             let (operation, outcome) =
@@ -215,7 +217,7 @@ async fn process(control: Arc<ControlPlane>, request: RawRequest, request_id: St
         Ok(request) => request,
         Err(error) => return (None, Err(error)),
     };
-    let route = match authenticated.begin().and_then(|()| authenticated.route()) {
+    let route = match authenticated.route() {
         Ok(route) => route,
         Err(error) => return (None, Err(error)),
     };

@@ -1,5 +1,6 @@
 //! Takes a request in whole, within its limits of size and time. Nothing is looked into here.
 
+use std::future::pending;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -11,7 +12,7 @@ use protocol::limit::control::{BODY_BYTES_MAX, BODY_DISCARD_BYTES_MAX, REQUEST_S
 use tokio::time::timeout;
 
 use super::auth::RawRequest;
-use crate::http::{Peer, Unreadable};
+use crate::http::{Peer, Seat, Unreadable};
 
 /// An error, and whether its connection is of no more use because the request was not read to its end.
 #[derive(Debug)]
@@ -54,13 +55,18 @@ fn closing(error: ApiError) -> Refusal {
 pub(super) async fn receive(request: Request<Incoming>) -> Result<RawRequest, Refusal> {
     let (head, body) = request.into_parts();
     let body = receive_body_within(Duration::from_secs(REQUEST_SECONDS_MAX), body).await?;
+    let seat: Option<Seat> = head.extensions.get().cloned();
+    if seat.as_ref().is_some_and(|seat| !seat.begin()) {
+        // The connection is about to be closed, and this with it.
+        return pending().await;
+    }
     Ok(RawRequest {
         method: head.method.as_str().to_owned(),
         path: head.uri.path().to_owned(),
         query: head.uri.query().unwrap_or_default().to_owned(),
         headers: head.headers,
         peer: head.extensions.get().map(|Peer(address)| *address),
-        seat: head.extensions.get().cloned(),
+        seat,
         body,
     })
 }
