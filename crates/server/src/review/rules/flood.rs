@@ -49,7 +49,7 @@ impl Flood {
     }
 
     /// Counts the message; whether it has come often enough to be a flood.
-    pub(super) fn is_found(&self, message: &Message<'_>, normal: &Normal, now_nanos: u64) -> bool {
+    pub(super) fn is_found(&self, message: &Message<'_>, normal: &Normal<'_>, now_nanos: u64) -> bool {
         let mut hasher = self.hasher.build_hasher();
         message.room.hash(&mut hasher);
         normal.text().trim_end().hash(&mut hasher);

@@ -124,7 +124,7 @@ impl Repeats {
         Ok(Self { times: times as usize })
     }
 
-    pub(super) fn find(&self, normal: &Normal) -> Spans {
+    pub(super) fn find(&self, normal: &Normal<'_>) -> Spans {
         let text = normal.text();
         let characters = text.char_indices().map(|(at, character)| (at, character.len_utf8()));
         let mut spans = self.runs(text, characters);

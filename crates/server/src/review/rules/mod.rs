@@ -147,7 +147,7 @@ impl Matcher {
     }
 
     /// What it finds: all of it, or enough to know that there is something.
-    fn find(&self, message: &Message<'_>, normal: &Normal, wants_all: bool, now_nanos: u64) -> Spans {
+    fn find(&self, message: &Message<'_>, normal: &Normal<'_>, wants_all: bool, now_nanos: u64) -> Spans {
         let content = message.content;
         let whole = |is_found: bool| if is_found { whole(content) } else { Spans::new() };
         match self {
