@@ -441,12 +441,13 @@ pub enum Profile {
 
 /// HTTP requests to others: message review handlers, destinations of chat logs.
 pub mod outgoing {
-    use super::review::IN_FLIGHT_PER_NODE_MAX;
-
-    /// Connections to one origin (scheme, host and port); beyond it a call waits for one until its deadline. As many as
-    /// there may be reviews, since all Lambda functions of a region have one origin, and a stuck one must not be in the
-    /// way of the others.
-    pub const CONNECTIONS_PER_ORIGIN_MAX: usize = IN_FLIGHT_PER_NODE_MAX;
+    /// Calls to one origin (scheme, host and port) at a time; beyond it a call waits until its deadline. For reviews it is
+    /// as many as there may be of them (`review.in_flight_per_node_max`), since all Lambda functions of a region have one
+    /// origin, and a stuck one must not be in the way of the others.
+    pub const CALLS_PER_ORIGIN_MAX: usize = 1_024;
+    /// Look-ups of host names that the system is asked for at a time, each in a thread of its own; beyond it a call waits
+    /// until its deadline.
+    pub const LOOK_UPS_MAX: usize = 16;
     /// Connections to one origin that are kept for the next call; others are closed after their call.
     pub const IDLE_PER_ORIGIN_MAX: usize = 64;
     /// How long a connection is kept without a call, in seconds.
