@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::Method;
+use protocol::arn::Scope;
 use tokio::time::Instant;
 
 use super::{ANSWER_BYTES_MAX, AskError};
@@ -24,13 +25,21 @@ impl Lambda {
         Self { aws }
     }
 
-    /// Invokes the function and answers what it returns.
+    /// Invokes the function of a room and answers what it returns. A function of another account or region is never
+    /// invoked, though a room may have got it before CreateRoom and UpdateRoom refused such: whoever made the room would
+    /// reach with this server's credentials what is none of theirs.
     pub(super) async fn ask(
         &self,
+        room: &Scope,
         function_arn: &str,
         body: String,
         deadline: Instant,
     ) -> Result<Bytes, AskError> {
+        if !room.has_function(function_arn) {
+            return Err(AskError::Failed(
+                "the function is of another account or region than the room".to_owned(),
+            ));
+        }
         if !self.aws.is_configured(AwsService::Lambda).await {
             static WARNED: Once = Once::new();
             WARNED.call_once(|| {
@@ -96,8 +105,44 @@ fn region(function_arn: &str) -> Option<&str> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
-    use super::region;
+    use std::time::Duration;
+
+    use protocol::arn::Scope;
+    use tokio::net::TcpListener;
+    use tokio::time::Instant;
+
+    use super::{Lambda, region};
+    use crate::aws::{AwsClient, AwsSettings};
+    use crate::outgoing::{Caller, Trust};
+    use crate::review::AskError;
+
+    #[tokio::test]
+    async fn a_function_of_another_account_or_region_is_not_invoked() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let endpoint = format!("http://{}", listener.local_addr().unwrap());
+        let variables = [
+            ("AWS_ENDPOINT_URL", endpoint.as_str()),
+            ("AWS_ACCESS_KEY_ID", "AKID"),
+            ("AWS_SECRET_ACCESS_KEY", "hunter2"),
+        ];
+        let settings =
+            AwsSettings::from_variables(variables.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        let lambda = Lambda::new(AwsClient::new(settings, Caller::new(Trust::from_variables(|_| None))));
+        let room = Scope { account_id: "123456789012".into(), region: "us-west-2".into() };
+        let ask = async |owner: &str, time: Duration| {
+            let arn = format!("arn:aws:lambda:{owner}:function:review");
+            lambda.ask(&room, &arn, "{}".to_owned(), Instant::now() + time).await.unwrap_err()
+        };
+        let refused =
+            AskError::Failed("the function is of another account or region than the room".to_owned());
+        for owner in ["us-west-2:210987654321", "eu-west-1:123456789012"] {
+            assert_eq!(ask(owner, Duration::from_secs(60)).await, refused);
+        }
+        // Nobody answers here; one of its own would have been asked.
+        assert_eq!(ask("us-west-2:123456789012", Duration::from_millis(20)).await, AskError::TimedOut);
+    }
 
     #[test]
     fn the_region_is_in_the_arn() {

@@ -158,7 +158,7 @@ impl Parts {
         let ask = async {
             match handler {
                 Some(ReviewHandler::Webhook(webhook)) => webhook.ask(body, deadline).await,
-                _ => self.lambda.ask(&request.handler, body, deadline).await,
+                _ => self.lambda.ask(&request.room.scope, &request.handler, body, deadline).await,
             }
         };
         let answer = timeout_at(deadline, Box::pin(ask)).await.unwrap_or(Err(AskError::TimedOut));
