@@ -472,9 +472,16 @@ pub mod review {
     pub const PATTERNS_MAX: usize = 1_000;
     /// Longest regular expression, in bytes; beyond it the file of handlers is refused.
     pub const PATTERN_BYTES_MAX: usize = 1_024;
-    /// Messages that a rule against floods remembers, 16 bytes each; beyond it one takes the place of another.
-    pub const FLOOD_MESSAGES_MAX: usize = 65_536;
-    /// Failing handlers that are remembered; beyond it all are forgotten, and told of again.
+    /// Memory of a rule against floods, in bytes: a message takes 4 of them for each of its `times`, and 4 more (so 16 with `times = 3`). When there
+    /// is no room for another one, it takes the place of one that came before.
+    pub const FLOOD_BYTES: usize = 1_048_576;
+    /// Most `times` of a rule against floods; beyond it the file of handlers is refused.
+    pub const FLOOD_TIMES_MAX: u32 = 100;
+    /// Matches of one expression in a message that are masked one by one; from the last of them on all of it is masked.
+    /// That bounds the time: to look for the next one may mean to read all of the rest once more.
+    pub const PATTERN_MASKS_MAX: usize = 32;
+    /// Failing handlers that are remembered for a minute, or as long as they are not called; beyond it others are called
+    /// as if they had not failed, and not told of.
     pub const FAILING_HANDLERS_MAX: usize = 1_000;
     /// How long shards wait for reviews when the server stops, in milliseconds, beyond the time limit of a review and in all.
     pub const DRAIN_MS_MAX: u64 = 2_000;

@@ -194,11 +194,7 @@ mod tests {
             (400, "ThrottlingException", DestinationError::Other),
             (503, "SlowDown", DestinationError::Other),
         ] {
-            let error = SinkError::from(AwsError::Refused {
-                status,
-                code: code.to_owned(),
-                message: "a message".to_owned(),
-            });
+            let error = SinkError::from(AwsError::Refused { status, code: code.to_owned() });
             assert_eq!(error.kind, kind, "{code}");
             assert!(error.text.contains(code) && error.is_lasting() == (kind != DestinationError::Other));
         }

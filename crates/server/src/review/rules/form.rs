@@ -1,6 +1,6 @@
-//! What can be said of a message by its form: regular expressions, links, capitals, repetitions.
+//! What can be said of a message by its form: regular expressions, capitals, repetitions.
 
-use protocol::limit::review::{PATTERN_BYTES_MAX, PATTERNS_MAX};
+use protocol::limit::review::{PATTERN_BYTES_MAX, PATTERN_MASKS_MAX, PATTERNS_MAX};
 use regex::{Regex, RegexBuilder, RegexSet, RegexSetBuilder};
 
 use super::normal::Normal;
@@ -8,10 +8,14 @@ use super::{Spans, whole};
 
 /// Memory that compiled expressions may take, in bytes: what needs more is refused when the file is read.
 const COMPILED_BYTES_MAX: usize = 64 * 1_024 * 1_024;
-/// Memory for what has been found out about texts so far, in bytes, for each thread.
+/// Memory for what has been found out about texts so far, in bytes, for each thread: of all in one pass, and once more of
+/// each of them.
 const CACHE_BYTES_MAX: usize = 8 * 1_024 * 1_024;
+/// With less than that, an expression would only forget, in bytes.
+const CACHE_BYTES_MIN: usize = 32 * 1_024;
 
-/// Regular expressions, all of them tried in one pass. There is no backtracking, so no expression takes long.
+/// Regular expressions, all of them tried in one pass; then those that match are asked where. There is no backtracking, so
+/// no expression takes long.
 pub(super) struct Patterns {
     all: RegexSet,
     each: Vec<Regex>,
@@ -25,16 +29,24 @@ impl Patterns {
         if patterns.iter().any(|pattern| pattern.len() > PATTERN_BYTES_MAX) {
             return Err(format!("a pattern may have {PATTERN_BYTES_MAX} bytes"));
         }
-        let each = patterns.iter().map(|pattern| {
-            let mut builder = RegexBuilder::new(pattern);
-            builder.case_insensitive(!case_sensitive).build().map_err(|error| error.to_string())
-        });
+        // All at once come first: they bound what each of them can take.
         let all = RegexSetBuilder::new(patterns)
             .case_insensitive(!case_sensitive)
             .size_limit(COMPILED_BYTES_MAX)
             .dfa_size_limit(CACHE_BYTES_MAX)
             .build()
             .map_err(|error| error.to_string())?;
+        if let Some(pattern) = all.matches("").iter().next().and_then(|index| patterns.get(index)) {
+            return Err(format!("`{pattern}` matches where there is nothing, and so every message"));
+        }
+        let each = patterns.iter().map(|pattern| {
+            RegexBuilder::new(pattern)
+                .case_insensitive(!case_sensitive)
+                .size_limit(COMPILED_BYTES_MAX)
+                .dfa_size_limit((CACHE_BYTES_MAX / patterns.len()).max(CACHE_BYTES_MIN))
+                .build()
+                .map_err(|error| error.to_string())
+        });
         Ok(Self { each: each.collect::<Result<_, _>>()?, all })
     }
 
@@ -44,50 +56,20 @@ impl Patterns {
         }
         let matching = self.all.matches(content);
         let found = matching.into_iter().filter_map(|index| self.each.get(index));
-        // An expression may match nothing at all; there is nothing to mask then.
-        found.flat_map(|pattern| pattern.find_iter(content)).map(|found| found.range()).collect()
+        found.flat_map(|pattern| spans(pattern, content)).collect()
     }
 }
 
-/// Addresses of web pages.
-pub(super) struct Links {
-    pattern: Regex,
-    /// Hosts that may be named, in lower case.
-    except: Vec<String>,
-}
-
-/// With a scheme or `www.`, anything; without, a host whose last part is a well-known one.
-const LINK: &str = r"(?xi)
-    \b https?:// [^\s<>]+
-  | \b www\. [^\s<>]+
-  | \b (?: [a-z0-9] (?: [a-z0-9-]{0,61} [a-z0-9] )? \. )+
-    (?: com|net|org|info|biz|io|gg|tv|me|co|xyz|app|dev|link|live|shop|site|online|top|club|store|ly|be
-      | us|uk|ca|au|in|jp|cn|ru|de|fr|nl|it|es|pt|pl|br|mx|eu|ch|at|se|no|fi|dk|cz|tr|kr ) \b
-    (?: [/?\#:] [^\s<>]* )?";
-
-impl Links {
-    pub(super) fn new(except: &[String]) -> Result<Self, String> {
-        let pattern = Regex::new(LINK).map_err(|error| error.to_string())?;
-        Ok(Self { pattern, except: except.iter().map(|host| host.to_lowercase()).collect() })
+/// Where an expression matches; from a certain number of matches on, all the rest is one.
+fn spans(pattern: &Regex, content: &str) -> Spans {
+    let found = pattern.find_iter(content).map(|found| found.range());
+    let mut spans: Spans = found.take(PATTERN_MASKS_MAX).collect();
+    if spans.len() == PATTERN_MASKS_MAX
+        && let Some(last) = spans.last_mut()
+    {
+        last.end = content.len();
     }
-
-    pub(super) fn find(&self, content: &str, wants_all: bool) -> Spans {
-        let found = self.pattern.find_iter(content).filter(|found| !self.is_excepted(found.as_str()));
-        let spans = found.map(|found| found.range());
-        if wants_all { spans.collect() } else { spans.take(1).collect() }
-    }
-
-    fn is_excepted(&self, link: &str) -> bool {
-        let link = link.split_once("://").map_or(link, |(_, rest)| rest);
-        let authority = link.split(['/', '?', '#', '\\']).next().unwrap_or_default();
-        // What stands before an `@` is no host, though it may look like one.
-        let host = authority.rsplit('@').next().unwrap_or_default();
-        let host = host.split(':').next().unwrap_or_default().to_lowercase();
-        let is_below = |excepted: &String| {
-            host.strip_suffix(excepted.as_str()).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
-        };
-        self.except.iter().any(is_below)
-    }
+    spans
 }
 
 /// Messages in capitals.

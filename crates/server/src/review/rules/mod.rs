@@ -9,6 +9,7 @@
 
 mod flood;
 mod form;
+mod links;
 mod normal;
 mod text;
 mod words;
@@ -20,7 +21,8 @@ use std::path::Path;
 use hub::message::RoomKey;
 
 use self::flood::Flood;
-use self::form::{Caps, Links, Patterns, Repeats};
+use self::form::{Caps, Patterns, Repeats};
+use self::links::Links;
 use self::normal::Normal;
 use self::text::ActionText;
 pub use self::text::RuleText;
