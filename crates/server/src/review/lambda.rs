@@ -77,9 +77,11 @@ impl Lambda {
         body: String,
         deadline: Instant,
     ) -> Result<Answer, AwsError> {
-        let region = region(function_arn)
+        let (region, name) = parts(function_arn)
             .ok_or_else(|| AwsError::Unreachable("the ARN is none of a function".to_owned()))?;
-        let path = format!("/2015-03-31/functions/{}/invocations", function_arn.replace(':', "%3A"));
+        // To AWS the ARN says whose the function is; others may know functions by their names alone (cargo-lambda does).
+        let name = if self.aws.is_of_aws(AwsService::Lambda) { function_arn } else { name };
+        let path = format!("/2015-03-31/functions/{}/invocations", name.replace(':', "%3A"));
         let call = AwsCall {
             service: AwsService::Lambda,
             region,
@@ -94,14 +96,16 @@ impl Lambda {
     }
 }
 
-/// The region in the ARN of a function. The rest of the ARN has no character that a path would have to escape but the
-/// colon: its pattern is checked when the room gets it, and once more here.
-fn region(function_arn: &str) -> Option<&str> {
+/// The region in the ARN of a function, and its name, perhaps with a version or an alias. The rest of the ARN has no character
+/// that a path would have to escape but the colon: its pattern is checked when the room gets it, and once more here.
+fn parts(function_arn: &str) -> Option<(&str, &str)> {
     let is_right = |character: char| character.is_ascii_alphanumeric() || ":-_$.".contains(character);
     let rest = function_arn.strip_prefix("arn:aws")?;
-    let mut parts = rest.split(':').skip(1);
-    let (service, region) = (parts.next()?, parts.next()?);
-    (service == "lambda" && !region.is_empty() && function_arn.chars().all(is_right)).then_some(region)
+    let mut parts = rest.splitn(6, ':').skip(1);
+    let (service, region, _account, kind, name) =
+        (parts.next()?, parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+    let is_function = service == "lambda" && kind == "function" && !region.is_empty() && !name.is_empty();
+    (is_function && function_arn.chars().all(is_right)).then_some((region, name))
 }
 
 #[cfg(test)]
@@ -113,7 +117,7 @@ mod tests {
     use tokio::net::TcpListener;
     use tokio::time::Instant;
 
-    use super::{Lambda, region};
+    use super::{Lambda, parts};
     use crate::aws::{AwsClient, AwsSettings};
     use crate::outgoing::{Caller, Trust};
     use crate::review::AskError;
@@ -145,17 +149,19 @@ mod tests {
     }
 
     #[test]
-    fn the_region_is_in_the_arn() {
+    fn the_region_and_the_name_are_in_the_arn() {
         let arn = "arn:aws:lambda:us-west-2:123456789012:function:review:live";
-        assert_eq!(region(arn), Some("us-west-2"));
-        assert_eq!(region("arn:aws-cn:lambda:cn-north-1:1:function:a"), Some("cn-north-1"));
+        assert_eq!(parts(arn), Some(("us-west-2", "review:live")));
+        assert_eq!(parts("arn:aws-cn:lambda:cn-north-1:1:function:a"), Some(("cn-north-1", "a")));
         for arn in [
             "",
             "arn:aws:s3:us-west-2:1:function:a",
             "arn:aws:lambda:us-west-2:1:function:a/b",
             "arn:aws:lambda::",
+            "arn:aws:lambda:us-west-2:1:layer:a",
+            "arn:aws:lambda:us-west-2:1:function:",
         ] {
-            assert_eq!(region(arn), None, "{arn}");
+            assert_eq!(parts(arn), None, "{arn}");
         }
     }
 }
