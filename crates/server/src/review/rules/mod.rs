@@ -11,6 +11,7 @@ mod flood;
 mod form;
 mod links;
 mod normal;
+mod patterns;
 mod text;
 mod words;
 
@@ -21,9 +22,10 @@ use std::path::Path;
 use hub::message::RoomKey;
 
 use self::flood::Flood;
-use self::form::{Caps, Patterns, Repeats};
+use self::form::{Caps, Repeats};
 use self::links::Links;
 use self::normal::Normal;
+use self::patterns::Patterns;
 use self::text::ActionText;
 pub use self::text::RuleText;
 use self::words::Words;

@@ -227,6 +227,27 @@ fn an_expression_that_matches_often_masks_the_rest() {
 }
 
 #[test]
+fn an_expression_means_the_same_whether_or_not_it_is_a_candidate() {
+    let patterns = r"['\bass\b', '^Ärger$', '(?i-u:\b)x\By', '(a|\bé)+z', '(?m)^last', '\Bend']";
+    let cases = [
+        ("ass", "***"),
+        ("class", "class"),
+        ("éass", "éass"),
+        ("ß ass ß", "ß *** ß"),
+        ("ärger", "*****"),
+        ("ärger!", "ärger!"),
+        ("xy éxy", "** é**"),
+        ("éz xéz", "** xéz"),
+        ("at\nlast", "at\n****"),
+        ("at last", "at last"),
+        ("end bend", "end b***"),
+    ];
+    check(&format!("rules = [{{match = \"patterns\", patterns = {patterns}, action = \"mask\"}}]"), &cases);
+    let denied = cases.map(|(text, masked)| (text, if text == masked { text } else { "-" }));
+    check(&format!("rules = [{{match = \"patterns\", patterns = {patterns}, action = \"deny\"}}]"), &denied);
+}
+
+#[test]
 fn an_excepted_host_lets_nothing_else_through() {
     let through = [
         "https://example.com. https://example.com, (https://example.com) \"https://example.com\" www.example.com!",
