@@ -1,5 +1,7 @@
 //! What can be said of a message by its form: capitals, repetitions.
 
+use std::ops::Range;
+
 use super::Spans;
 use super::normal::Normal;
 
@@ -18,8 +20,12 @@ impl Caps {
     }
 
     pub(super) fn is_found(&self, content: &str) -> bool {
-        let capitals = content.chars().filter(|letter| letter.is_uppercase()).count();
-        let letters = capitals + content.chars().filter(|letter| letter.is_lowercase()).count();
+        let (mut capitals, mut letters) = (0, 0);
+        for character in content.chars() {
+            let is_capital = character.is_uppercase();
+            capitals += usize::from(is_capital);
+            letters += usize::from(is_capital || character.is_lowercase());
+        }
         letters >= self.letters_min && capitals * 100 >= letters * self.percent
     }
 }
@@ -39,37 +45,36 @@ impl Repeats {
 
     pub(super) fn find(&self, normal: &Normal<'_>) -> Spans {
         let text = normal.text();
-        let characters = text.char_indices().map(|(at, character)| (at, character.len_utf8()));
-        let mut spans = self.runs(text, characters);
+        let characters = text
+            .char_indices()
+            .map(|(at, character)| (at..at + character.len_utf8(), Some(character).filter(|it| *it != ' ')));
+        let mut spans = self.runs(characters);
         let mut end = 0;
         let words = text.split(' ').map(|word| {
             let start = end;
             end = start + word.len() + 1;
-            (start, word.len())
+            (start..start + word.len(), Some(word).filter(|word| !word.is_empty()))
         });
-        spans.extend(self.runs(text, words));
+        spans.extend(self.runs(words));
         spans.into_iter().map(|span| normal.origin(span.start, span.end)).collect()
     }
 
-    /// Where the same part follows itself often enough. Parts are given by where they are and how long.
-    fn runs(&self, text: &str, parts: impl Iterator<Item = (usize, usize)>) -> Spans {
+    /// Where the same part follows itself often enough. Parts are given by where they are and what they are; `None` is
+    /// the same as no other.
+    fn runs<T: PartialEq>(&self, parts: impl Iterator<Item = (Range<usize>, Option<T>)>) -> Spans {
         let mut spans = Spans::new();
-        let (mut last, mut start, mut count) = ("", 0, 0);
-        for (at, length) in parts {
-            let Some(part) = text.get(at..at + length).filter(|part| !part.trim().is_empty()) else {
-                (last, count) = ("", 0);
-                continue;
-            };
-            if part != last {
-                (last, start, count) = (part, at, 0);
+        let (mut last, mut start, mut count) = (None, 0, 0);
+        for (place, part) in parts {
+            if part.is_none() || part != last {
+                (last, start, count) = (part, place.start, 0);
             }
-            count += 1;
+            count += usize::from(last.is_some());
             if count == self.times {
-                spans.push(start..at + length);
+                spans.push(start..place.end);
             } else if count > self.times
                 && let Some(span) = spans.last_mut()
             {
-                span.end = at + length;
+                span.end = place.end;
             }
         }
         spans
