@@ -1,6 +1,7 @@
-"""An emulator of AWS that really runs Lambda functions (`ministack`), on the loopback interface.
+"""Emulators of AWS that really run Lambda functions, on the loopback interface: `ministack` those in Python and Node,
+`cargo-lambda` ours in Rust.
 
-It is installed apart from the other tools, since its dependencies are pinned to other versions.
+They are installed apart from the other tools, since their dependencies are pinned to other versions.
 """
 
 import http.client
@@ -17,6 +18,12 @@ import boto3
 from server import REGION, ROOT
 
 PYTHON = ROOT / ".test-env" / "emulators" / "bin" / "python"
+CARGO_LAMBDA = ROOT / ".test-env" / "emulators" / "bin" / "cargo-lambda"
+# A package, in which alone `cargo-lambda` runs, and what it is built into.
+RUST_FUNCTION = ROOT / "conformance" / "lambda"
+RUST_FUNCTION_BINARY = ROOT / ".test-env" / "lambda" / "debug" / "review"
+# Of the emulator's functions.
+ACCOUNT = "000000000000"
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_EC2_METADATA_DISABLED": "true"}
 READY_SECONDS_MAX = 60
 
@@ -28,9 +35,7 @@ class Emulator:
         self.log = (folder / "emulator.log").open("wb")
         # It takes no free port by itself; should somebody else get this one meanwhile, the next one is tried.
         for _ in range(3):
-            with socket.socket() as probe:
-                probe.bind(("127.0.0.1", 0))
-                self.port = probe.getsockname()[1]
+            self.port = free_port()
             environment = os.environ | {"BIND_HOST": "127.0.0.1", "GATEWAY_PORT": str(self.port), "TMPDIR": str(folder)}
             self.process = subprocess.Popen(
                 [str(PYTHON), "-m", "ministack"], env=environment, cwd=folder, stdout=self.log, stderr=self.log
@@ -73,10 +78,67 @@ class Emulator:
 
     def stop(self):
         """Ends it."""
-        self.process.terminate()
-        try:
-            self.process.wait(10)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
+        end(self.process)
         self.log.close()
+
+
+class CargoLambda:
+    """The function in Rust, under the name `review`, and the Invoke API before it; use it as a context manager."""
+
+    def __init__(self, folder):
+        self.log = (folder / "cargo-lambda.log").open("wb")
+        self.processes = []
+
+    def __enter__(self):
+        # As above: it takes no free port by itself.
+        for _ in range(3):
+            port = free_port()
+            self.url = f"http://127.0.0.1:{port}"
+            words = ["lambda", "watch", "--only-lambda-apis", "--invoke-address", "127.0.0.1", "--invoke-port", str(port)]
+            api = self._start([str(CARGO_LAMBDA), *words], {})
+            if self._is_listening(api, port):
+                break
+        else:
+            self.__exit__()
+            raise AssertionError(f"cargo-lambda does not start; see {self.log.name}")
+        function = {"NAME": "review", "VERSION": "1", "MEMORY_SIZE": "128"}
+        variables = {f"AWS_LAMBDA_FUNCTION_{name}": value for name, value in function.items()}
+        self._start([str(RUST_FUNCTION_BINARY)], variables | {"AWS_LAMBDA_RUNTIME_API": f"{self.url}/.rt/review"})
+        return self
+
+    def _start(self, command, variables):
+        environment = os.environ | variables
+        process = subprocess.Popen(command, env=environment, cwd=RUST_FUNCTION, stdout=self.log, stderr=self.log)
+        self.processes.append(process)
+        return process
+
+    def _is_listening(self, process, port):
+        deadline = time.monotonic() + READY_SECONDS_MAX
+        while process.poll() is None and time.monotonic() < deadline:
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    return True
+            select.select([], [], [], 0.05)
+        return False
+
+    def __exit__(self, *_):
+        for process in self.processes:
+            end(process)
+        self.log.close()
+
+
+def free_port():
+    """A port that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def end(process):
+    """Ends a process, if it has not ended."""
+    process.terminate()
+    try:
+        process.wait(10)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()

@@ -4,6 +4,7 @@ It speaks the Invoke API of Lambda as far as a reviewer sees it, and takes webho
 """
 
 import json
+import re
 import threading
 import urllib.parse
 from dataclasses import dataclass, field
@@ -65,7 +66,7 @@ class Handlers:
                 path = urllib.parse.unquote(self.path)
                 asked = Asked(path, {name.lower(): value for name, value in self.headers.items()}, body, id(self))
                 handlers.asked.append(asked)
-                name = path.removesuffix("/invocations").rsplit(":", 1)[-1]
+                name = re.split("[:/]", path.removesuffix("/invocations"))[-1]
                 answer = handlers.answers.get(name, lambda asked: (404, {}, b'{"Message":"no such function"}'))(asked)
                 if answer is None:
                     self.close_connection = True
@@ -89,7 +90,11 @@ class Handlers:
             def log_message(self, *_):
                 pass
 
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Answerer)
+        class Listener(ThreadingHTTPServer):
+            # Whoever finds the queue full tries again after a second.
+            request_queue_size = 1_024
+
+        self.server = Listener(("127.0.0.1", 0), Answerer)
         self.server.daemon_threads = True
         self.server.handle_error = lambda *_: None
         threading.Thread(target=self.server.serve_forever, daemon=True).start()

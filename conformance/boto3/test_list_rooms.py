@@ -8,7 +8,6 @@ import clients
 from clients import body_of, members_of
 from server import logging_configuration_arn
 
-HANDLERS = [f"arn:aws:lambda:us-west-2:123456789012:function:handler-{number}" for number in range(2)]
 REGIONS = (f"test-{number}" for number in itertools.count(1))
 
 
@@ -16,6 +15,11 @@ REGIONS = (f"test-{number}" for number in itertools.count(1))
 def region_chat(server):
     """A client of a region that no other test uses: its rooms are exactly the test's."""
     return clients.ivschat(server, region=next(REGIONS))
+
+
+def handlers_of(chat):
+    """Two handlers that rooms of the client's region may have."""
+    return [f"arn:aws:lambda:{chat.meta.region_name}:123456789012:function:handler-{number}" for number in range(2)]
 
 
 def pages(chat, **request):
@@ -43,7 +47,7 @@ def test_a_summary_is_the_whole_summary(region_chat):
     plain = chat.create_room(name="plain", maximumMessageLength=3)
     full = chat.create_room(
         name="full",
-        messageReviewHandler={"uri": HANDLERS[0], "fallbackResult": "DENY"},
+        messageReviewHandler={"uri": handlers_of(chat)[0], "fallbackResult": "DENY"},
         loggingConfigurationIdentifiers=[configuration["arn"]],
         tags={"k": "v"},
     )
@@ -97,9 +101,10 @@ def test_filters_in_any_combination(region_chat):
     configurations = [
         chat.create_logging_configuration(destinationConfiguration={"s3": {"bucketName": "logs"}})["arn"] for _ in range(3)
     ]
+    handlers = handlers_of(chat)
     rooms = []
     for name, handler, attached in itertools.product(
-        ("", "one", "One"), (None, *HANDLERS), ((), configurations[:1], configurations[:2])
+        ("", "one", "One"), (None, *handlers), ((), configurations[:1], configurations[:2])
     ):
         request = {"name": name, "loggingConfigurationIdentifiers": list(attached)}
         if handler:
@@ -107,7 +112,7 @@ def test_filters_in_any_combination(region_chat):
         rooms.append((chat.create_room(**request)["id"], name, handler, attached))
     rooms.reverse()
     for name, handler, configuration in itertools.product(
-        (None, "one", "One", "on"), (None, *HANDLERS, f"{HANDLERS[0]}x"), (None, *configurations)
+        (None, "one", "One", "on"), (None, *handlers, f"{handlers[0]}x"), (None, *configurations)
     ):
         request = {
             "name": name, "messageReviewHandlerUri": handler, "loggingConfigurationIdentifier": configuration,
@@ -150,7 +155,7 @@ def test_a_page_token_is_bound_to_its_filters_region_and_operation(server, regio
     wrong = [
         lambda: chat.list_rooms(nextToken=token),
         lambda: chat.list_rooms(name="other", nextToken=token),
-        lambda: chat.list_rooms(name="same", messageReviewHandlerUri=HANDLERS[0], nextToken=token),
+        lambda: chat.list_rooms(name="same", messageReviewHandlerUri=handlers_of(chat)[0], nextToken=token),
         lambda: elsewhere.list_rooms(name="same", nextToken=token),
         lambda: chat.list_logging_configurations(nextToken=token),
         lambda: chat.list_rooms(name="same", nextToken=token[:middle] + other + token[middle + 1 :]),

@@ -303,7 +303,7 @@ def test_nothing_of_a_chat_is_in_the_log_whatever_a_destination_says(start, fake
         socket.receive_json()
     fake.wait_until(lambda: fake.streams["chat-logs"] and fake.events(id_of(hall.room)) and fake.objects(id_of(hall.room)))
     log = hall.server.log_path.read_text()
-    assert log.count("a chat log is not taken") >= 3 and "400 InvalidParameterException" in log
+    assert log.count("a chat log is not taken") >= 3 and "400, InvalidParameterException" in log
     assert "secret" not in log
 
 

@@ -91,7 +91,8 @@ def test_a_function_is_shown_the_message_and_decides(tmp_path):
         frame = ann.act(**say("as it is", Attributes={"k": "v"}, RequestId="r"))
         assert (frame["Content"], frame["Attributes"], frame["RequestId"]) == ("as it is", {"k": "v"}, "r")
         asked = scene.handlers.asked[0]
-        assert asked.path == f"/2015-03-31/functions/{function_arn('decide')}/invocations"
+        # Whoever is not AWS is asked by name.
+        assert asked.path == "/2015-03-31/functions/decide/invocations"
         assert asked.headers["authorization"].startswith("AWS4-HMAC-SHA256 Credential=AKIDHANDLERS/")
         assert asked.headers["x-amz-invocation-type"] == "RequestResponse"
         assert asked.event == {
@@ -161,22 +162,39 @@ def test_a_stuck_function_takes_the_fallback_result_at_its_time_limit(tmp_path):
         server = Server(tmp_path / "data", environment=settings).start()
         scene = Scene(server, handlers)
         for fallback, outcome in (("ALLOW", "MESSAGE"), ("DENY", "ERROR")):
-            assert scene.join(scene.room("stuck", fallback)).act(**say("hi"))["Type"] == outcome
+            socket = scene.join(scene.room("stuck", fallback))
+            began = time.monotonic()
+            assert socket.act(**say("hi"))["Type"] == outcome
+            # 200 ms, and whatever a busy machine needs to say so.
+            assert 0.2 <= time.monotonic() - began < 20
         assert scene.metric(f'grandstand_review_invocation_errors_total{{handler="{function_arn("stuck")}"}}') == 2
         server.stop()
 
 
-def test_a_stuck_function_holds_up_nobody_else(tmp_path):
-    with reviewed(tmp_path, quick=lambda asked: allow(asked.event)) as scene:
+def test_a_crowd_under_review_holds_up_no_other_room(tmp_path):
+    senders, members, words = 40, 20, 2
+    with reviewed(tmp_path, quick=lambda asked: allow(asked.event, Content="quickly")) as scene:
         scene.handlers.answers["stuck"] = scene.handlers.stuck
-        stuck = scene.join(scene.room("stuck"))
-        for number in range(5):
-            stuck.send_json(say(f"stuck {number}"))
-        quick = scene.join(scene.room("quick"))
-        for number in range(5):
-            assert quick.act(**say(f"quick {number}"))["Content"] == f"quick {number}"
+        stuck_room = scene.room("stuck")
+        watcher = scene.join(stuck_room, "watcher")
+        crowd = [scene.join(stuck_room, f"sender {number}") for number in range(senders)]
+        for word in range(words):
+            for number, socket in enumerate(crowd):
+                socket.send_json(say(f"{number} {word}"))
+        scene.wait_for_metric("grandstand_reviews_waiting", senders * words)
+        # A room without a handler, and one whose functions are at the same endpoint.
+        plain_room = scene.chat.create_room(maximumMessageRatePerSecond=100)
+        for room, heard in ((plain_room, "hi"), (scene.room("quick"), "quickly")):
+            audience = [scene.join(room, f"member {number}") for number in range(members)]
+            for number in range(5):
+                audience[number].send_json(say("hi"))
+            for socket in audience:
+                assert [socket.receive_json()["Content"] for _ in range(5)] == [heard] * 5
+        assert scene.metric("grandstand_reviews_waiting") == senders * words
         scene.handlers.released.set()
-        assert [stuck.receive_json()["Content"] for _ in range(5)] == [f"stuck {number}" for number in range(5)]
+        said = [watcher.receive_json()["Content"] for _ in range(senders * words)]
+        for number in range(senders):
+            assert [text for text in said if text.split()[0] == f"{number}"] == [f"{number} {word}" for word in range(words)]
 
 
 def test_a_sender_is_never_overtaken_by_itself(tmp_path):
@@ -220,14 +238,24 @@ def test_nothing_is_published_behind_a_kick_though_its_review_ends_later(tmp_pat
         victim.send_json(say("before"))
         victim.send_json({"Action": "DELETE_MESSAGE", "Id": "M2YcHkgffEvU"})
         assert watcher.receive_json()["EventName"] == "aws:DELETE_MESSAGE"
+        scene.wait_for_metric("grandstand_reviews_waiting", 1)
         scene.chat.disconnect_user(roomIdentifier=room["arn"], userId="victim")
         assert watcher.receive_json()["EventName"] == "aws:DISCONNECT_USER"
         scene.handlers.released.set()
+        # When nothing is under review, whatever has come of it is on its way.
+        scene.wait_for_metric("grandstand_reviews_waiting", 0)
         assert watcher.act(**say("after"))["Content"] == "after"
 
 
 def test_what_is_under_review_when_the_server_stops_is_settled(tmp_path):
-    with reviewed(tmp_path, {"GRANDSTAND_REVIEW_TIMEOUT_MS": "2000"}) as scene:
+    # A server that stops waits two seconds for reviews, and a test may be held up for longer: then it proves nothing.
+    assert any(is_settled_at_the_stop(tmp_path / f"{attempt}") for attempt in range(5))
+
+
+def is_settled_at_the_stop(folder):
+    """Whether a message is published whose review ends when the server has begun to stop."""
+    folder.mkdir()
+    with reviewed(folder) as scene:
         was_asked = threading.Event()
 
         def late(asked):
@@ -242,10 +270,15 @@ def test_what_is_under_review_when_the_server_stops_is_settled(tmp_path):
         stopping.start()
         scene.server.wait_for_log("stopping")
         scene.handlers.released.set()
-        assert socket.receive_json()["Content"] == "hi"
+        try:
+            assert socket.receive_json()["Content"] == "hi"
+        except Dropped:
+            return False
+        finally:
+            stopping.join()
         with pytest.raises(Dropped):
             socket.receive_json()
-        stopping.join()
+        return True
 
 
 def test_the_address_of_the_sender_is_the_one_that_a_trusted_proxy_names(tmp_path):

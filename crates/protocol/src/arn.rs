@@ -17,6 +17,17 @@ pub struct Scope {
     pub region: Box<str>,
 }
 
+impl Scope {
+    /// Whether the ARN of a Lambda function says that the function is of this account and region.
+    #[must_use]
+    pub fn has_function(&self, function_arn: &str) -> bool {
+        // arn:PARTITION:lambda:REGION:ACCOUNT:function:…
+        let mut parts = function_arn.split(':').skip(2);
+        let owner = [parts.next(), parts.next(), parts.next()];
+        owner == [Some("lambda"), Some(&*self.region), Some(&*self.account_id)]
+    }
+}
+
 /// What an ARN names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ResourceKind {
@@ -140,7 +151,23 @@ fn write_arn(formatter: &mut fmt::Formatter<'_>, scope: &Scope, kind: ResourceKi
 
 #[cfg(test)]
 mod tests {
-    use super::{Arn, ArnStem, ResourceKind};
+    use super::{Arn, ArnStem, ResourceKind, Scope};
+
+    #[test]
+    fn a_function_is_of_the_account_and_region_in_its_arn() {
+        let scope = Scope { account_id: "123456789012".into(), region: "us-west-2".into() };
+        let has = |region_and_account: &str| {
+            scope.has_function(&format!("arn:aws:lambda:{region_and_account}:function:review:live"))
+        };
+        assert!(has("us-west-2:123456789012"));
+        for other in ["us-west-2:123456789013", "us-west-1:123456789012", "us-west-2:", "us-west-2", ":", ""]
+        {
+            assert!(!has(other), "{other}");
+        }
+        assert!(
+            !scope.has_function("") && !scope.has_function("arn:aws:s3:us-west-2:123456789012:function:f")
+        );
+    }
 
     #[test]
     fn an_arn_is_read_and_written_back() {

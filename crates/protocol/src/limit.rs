@@ -200,8 +200,8 @@ pub mod audit {
 
 /// The admin port; what is not here is as for the control plane.
 pub mod admin {
-    /// Open connections, as a share of the process's file descriptors, in percent; beyond it new ones wait in the
-    /// kernel's queue until another one ends. A few probes and a collector of metrics need no more.
+    /// Open connections, as a share of the process's file descriptors, in percent; beyond it an idle one makes
+    /// room for a new one. A few probes and a collector of metrics need no more.
     pub const CONNECTIONS_PERCENT_OF_DESCRIPTORS: u64 = 5;
 }
 
@@ -463,12 +463,13 @@ pub enum Profile {
 
 /// HTTP requests to others: message review handlers, destinations of chat logs.
 pub mod outgoing {
-    use super::review::IN_FLIGHT_PER_NODE_MAX;
-
-    /// Connections to one origin (scheme, host and port); beyond it a call waits for one until its deadline. As many as
-    /// there may be reviews, since all Lambda functions of a region have one origin, and a stuck one must not be in the
-    /// way of the others.
-    pub const CONNECTIONS_PER_ORIGIN_MAX: usize = IN_FLIGHT_PER_NODE_MAX;
+    /// Calls to one origin (scheme, host and port) at a time; beyond it a call waits until its deadline. For reviews it is
+    /// as many as there may be of them (`review.in_flight_per_node_max`), since all Lambda functions of a region have one
+    /// origin, and a stuck one must not be in the way of the others.
+    pub const CALLS_PER_ORIGIN_MAX: usize = 1_024;
+    /// Look-ups of host names that the system is asked for at a time, each in a thread of its own; beyond it a call waits
+    /// until its deadline.
+    pub const LOOK_UPS_MAX: usize = 16;
     /// Connections to one origin that are kept for the next call; others are closed after their call.
     pub const IDLE_PER_ORIGIN_MAX: usize = 64;
     /// How long a connection is kept without a call, in seconds.
@@ -493,9 +494,16 @@ pub mod review {
     pub const PATTERNS_MAX: usize = 1_000;
     /// Longest regular expression, in bytes; beyond it the file of handlers is refused.
     pub const PATTERN_BYTES_MAX: usize = 1_024;
-    /// Messages that a rule against floods remembers, 16 bytes each; beyond it one takes the place of another.
-    pub const FLOOD_MESSAGES_MAX: usize = 65_536;
-    /// Failing handlers that are remembered; beyond it all are forgotten, and told of again.
+    /// Memory of a rule against floods, in bytes: a message takes 4 of them for each of its `times`, and 4 more (so 16 with `times = 3`). When there
+    /// is no room for another one, it takes the place of one that came before.
+    pub const FLOOD_BYTES: usize = 1_048_576;
+    /// Most `times` of a rule against floods; beyond it the file of handlers is refused.
+    pub const FLOOD_TIMES_MAX: u32 = 100;
+    /// Matches of one expression in a message that are masked one by one; from the last of them on all of it is masked.
+    /// That bounds the time: to look for the next one may mean to read all of the rest once more.
+    pub const PATTERN_MASKS_MAX: usize = 32;
+    /// Failing handlers that are remembered for a minute, or as long as they are not called; beyond it others are called
+    /// as if they had not failed, and not told of.
     pub const FAILING_HANDLERS_MAX: usize = 1_000;
     /// How long shards wait for reviews when the server stops, in milliseconds, beyond the time limit of a review and in all.
     pub const DRAIN_MS_MAX: u64 = 2_000;

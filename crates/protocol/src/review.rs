@@ -96,7 +96,8 @@ impl fmt::Display for ReviewResponseError {
 
 impl std::error::Error for ReviewResponseError {}
 
-/// Reads an answer. `Content` counts only with `ALLOW`.
+/// Reads an answer. `Content` counts only with `ALLOW`, and so does what is wrong with `Attributes`: a handler that says
+/// `DENY` has denied, and the sender is told no reason then.
 ///
 /// # Errors
 /// See [`ReviewResponseError`].
@@ -122,15 +123,17 @@ pub fn parse_review_response(
         _ => return Err(ReviewResponseError::UnknownResult),
     };
     let attributes = match attributes {
-        None | Some(Value::Null) => None,
-        Some(Value::Object(object)) => Some(texts(object)?),
-        Some(_) => return Err(ReviewResponseError::Attributes),
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::Object(object)) => texts(object).map(Some),
+        Some(_) => Err(ReviewResponseError::Attributes),
     };
     if !is_allowed {
-        let is_reason = |(name, _): &(&String, &String)| name.eq_ignore_ascii_case("Reason");
-        let reason = attributes.iter().flatten().find(is_reason).map(|(_, reason)| reason.clone());
-        return Ok(ReviewResponse::Deny { reason: reason.filter(|reason| !reason.is_empty()) });
+        let attributes = attributes.unwrap_or_default().unwrap_or_default();
+        let reason = attributes.into_iter().find(|(name, _)| name.eq_ignore_ascii_case("Reason"));
+        let reason = reason.map(|(_, reason)| reason).filter(|reason| !reason.is_empty());
+        return Ok(ReviewResponse::Deny { reason });
     }
+    let attributes = attributes?;
     let Some(Value::String(content)) = content else { return Err(ReviewResponseError::Content) };
     let length_max = usize::try_from(message_length_max).unwrap_or(usize::MAX);
     if content.is_empty() || content.chars().count() > length_max {
@@ -214,8 +217,19 @@ mod tests {
         }
         let long = "x".repeat(1_024);
         for attributes in ["1", r#"{"a":1}"#, &format!(r#"{{"a":"{long}"}}"#)] {
-            let json = format!(r#"{{"ReviewResult":"DENY","Attributes":{attributes}}}"#);
+            let json = format!(r#"{{"ReviewResult":"ALLOW","Content":"hi","Attributes":{attributes}}}"#);
             check(&json, &Err(ReviewResponseError::Attributes));
+        }
+    }
+
+    #[test]
+    fn a_deny_with_malformed_attributes_is_a_deny_without_a_reason() {
+        let long = "x".repeat(1_024);
+        for attributes in
+            ["1", r#"{"Reason":"rude","a":1}"#, r#"{"Reason":1}"#, &format!(r#"{{"Reason":"{long}"}}"#)]
+        {
+            let json = format!(r#"{{"ReviewResult":"DENY","Attributes":{attributes}}}"#);
+            check(&json, &Ok(ReviewResponse::Deny { reason: None }));
         }
     }
 }

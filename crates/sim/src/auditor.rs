@@ -58,6 +58,8 @@ pub struct Ask {
     pub at: u64,
     /// How often it was answered, by an ERROR or by its frame.
     pub answers: u32,
+    /// In the order in which its client asked, from 1.
+    pub number: usize,
 }
 
 /// All about one client.
@@ -87,6 +89,8 @@ pub struct ClientBook {
     pub asks: BTreeMap<String, Ask>,
     /// The server may close it for what it did.
     pub may_be_closed: bool,
+    /// The number of its latest message that was published; 0 before.
+    pub last_said: usize,
 }
 
 /// See the module's documentation.
@@ -98,8 +102,10 @@ pub struct Auditor {
     pub clients: BTreeMap<ClientKey, ClientBook>,
     /// Those whose connection is no more; what they asked for may still be published.
     pub former_clients: BTreeMap<ClientKey, ClientBook>,
-    /// The ids of messages that were denied in review.
+    /// The ids of messages that were denied in review, or failed in it where that is to deny.
     pub denied: BTreeSet<String>,
+    /// The ids of messages that got other words in review.
+    pub changed: BTreeSet<String>,
 }
 
 impl Auditor {
@@ -123,8 +129,14 @@ impl Auditor {
         let book = &mut self.rooms[room];
         book.by_id.insert(member(json, "Id").to_owned(), book.frames.len());
         book.frames.push(Published { at: now, bytes: bytes as u64, disconnects });
-        if let Some(ask) = self.ask_mut(member(json, "RequestId")) {
+        let is_message = member(json, "Type") == "MESSAGE";
+        if let Some(book) = self.author_mut(member(json, "RequestId"))
+            && let Some(ask) = book.asks.get_mut(member(json, "RequestId"))
+        {
             ask.answers += 1;
+            if is_message {
+                book.last_said = ask.number;
+            }
         }
     }
 
@@ -190,10 +202,9 @@ impl Auditor {
         self.clients.get(&client).or_else(|| self.former_clients.get(&client))
     }
 
-    fn ask_mut(&mut self, request_id: &str) -> Option<&mut Ask> {
+    fn author_mut(&mut self, request_id: &str) -> Option<&mut ClientBook> {
         let client = author(request_id)?;
-        let book = self.clients.get_mut(&client).or_else(|| self.former_clients.get_mut(&client))?;
-        book.asks.get_mut(request_id)
+        self.clients.get_mut(&client).or_else(|| self.former_clients.get_mut(&client))
     }
 
     /// Bytes of its room's frames that may wait for a client: all behind the last one it has read. One who has read none
@@ -222,6 +233,12 @@ impl Auditor {
 #[must_use]
 pub fn request_id(client: ClientKey, number: usize) -> String {
     format!("c{client}-{number}")
+}
+
+/// What the message of a request says.
+#[must_use]
+pub fn content(request_id: &str) -> String {
+    format!("{request_id} é")
 }
 
 /// The client that a RequestId names.

@@ -37,11 +37,17 @@ pub enum Bug {
     LoseAdopted,
     /// A handler's DENY becomes an ALLOW on its way.
     AllowDenied,
+    /// A home is not told what has come of a review.
+    LoseOutcome,
+    /// A handler's other words are lost on their way.
+    LoseChange,
+    /// Two requests of a connection change places on their way to the room's home.
+    SwapActs,
 }
 
 impl Bug {
     /// All there are.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 20] = [
         Self::DuplicateDelivery,
         Self::DropDelivery,
         Self::ReorderDeliveries,
@@ -59,5 +65,8 @@ impl Bug {
         Self::MisnumberAct,
         Self::LoseAdopted,
         Self::AllowDenied,
+        Self::LoseOutcome,
+        Self::LoseChange,
+        Self::SwapActs,
     ];
 }

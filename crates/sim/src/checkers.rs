@@ -8,11 +8,11 @@ use hub::message::RoomKey;
 use protocol::limit::edge::{LAG_BYTES_MAX, LAG_MS_MAX};
 
 use crate::ClientKey;
-use crate::auditor::{Auditor, ClientBook, Standing, author};
+use crate::auditor::{Auditor, ClientBook, Standing, author, content};
 use crate::clock::{MILLISECOND, SECOND};
 use crate::frames::{Heard, error_code, is_normal, member};
 use crate::network::Network;
-use crate::node::{INBOX_MAX, Node};
+use crate::node::{CHANGED_CONTENT, INBOX_MAX, Node, REVIEWS_PER_NODE_MAX};
 
 /// A client that reads has heard a frame this long after it was published.
 pub const OVERDUE_NANOS: u64 = 3 * SECOND;
@@ -47,8 +47,11 @@ pub enum Checker {
     Answers,
     /// Logs, inboxes and what waits for a connection stay below their limits.
     Limits,
-    /// A message that was denied in review is never published.
+    /// A message that was denied in review is never published, and no other has other words than its sender's or the
+    /// handler's.
     Review,
+    /// What a connection says is published in the order in which it was said.
+    SenderOrder,
     /// A room that everybody left leaves nothing behind.
     Leftovers,
 }
@@ -100,9 +103,24 @@ pub fn on_published(
         ensure(kick.is_none(), Checker::Silence, || {
             format!("client {client} was kicked at {kick:?}: {json}")
         })?;
+        if member(json, "Type") == "MESSAGE" {
+            on_message(auditor, request_id, json)?;
+        }
     }
     auditor.book_published(now, room, json, bytes);
     Ok(())
+}
+
+/// Checks the words and the place of a message that is published.
+fn on_message(auditor: &Auditor, request_id: &str, json: &str) -> Result<(), Violation> {
+    let is_changed = auditor.changed.contains(member(json, "Id"));
+    let expected = if is_changed { CHANGED_CONTENT.to_owned() } else { content(request_id) };
+    ensure(member(json, "Content") == expected, Checker::Review, || format!("not {expected}: {json}"))?;
+    let said =
+        auditor.author(request_id).and_then(|book| Some((book.asks.get(request_id)?.number, book.last_said)));
+    ensure(said.is_some_and(|(number, last)| number > last), Checker::SenderOrder, || {
+        format!("number and last one {said:?}: {json}")
+    })
 }
 
 /// Checks what a client reads, and books it.
@@ -233,6 +251,10 @@ pub fn on_tick(auditor: &Auditor, node: &Node, network: &Network, now: u64) -> R
             format!("{entries} entries wait for shard {shard}")
         })?;
     }
+    let reviews: usize = (0..node.shards()).map(|shard| node.hub(shard).reviews_waiting()).sum();
+    ensure(reviews <= REVIEWS_PER_NODE_MAX, Checker::Limits, || {
+        format!("{reviews} messages are under review")
+    })?;
     for (client, book) in auditor.open_clients() {
         nothing_is_overdue(auditor, network, now, client, book)?;
         let Some((shard, connection)) = network.connection(client) else { continue };

@@ -7,7 +7,7 @@ use std::collections::BinaryHeap;
 use std::sync::Arc;
 
 use hub::message::{Delivery, Effect, Join, Message, Placement, RoomKey, SHARDS_MAX, ShardIndex, ShardSet};
-use hub::review::{Outcome, ReviewLimits, ReviewRequest};
+use hub::review::{Outcome, ReviewLimits, ReviewPlaces, ReviewRequest};
 use hub::{Hub, Settings};
 use protocol::limit::edge::{COALESCING_WINDOW_MS, PASS_QUANTUM_MICROS};
 use protocol::messaging::RATE_EXCEEDED;
@@ -31,14 +31,24 @@ const LINK_MS_MAX: u64 = 10;
 
 /// Longest review.
 const REVIEW_MS_MAX: u64 = 250;
+/// Messages of a room that may be under review: few enough for a short simulation to reach.
+const REVIEWS_PER_ROOM_MAX: usize = 4;
+/// Messages of all rooms that may be under review.
+pub const REVIEWS_PER_NODE_MAX: usize = 10;
+/// Whose failures allow a message; those of any other handler deny it.
+pub const LENIENT_HANDLER: &str = "lenient";
+/// What handlers say instead of the sender.
+pub const CHANGED_CONTENT: &str = "changed";
 
 /// What the outside gets to know of what the hubs do.
 #[derive(Debug)]
 pub enum Notice {
     /// A room's home has published a frame.
     Published(Arc<Delivery>),
-    /// A message was denied in review.
+    /// A message was denied in review, or failed in it where that is to deny.
     Denied(String),
+    /// A message got other words in review.
+    Changed(String),
     /// A shard reads a connection again that it had paused.
     Resumed(usize, u32),
     /// A shard has shut down its writing side.
@@ -105,13 +115,14 @@ impl Node {
     pub fn new(shards: ShardIndex, mut dice: Dice, bug: Option<Bug>, bug_dice: Dice) -> Self {
         let clock = Clock::new();
         let now = clock.nanos();
+        let places = Arc::new(ReviewPlaces::new(REVIEWS_PER_NODE_MAX));
         let shard = |shard| Shard {
             hub: Hub::new(Settings {
                 shard,
                 shards,
                 coalescing_window_nanos: COALESCING_WINDOW_MS * MILLISECOND,
                 rates_lifted: false,
-                reviews: ReviewLimits::default(),
+                reviews: ReviewLimits { per_room_max: REVIEWS_PER_ROOM_MAX, places: Arc::clone(&places) },
                 seed: dice.seed(),
             }),
             inbox: BinaryHeap::new(),
@@ -339,14 +350,24 @@ impl Node {
         let mut outcome = match self.dice.below(5) {
             0 => Outcome::Denied { reason: None },
             1 => Outcome::Failed,
-            2 => Outcome::Changed { content: "changed".to_owned(), attributes: None },
+            2 => Outcome::Changed { content: CHANGED_CONTENT.to_owned(), attributes: None },
             _ => Outcome::Allowed,
         };
-        if matches!(outcome, Outcome::Denied { .. } | Outcome::Failed) {
-            self.notices.push(Notice::Denied(request.message_id.to_string()));
-            if self.strikes(Bug::AllowDenied, 100) {
-                outcome = Outcome::Allowed;
+        let id = request.message_id.to_string();
+        let (notice, bug) = match outcome {
+            Outcome::Denied { .. } => (Some(Notice::Denied(id)), Bug::AllowDenied),
+            Outcome::Failed if &*request.handler != LENIENT_HANDLER => {
+                (Some(Notice::Denied(id)), Bug::AllowDenied)
             }
+            Outcome::Changed { .. } => (Some(Notice::Changed(id)), Bug::LoseChange),
+            Outcome::Failed | Outcome::Allowed => (None, Bug::AllowDenied),
+        };
+        if notice.is_some() && self.strikes(bug, 100) {
+            outcome = Outcome::Allowed;
+        }
+        self.notices.extend(notice);
+        if self.strikes(Bug::LoseOutcome, 10) {
+            return;
         }
         let due = self.clock.nanos() + self.dice.below(REVIEW_MS_MAX) * MILLISECOND;
         self.sequence += 1;
@@ -378,6 +399,13 @@ impl Node {
                 act.entry.number = u64::MAX;
                 self.put(Some(from), to, message);
             }
+            Message::Act(_) if self.bug == Some(Bug::SwapActs) => {
+                self.put(Some(from), to, message);
+                self.swap_last(to, |message| match message {
+                    Message::Act(act) => Some(act.connection),
+                    _ => None,
+                });
+            }
             Message::Refuse { .. } if self.strikes(Bug::LoseRefusal, 300) => {}
             Message::Left { .. } if self.strikes(Bug::LoseLeft, 300) => {}
             Message::Adopted { .. } if self.strikes(Bug::LoseAdopted, 1_000) => {}
@@ -404,7 +432,10 @@ impl Node {
             }
             self.put(Some(from), to, Message::Deliver(delivery));
             if self.strikes(Bug::ReorderDeliveries, 50) {
-                self.swap_last_deliveries(to);
+                self.swap_last(to, |message| match message {
+                    Message::Deliver(delivery) => Some(delivery.room.clone()),
+                    _ => None,
+                });
             }
         }
     }
@@ -422,19 +453,16 @@ impl Node {
         self.shards[to].inbox.push(Reverse(Entry { due, sequence, message }));
     }
 
-    /// The planted bug: the two youngest frames of one room in an inbox change places.
-    fn swap_last_deliveries(&mut self, shard: usize) {
+    /// The planted bug: the youngest message of a kind in an inbox and the one before it that is for the same change places.
+    fn swap_last<T: PartialEq>(&mut self, shard: usize, whose: impl Fn(&Message) -> Option<T>) {
         let mut entries: Vec<Entry> =
             std::mem::take(&mut self.shards[shard].inbox).into_iter().map(|Reverse(entry)| entry).collect();
         entries.sort_by(|one, other| other.cmp(one));
-        let room_of = |entry: &Entry| match &entry.message {
-            Message::Deliver(delivery) => Some(delivery.room.clone()),
-            _ => None,
-        };
-        let last = entries.iter().position(|entry| room_of(entry).is_some());
+        let last = entries.iter().position(|entry| whose(&entry.message).is_some());
         let before = last.and_then(|last| {
-            let room = room_of(&entries[last]);
-            entries.iter().skip(last + 1).position(|entry| room_of(entry) == room).map(|at| at + last + 1)
+            let its = whose(&entries[last].message);
+            let before = entries.iter().skip(last + 1).position(|entry| whose(&entry.message) == its);
+            before.map(|at| at + last + 1)
         });
         if let (Some(last), Some(before)) = (last, before) {
             let place = |entry: &Entry| (entry.due, entry.sequence);

@@ -19,6 +19,10 @@ pub struct Outcome {
     pub heard: usize,
     /// Slow readers that were dropped.
     pub dropped: u64,
+    /// Messages that were refused since too many were under review.
+    pub reviews_refused: u64,
+    /// Messages that took their room's fallback result.
+    pub fallbacks: u64,
 }
 
 /// A run that broke a rule. Its text says how to see it again.

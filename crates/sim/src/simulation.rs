@@ -15,14 +15,14 @@ use protocol::id::Id;
 use protocol::messaging::{Attributes, Moderation, encode_sender};
 
 use crate::ClientKey;
-use crate::auditor::{Ask, Auditor, ClientBook, Standing, request_id};
+use crate::auditor::{Ask, Auditor, ClientBook, Standing, content, request_id};
 use crate::bug::Bug;
 use crate::checkers::{self, Checker, Violation};
 use crate::clock::{MILLISECOND, SECOND, wall_at};
 use crate::dice::Dice;
 use crate::frames::{Heard, take_frame, text_of};
 use crate::network::{Arrival, Network};
-use crate::node::{Node, Notice};
+use crate::node::{LENIENT_HANDLER, Node, Notice};
 use crate::outcome::{Failure, Outcome, TellsSeed};
 use crate::trace::Trace;
 use crate::workload::{Request, Scenario, Step, Workload};
@@ -242,8 +242,12 @@ impl Simulation {
             Step::Change { room, message_length_max, message_rate_max } => {
                 self.settings_version += 1;
                 let version = self.settings_version;
-                let settings =
-                    RoomSettings { version, message_length_max, message_rate_max, ..self.first_settings() };
+                let settings = RoomSettings {
+                    version,
+                    message_length_max,
+                    message_rate_max,
+                    ..self.first_settings(room)
+                };
                 let room = self.rooms[room].clone();
                 self.node.tell_home(&room.clone(), Message::RoomChanged { room, settings });
             }
@@ -266,11 +270,13 @@ impl Simulation {
         self.handshakes.push(Handshake { due, placement, placed_at_frame, guest, gives_up, replaces });
     }
 
-    fn first_settings(&self) -> RoomSettings {
-        let review = self
-            .scenario
-            .is_reviewed
-            .then(|| ReviewSettings { handler: "arn".into(), fallback: Verdict::Deny });
+    fn first_settings(&self, room: usize) -> RoomSettings {
+        let (handler, fallback) = if room.is_multiple_of(2) {
+            ("strict", Verdict::Deny)
+        } else {
+            (LENIENT_HANDLER, Verdict::Allow)
+        };
+        let review = self.scenario.is_reviewed.then(|| ReviewSettings { handler: handler.into(), fallback });
         let logging_configurations = LoggingConfigurations::default();
         RoomSettings {
             version: 0,
@@ -284,7 +290,7 @@ impl Simulation {
     fn join_of(&self, guest: &Guest) -> Join {
         Join {
             room: self.rooms[guest.room].clone(),
-            settings: self.first_settings(),
+            settings: self.first_settings(guest.room),
             account: None,
             user_id: guest.user_id.as_str().into(),
             sender: encode_sender(&guest.user_id, &Attributes::new()),
@@ -359,6 +365,7 @@ impl Simulation {
             owed_from: joined_at_frame,
             asks: BTreeMap::new(),
             may_be_closed: false,
+            last_said: 0,
         };
         self.auditor.book_joined(client, book);
         self.peers.insert(client, Peer { replaces, ..Peer::default() });
@@ -384,7 +391,7 @@ impl Simulation {
         let id = request_id(client, peer.asks);
         let (members, capability, invalid) = match request {
             Request::Message => (
-                format!(r#""Action":"SEND_MESSAGE","Content":"{id} é""#),
+                format!(r#""Action":"SEND_MESSAGE","Content":"{}""#, content(&id)),
                 Some(Capability::SendMessage),
                 false,
             ),
@@ -407,16 +414,16 @@ impl Simulation {
                 (members, Some(Capability::DisconnectUser), false)
             }
         };
-        book.asks.insert(id.clone(), Ask { capability, invalid, at: now, answers: 0 });
+        book.asks.insert(id.clone(), Ask { capability, invalid, at: now, answers: 0, number: peer.asks });
         let text = format!(r#"{{{members},"RequestId":"{id}"}}"#);
         self.network.send(now, client, &encode_masked(true, Opcode::Text, [1, 2, 3, 4], text.as_bytes()));
     }
 
     fn publish(&mut self, room: usize, publication: Publication) {
+        let settings = Box::new(self.first_settings(room));
         let room = self.rooms[room].clone();
         if self.node.takes_requests(&room) {
             let (publication, reply) = (Box::new(publication), Reply::new(|_| {}));
-            let settings = Box::new(self.first_settings());
             self.node.tell_home(&room.clone(), Message::Publish { room, settings, publication, reply });
         }
     }
@@ -512,6 +519,9 @@ impl Simulation {
                 Notice::Denied(id) => {
                     self.auditor.denied.insert(id);
                 }
+                Notice::Changed(id) => {
+                    self.auditor.changed.insert(id);
+                }
                 Notice::Resumed(shard, connection) => {
                     if let Some(client) = self.network.client(shard, connection) {
                         self.receive(client, &[]);
@@ -535,7 +545,7 @@ impl Simulation {
     }
 
     fn outcome(&self) -> Outcome {
-        let counters = (0..self.node.shards()).map(|shard| self.node.hub(shard).counters());
+        let counters: Vec<_> = (0..self.node.shards()).map(|shard| self.node.hub(shard).counters()).collect();
         let books = self.auditor.clients.values().chain(self.auditor.former_clients.values());
         Outcome {
             trace: self.trace.hash(),
@@ -543,7 +553,9 @@ impl Simulation {
             clients: self.peers.len(),
             published: self.published(),
             heard: books.map(|book| book.heard.len()).sum(),
-            dropped: counters.map(|counters| counters.slow_readers_dropped).sum(),
+            dropped: counters.iter().map(|counters| counters.slow_readers_dropped).sum(),
+            reviews_refused: counters.iter().map(|counters| counters.reviews_refused).sum(),
+            fallbacks: counters.iter().map(|counters| counters.review_fallbacks).sum(),
         }
     }
 }

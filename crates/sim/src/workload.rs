@@ -52,7 +52,7 @@ pub struct Scenario {
     pub short_sessions: u64,
     /// What a socket takes without being read.
     pub buffer_bytes: usize,
-    /// Rooms have a message review handler, and a fallback result of DENY.
+    /// Rooms have a message review handler, and every second one a fallback result of DENY.
     pub is_reviewed: bool,
 }
 

@@ -24,7 +24,7 @@ const STALL: Duration = Duration::from_secs(10);
 pub(super) struct Page {
     /// The signed request.
     pub(super) request: Vec<u8>,
-    /// What the body begins with. Its end, the `nextToken`, is another one each time.
+    /// What the body begins with: all but its end, which may be a `nextToken`.
     pub(super) beginning: Vec<u8>,
     /// The length of the whole body.
     pub(super) body_bytes: usize,

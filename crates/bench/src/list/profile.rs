@@ -16,7 +16,7 @@ const CALL_GRAPH: &str = "dwarf,24576";
 /// What a sample is counted for: the first of its callers, from the inside out, whose name has one of these parts.
 const SECTIONS: [(&str, &str, &[&str]); 7] = [
     ("signature", "#b0413e", &["sigv4", "authenticate"]),
-    ("nextToken", "#7d5ba6", &["protocol::page", "chacha20", "page_token"]),
+    ("nextToken", "#7d5ba6", &["protocol::page", "page_token"]),
     (
         "answer's JSON",
         "#d98c21",

@@ -63,6 +63,17 @@ pub fn endpoint(settings: &AwsSettings, service: AwsService, region: &str) -> St
     configured(settings, service).map_or_else(public, |url| url.trim_end_matches('/').to_owned())
 }
 
+/// Whether the service is AWS's own: nothing names an endpoint, or the one of a VPC or the like does.
+#[must_use]
+pub fn is_of_aws(settings: &AwsSettings, service: AwsService) -> bool {
+    let is_of_aws = |url: &str| {
+        let uri: Uri = url.parse().unwrap_or_default();
+        let host = uri.host().unwrap_or_default();
+        [".amazonaws.com", ".amazonaws.com.cn", ".api.aws"].iter().any(|suffix| host.ends_with(suffix))
+    };
+    configured(settings, service).is_none_or(is_of_aws)
+}
+
 /// An endpoint in two: scheme and authority, and the path before all paths (mostly empty).
 pub(super) fn split(endpoint: &str) -> (&str, &str) {
     let authority_at = endpoint.find("://").map_or(0, |at| at + 3);
@@ -114,6 +125,24 @@ mod tests {
         assert_eq!(configured(&none, AwsService::Lambda), None);
         let china = endpoint(&none, AwsService::CloudWatchLogs, "cn-north-1");
         assert_eq!(china, "https://logs.cn-north-1.amazonaws.com.cn");
+    }
+
+    #[test]
+    fn an_endpoint_of_aws_is_known_by_its_host() {
+        let is_of_aws = |url| super::is_of_aws(&settings(&[("AWS_ENDPOINT_URL", url)]), AwsService::Lambda);
+        for url in
+            ["", "https://vpce-1.lambda.us-west-2.vpce.amazonaws.com", "https://lambda.us-west-2.api.aws/"]
+        {
+            assert!(is_of_aws(url), "{url}");
+        }
+        for url in [
+            "http://127.0.0.1:9000",
+            "https://amazonaws.com.example.org",
+            "nonsense",
+            "http://notamazonaws.com",
+        ] {
+            assert!(!is_of_aws(url), "{url}");
+        }
     }
 
     #[test]

@@ -6,8 +6,8 @@ use serde_json::Value;
 
 use crate::outgoing::{Answer, CallError};
 
-/// So much of a message is kept, in characters: enough to know what is wrong.
-const MESSAGE_LENGTH_MAX: usize = 300;
+/// A longer name of an error is none, in characters.
+const CODE_LENGTH_MAX: usize = 100;
 
 /// Why a call has brought nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,10 +24,9 @@ pub enum AwsError {
     Refused {
         /// The HTTP status.
         status: u16,
-        /// The name of the error, such as `AccessDeniedException`; empty when the answer has none.
+        /// The name of the error, such as `AccessDeniedException`; empty when the answer has none. What the service says
+        /// about it is not kept: it may quote what it was sent, and would get into the log.
         code: String,
-        /// What the service says about it, as far as it is not too long.
-        message: String,
     },
 }
 
@@ -38,7 +37,8 @@ impl fmt::Display for AwsError {
             Self::Unreachable(cause) => formatter.write_str(cause),
             Self::TimedOut => CallError::TimedOut.fmt(formatter),
             Self::AnswerTooLong => CallError::AnswerTooLong.fmt(formatter),
-            Self::Refused { status, code, message } => write!(formatter, "{status} {code}: {message}"),
+            Self::Refused { status, code } if code.is_empty() => write!(formatter, "status {status}"),
+            Self::Refused { status, code } => write!(formatter, "status {status}, {code}"),
         }
     }
 }
@@ -69,20 +69,16 @@ pub(super) fn refusal(answer: &Answer) -> AwsError {
         .or_else(|| member(["__type", "code", "Code"]))
         .or_else(|| element(&text, "Code").map(str::to_owned))
         .unwrap_or_default();
-    let message = member(["message", "Message", "errorMessage"])
-        .or_else(|| element(&text, "Message").map(str::to_owned))
-        .unwrap_or_default();
-    AwsError::Refused {
-        status: answer.status.as_u16(),
-        code: bare_code(&code).to_owned(),
-        message: message.chars().take(MESSAGE_LENGTH_MAX).collect(),
-    }
+    AwsError::Refused { status: answer.status.as_u16(), code: bare_code(&code).to_owned() }
 }
 
-/// Without the namespace before it and the address behind it.
+/// Without the namespace before it and the address behind it. Nothing that could not be a name: an endpoint that is none
+/// of AWS may say anything.
 fn bare_code(code: &str) -> &str {
     let code = code.rsplit_once('#').map_or(code, |(_, code)| code);
-    code.split_once(':').map_or(code, |(code, _)| code)
+    let code = code.split_once(':').map_or(code, |(code, _)| code);
+    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    if code.len() <= CODE_LENGTH_MAX && code.bytes().all(is_name) { code } else { "" }
 }
 
 /// The text of the first element with this name; AWS puts no others into those that are asked for.

@@ -76,6 +76,12 @@ impl AwsClient {
         endpoint::configured(&self.settings, service).is_some()
     }
 
+    /// Whether calls to `service` go to AWS itself.
+    #[must_use]
+    pub fn is_of_aws(&self, service: AwsService) -> bool {
+        endpoint::is_of_aws(&self.settings, service)
+    }
+
     /// Makes a call.
     ///
     /// # Errors

@@ -31,8 +31,6 @@ const DENIALS: [&str; 7] = [
     "UnrecognizedClientException",
 ];
 
-/// No name of an error of AWS is longer.
-const CODE_LENGTH_MAX: usize = 64;
 
 /// The way to the destinations of logging configurations; clones share it.
 #[derive(Clone)]
@@ -112,19 +110,8 @@ impl From<AwsError> for SinkError {
             },
             _ => DestinationError::Other,
         };
-        let text = match error {
-            // What an endpoint says about it may repeat what it was sent.
-            AwsError::Refused { status, code, .. } => format!("{status} {}", bare(&code)),
-            error => error.to_string(),
-        };
-        Self { kind, text }
+        Self { kind, text: error.to_string() }
     }
-}
-
-/// The name of an error, as far as it can be one.
-fn bare(code: &str) -> &str {
-    let is_one = code.len() <= CODE_LENGTH_MAX && code.bytes().all(|byte| byte.is_ascii_alphanumeric());
-    if is_one { code } else { "(no name of an error)" }
 }
 
 impl Sink {
@@ -211,14 +198,10 @@ mod tests {
             (400, "ThrottlingException", DestinationError::Other),
             (503, "SlowDown", DestinationError::Other),
         ] {
-            let error = SinkError::from(AwsError::Refused {
-                status,
-                code: code.to_owned(),
-                message: "you have sent: a secret".to_owned(),
-            });
+            let error = SinkError::from(AwsError::Refused { status, code: code.to_owned() });
             assert_eq!(error.kind, kind, "{code}");
-            assert_eq!(error.text, format!("{status} {code}"), "and nothing that the endpoint says beside");
-            assert!(error.is_lasting() == (kind != DestinationError::Other));
+            assert_eq!(error.text, format!("status {status}, {code}"));
+            assert_eq!(error.is_lasting(), kind != DestinationError::Other);
         }
         assert_eq!(SinkError::from(AwsError::TimedOut).kind, DestinationError::Other);
     }

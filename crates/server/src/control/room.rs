@@ -36,7 +36,7 @@ pub(super) async fn create(
         logging_configurations,
         tags: request.tags,
     };
-    check_handler(control, room.review_handler.as_ref().map(|handler| handler.uri.as_str())).await?;
+    check_handler(control, scope, room.review_handler.as_ref().map(|handler| handler.uri.as_str())).await?;
     let _turn = quota::reserve(control, scope, allowance, ResourceKind::Room).await?;
     control.store.create_room(scope, room).await.map_err(|error| store_error(error, scope))
 }
@@ -64,7 +64,7 @@ pub(super) async fn update(
     let logging_configurations =
         request.logging_configurations.as_deref().map(|arns| own_ids(scope, arns)).transpose()?;
     let handler = request.message_review_handler.as_ref().and_then(|handler| handler.uri.as_deref());
-    check_handler(control, handler).await?;
+    check_handler(control, scope, handler).await?;
     let change = RoomChange {
         name: request.name,
         message_rate_max: request.maximum_message_rate_per_second,
@@ -150,15 +150,22 @@ fn handler_setting(handler: MessageReviewHandler) -> Option<ReviewHandlerSetting
     Some(ReviewHandlerSetting { uri, fallback: handler.fallback_result.map(fallback).unwrap_or_default() })
 }
 
-/// Makes sure that a handler may be asked, if that is wanted. The text is the service's own.
-async fn check_handler(control: &ControlPlane, uri: Option<&str>) -> Result<(), ApiError> {
-    let Some((reviewer, uri)) = control.handler_checks.as_ref().zip(uri.filter(|uri| !uri.is_empty())) else {
-        return Ok(());
-    };
-    if reviewer.may_ask(uri).await {
-        Ok(())
-    } else {
-        Err(ApiError::invalid_field("uri", "invalid lambda permission"))
+/// Makes sure that a handler is of the room's own account and region, as the guide wants it ("Chat Message Review Handler"):
+/// functions are invoked with this server's credentials, and whoever may make rooms must not reach more with them. And that
+/// it may be asked, if that is wanted; that text is the service's own.
+async fn check_handler(control: &ControlPlane, scope: &Scope, uri: Option<&str>) -> Result<(), ApiError> {
+    let Some(uri) = uri.filter(|uri| !uri.is_empty()) else { return Ok(()) };
+    if !scope.has_function(uri) {
+        return Err(ApiError::invalid_field(
+            "uri",
+            "the function must be in the account and the region of the room",
+        ));
+    }
+    match &control.handler_checks {
+        Some(reviewer) if !reviewer.may_ask(uri).await => {
+            Err(ApiError::invalid_field("uri", "invalid lambda permission"))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -377,8 +377,10 @@ impl Shard {
             self.sockets.resize_with(slot + 1, || None);
         }
         let mut socket = Socket { transport, partial: None, peer_finished: false, _place: place };
-        let taken = self.hub.received(now, connection, &mut early);
-        socket.keep(&early[taken..]);
+        if !self.is_deaf {
+            let taken = self.hub.received(now, connection, &mut early);
+            socket.keep(&early[taken..]);
+        }
         self.sockets[slot] = Some(socket);
     }
 
@@ -486,3 +488,6 @@ impl Shard {
 fn now() -> Now {
     Now { nanos: clock::monotonic_nanos(), wall: clock::now() }
 }
+
+#[cfg(test)]
+mod tests;

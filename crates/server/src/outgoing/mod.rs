@@ -2,14 +2,16 @@
 //!
 //! Promises:
 //! - A call has its answer, or an error, by its deadline, whatever the other side does.
-//! - Connections are kept and used again. How many are open to an origin, and how many of them are kept, is bounded
-//!   ([`protocol::limit::outgoing`]); further calls wait for one within their deadline. Whoever is stuck is in the way of
-//!   calls to the same origin only.
+//! - Connections are kept and used again. How many calls an origin has at a time, and how many connections are kept for the
+//!   next ones, is bounded ([`protocol::limit::outgoing`]); further calls wait within their deadline. Whoever is stuck is in
+//!   the way of calls to the same origin only.
+//! - A name that is not resolved takes a thread, and no more of them whoever asks for it (`names`).
 //! - A call that has not ended well takes its connection with it, so no answer is taken for that of another call.
 //! - An answer is at most as long as the caller wants.
 //!
 //! A request may arrive twice: when a kept connection breaks before the answer is there, a new one takes its place, once. There are no redirects, no proxies, and no HTTP/2.
 
+mod names;
 mod pool;
 mod trust;
 
@@ -21,6 +23,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::header::{HOST, HeaderMap, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode, Uri};
+use protocol::limit::outgoing::CALLS_PER_ORIGIN_MAX;
 use tokio::time::{Instant, timeout_at};
 
 use self::pool::{Connection, Origin, Pool};
@@ -87,10 +90,16 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// A caller that has no connections yet.
+    /// A caller that has no connections yet, for at most [`CALLS_PER_ORIGIN_MAX`] calls to an origin at a time.
     #[must_use]
     pub fn new(trust: Trust) -> Self {
-        Self { pool: Arc::new(Pool::new(trust)) }
+        Self::with_calls_per_origin_max(trust, CALLS_PER_ORIGIN_MAX)
+    }
+
+    /// A caller that has no connections yet, for at most so many calls to an origin at a time.
+    #[must_use]
+    pub fn with_calls_per_origin_max(trust: Trust, calls_per_origin_max: usize) -> Self {
+        Self { pool: Arc::new(Pool::new(trust, calls_per_origin_max)) }
     }
 
     /// Makes a call. To drop the future is to give up the call: its connection is closed.
@@ -104,16 +113,20 @@ impl Caller {
 
     async fn carry_out(&self, call: Call) -> Result<Answer, CallError> {
         let origin = Origin::of(&call.uri)?;
-        let mut connection = self.pool.take(&origin).await?;
+        let place = self.pool.place(&origin).await?;
+        let mut connection = match place.kept() {
+            Some(connection) => connection,
+            None => self.pool.connect(&origin).await?,
+        };
         let answer = match exchange(&mut connection, &origin, &call).await {
             Err(CallError::Broken(_)) if connection.is_used => {
                 drop(connection);
-                connection = self.pool.take_new(&origin).await?;
+                connection = self.pool.connect(&origin).await?;
                 exchange(&mut connection, &origin, &call).await?
             }
             answer => answer?,
         };
-        self.pool.give_back(&origin, connection);
+        place.keep(connection);
         Ok(answer)
     }
 }

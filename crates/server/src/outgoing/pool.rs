@@ -1,4 +1,7 @@
 //! Connections to origins, kept for the next call.
+//!
+//! What is limited is how many calls are made to an origin at a time ([`Place`]), not how many connections there are: so
+//! whoever waits for a place finds the connection that the call before it has left.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,9 +14,7 @@ use hyper::Uri;
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper::header::HeaderValue;
 use hyper_util::rt::TokioIo;
-use protocol::limit::outgoing::{
-    CONNECTIONS_PER_ORIGIN_MAX, IDLE_PER_ORIGIN_MAX, IDLE_SECONDS_MAX, ORIGINS_MAX,
-};
+use protocol::limit::outgoing::{IDLE_PER_ORIGIN_MAX, IDLE_SECONDS_MAX, ORIGINS_MAX};
 use rustls_pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -21,6 +22,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::names::{Names, ask_system};
 use super::{CallError, Trust, header_value, innermost};
 
 const IDLE_TIME_MAX: Duration = Duration::from_secs(IDLE_SECONDS_MAX);
@@ -63,7 +65,6 @@ pub(super) struct Connection {
     pub(super) is_used: bool,
     /// Moves the bytes; the connection is closed when this goes.
     _driver: AbortOnDropHandle<()>,
-    _permit: OwnedSemaphorePermit,
 }
 
 /// The connections of one origin.
@@ -73,45 +74,31 @@ struct Shelf {
     permits: Arc<Semaphore>,
 }
 
-impl Default for Shelf {
-    fn default() -> Self {
-        let permits = Arc::new(Semaphore::new(CONNECTIONS_PER_ORIGIN_MAX));
-        Self { idle: Mutex::default(), permits }
-    }
+/// The right to one call to an origin.
+pub(super) struct Place {
+    shelf: Arc<Shelf>,
+    _permit: OwnedSemaphorePermit,
 }
 
 /// The connections of all origins.
 pub(super) struct Pool {
     trust: Trust,
+    names: Names,
+    calls_per_origin_max: usize,
     shelves: Mutex<HashMap<Origin, Arc<Shelf>>>,
 }
 
 impl Pool {
-    pub(super) fn new(trust: Trust) -> Self {
-        Self { trust, shelves: Mutex::default() }
+    pub(super) fn new(trust: Trust, calls_per_origin_max: usize) -> Self {
+        Self { trust, names: Names::new(ask_system), calls_per_origin_max, shelves: Mutex::default() }
     }
 
-    /// A kept connection, or a new one.
-    pub(super) async fn take(&self, origin: &Origin) -> Result<Connection, CallError> {
+    /// Waits until there is room for one more call to the origin. Cancel-safe.
+    pub(super) async fn place(&self, origin: &Origin) -> Result<Place, CallError> {
         let shelf = self.shelf(origin);
-        if let Some(connection) = shelf.take_idle(Instant::now()) {
-            return Ok(connection);
-        }
-        self.connect(origin, &shelf).await
-    }
-
-    /// A new connection.
-    pub(super) async fn take_new(&self, origin: &Origin) -> Result<Connection, CallError> {
-        let shelf = self.shelf(origin);
-        self.connect(origin, &shelf).await
-    }
-
-    /// Keeps a connection whose answer has been read to its end.
-    pub(super) fn give_back(&self, origin: &Origin, mut connection: Connection) {
-        connection.is_used = true;
-        if !connection.sender.is_closed() {
-            self.shelf(origin).put(Instant::now(), connection);
-        }
+        let permit = Arc::clone(&shelf.permits).acquire_owned().await;
+        let permit = permit.map_err(|error| CallError::Unreachable(error.to_string()))?;
+        Ok(Place { shelf, _permit: permit })
     }
 
     fn shelf(&self, origin: &Origin) -> Arc<Shelf> {
@@ -123,30 +110,35 @@ impl Pool {
             // Those in use keep their permits and their connections; they are only not found again.
             shelves.clear();
         }
-        Arc::clone(shelves.entry(origin.clone()).or_default())
+        let permits = Arc::new(Semaphore::new(self.calls_per_origin_max));
+        let shelf = Arc::new(Shelf { idle: Mutex::default(), permits });
+        shelves.insert(origin.clone(), Arc::clone(&shelf));
+        shelf
     }
 
-    async fn connect(&self, origin: &Origin, shelf: &Shelf) -> Result<Connection, CallError> {
+    /// A new connection.
+    pub(super) async fn connect(&self, origin: &Origin) -> Result<Connection, CallError> {
         let unreachable = |error: &dyn std::error::Error| CallError::Unreachable(innermost(error));
-        let permit = Arc::clone(&shelf.permits).acquire_owned().await.map_err(|error| unreachable(&error))?;
         // Brackets around an IPv6 address belong to the notation.
         let host = origin.host.trim_start_matches('[').trim_end_matches(']');
-        let socket = TcpStream::connect((host, origin.port)).await.map_err(|error| unreachable(&error))?;
+        let addresses = self.names.addresses(host, origin.port).await?;
+        let socket = TcpStream::connect(&*addresses).await.map_err(|error| unreachable(&error))?;
         socket.set_nodelay(true).map_err(|error| unreachable(&error))?;
         if !origin.is_tls {
-            return open(socket, permit).await;
+            return open(socket).await;
         }
         let connector = self.trust.connector().map_err(|error| CallError::Unreachable(error.to_string()))?;
         let name = ServerName::try_from(host.to_owned()).map_err(|error| unreachable(&error))?;
         let socket = connector.connect(name, socket).await.map_err(|error| unreachable(&error))?;
-        open(socket, permit).await
+        open(socket).await
     }
 }
 
-impl Shelf {
+impl Place {
     /// The connection that was used last, so that those which are not needed grow old.
-    fn take_idle(&self, now: Instant) -> Option<Connection> {
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+    pub(super) fn kept(&self) -> Option<Connection> {
+        let now = Instant::now();
+        let mut idle = self.shelf.idle.lock().unwrap_or_else(PoisonError::into_inner);
         while let Some((since, connection)) = idle.pop() {
             if !connection.sender.is_closed() && now.duration_since(since) < IDLE_TIME_MAX {
                 return Some(connection);
@@ -155,8 +147,14 @@ impl Shelf {
         None
     }
 
-    fn put(&self, now: Instant, connection: Connection) {
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Keeps a connection whose answer has been read to its end, for whoever has this place next.
+    pub(super) fn keep(self, mut connection: Connection) {
+        connection.is_used = true;
+        if connection.sender.is_closed() {
+            return;
+        }
+        let now = Instant::now();
+        let mut idle = self.shelf.idle.lock().unwrap_or_else(PoisonError::into_inner);
         idle.retain(|(since, kept)| !kept.sender.is_closed() && now.duration_since(*since) < IDLE_TIME_MAX);
         if idle.len() < IDLE_PER_ORIGIN_MAX {
             idle.push((now, connection));
@@ -164,7 +162,7 @@ impl Shelf {
     }
 }
 
-async fn open<S>(socket: S, permit: OwnedSemaphorePermit) -> Result<Connection, CallError>
+async fn open<S>(socket: S) -> Result<Connection, CallError>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
@@ -174,5 +172,5 @@ where
         // Whoever waits for an answer is told the same error.
         let _ = driver.await;
     });
-    Ok(Connection { sender, is_used: false, _driver: AbortOnDropHandle::new(driver), _permit: permit })
+    Ok(Connection { sender, is_used: false, _driver: AbortOnDropHandle::new(driver) })
 }

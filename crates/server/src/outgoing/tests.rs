@@ -77,6 +77,25 @@ async fn a_connection_is_used_again_and_replaced_when_it_is_broken() {
 }
 
 #[tokio::test]
+async fn who_waits_for_a_place_gets_the_connection_of_the_call_before() {
+    let listener = listener().await;
+    let caller = Caller::with_calls_per_origin_max(Trust::from_variables(|_| None), 1);
+    let server = async {
+        let (mut socket, _) = listener.accept().await.unwrap();
+        for body in ["one", "two"] {
+            read_request(&mut socket).await;
+            answer(&mut socket, body).await;
+        }
+        socket
+    };
+    // The second one waits for the first one: both are under way before there is any answer.
+    let first = caller.call(call(&listener, LONG));
+    let second = caller.call(call(&listener, LONG));
+    let (first, second, _socket) = tokio::join!(first, second, server);
+    assert_eq!((first.unwrap().body, second.unwrap().body), ("one".into(), "two".into()));
+}
+
+#[tokio::test]
 async fn a_call_ends_at_its_deadline_and_its_connection_with_it() {
     let listener = listener().await;
     let caller = caller();

@@ -18,6 +18,14 @@ struct Failures {
     told_at: Option<Instant>,
 }
 
+impl Failures {
+    /// Whether nothing is lost when it is forgotten.
+    fn is_over(&self, now: Instant) -> bool {
+        let is_open = self.not_before.is_some_and(|not_before| now < not_before);
+        !is_open && self.told_at.is_none_or(|told_at| now - told_at >= TOLD_EVERY)
+    }
+}
+
 /// See the module.
 pub(super) struct Breaker {
     /// So many failures in a row open it; 0: none do.
@@ -51,13 +59,16 @@ impl Breaker {
         }
     }
 
-    /// Notes a failure; whether it is to be told.
+    /// Notes a failure, if there is room for one more handler; whether it is to be told.
     pub(super) fn failed(&self, handler: &Arc<str>) -> bool {
         let now = Instant::now();
         let mut handlers = self.handlers();
         if handlers.len() >= FAILING_HANDLERS_MAX && !handlers.contains_key(handler) {
-            // Whoever has so many is told a little more often.
-            handlers.clear();
+            handlers.retain(|_, failures| !failures.is_over(now));
+            if handlers.len() >= FAILING_HANDLERS_MAX {
+                // Nobody reads more lines a minute, and who has many handlers must not have others' called again.
+                return false;
+            }
         }
         let failures = handlers.entry(Arc::clone(handler)).or_default();
         failures.in_a_row += 1;
@@ -81,6 +92,8 @@ mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
+    use protocol::limit::review::FAILING_HANDLERS_MAX;
+
     use super::Breaker;
 
     #[test]
@@ -101,5 +114,14 @@ mod tests {
             off.failed(&handler);
         }
         assert!(!off.is_open("arn"));
+    }
+
+    #[test]
+    fn many_failing_handlers_close_nobodys_breaker_and_are_told_of_up_to_a_limit() {
+        let breaker = Breaker::new(1, Duration::from_secs(3_600));
+        breaker.failed(&"arn".into());
+        let told = (0..2 * FAILING_HANDLERS_MAX).filter(|number| breaker.failed(&format!("{number}").into()));
+        assert_eq!(told.count(), FAILING_HANDLERS_MAX - 1);
+        assert!(breaker.is_open("arn"));
     }
 }

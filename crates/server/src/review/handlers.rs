@@ -42,7 +42,21 @@ struct File {
 #[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
 enum HandlerText {
     Rules { rules: Vec<RuleText> },
-    Webhook { url: String, secret: Option<String>, secret_file: Option<PathBuf> },
+    Webhook { url: String, secret: Option<SecretText>, secret_file: Option<PathBuf> },
+}
+
+/// A secret as it is written. It is read as whatever it is, since an error of the parser about a wrong kind would quote it.
+#[derive(Deserialize)]
+#[serde(transparent)]
+struct SecretText(toml::Value);
+
+impl SecretText {
+    fn into_text(self) -> Result<String, String> {
+        match self.0 {
+            toml::Value::String(text) => Ok(text),
+            _ => Err("`secret` is no text: it needs quotation marks".to_owned()),
+        }
+    }
 }
 
 /// Reads the file, and whatever files it names: paths are from where it is.
@@ -82,7 +96,7 @@ fn make(text: HandlerText, folder: &Path, caller: &Caller) -> Result<ReviewHandl
         }
         HandlerText::Webhook { url, secret, secret_file } => {
             let secret = match (secret, secret_file) {
-                (Some(secret), None) => secret,
+                (Some(secret), None) => secret.into_text()?,
                 (None, Some(file)) => {
                     let file = folder.join(file);
                     let text = std::fs::read_to_string(&file);
@@ -136,6 +150,9 @@ mod tests {
             ("kind = \"webhook\"\nsecret = \"hunter2\"", "missing field `url`"),
             ("kind = \"webhook\"\nurl = \"https://x\"", "arn:x: it needs `secret` or `secret_file`"),
             ("kind = \"webhook\"\nurl = \"ftp://x\"\nsecret = \"hunter2\"", "must begin with http"),
+            ("kind = \"webhook\"\nurl = \"https://x\"\nsecret = 20231123", "arn:x: `secret` is no text"),
+            ("kind = \"webhook\"\nurl = \"https://x\"\nsecret = [\"hunter2\"]", "arn:x: `secret` is no text"),
+            ("kind = \"webhook\"\nurl = \"https://x\"\nsecret = hunter2", "near line 4"),
             (
                 "kind = \"webhook\"\nurl = \"http://x\"\nsecret = \"hunter2\"\nsecrets = 1",
                 "unknown field `secrets`",
@@ -151,7 +168,8 @@ mod tests {
             ),
         ] {
             let told = problem(text);
-            assert!(told.contains(expected) && !told.contains("hunter2"), "{told}");
+            let is_quoted = told.contains("hunter2") || told.contains("20231123");
+            assert!(told.contains(expected) && !is_quoted, "{told}");
         }
     }
 }

@@ -77,7 +77,10 @@ impl Reviewer {
     /// The file of handlers cannot be used.
     pub fn new(config: &ReviewConfig, bus: Bus, metrics: Arc<Metrics>) -> Result<Self, HandlersFileError> {
         let settings = AwsSettings::of_process();
-        let caller = Caller::new(Trust::from_variables(|name| settings.get(name).map(str::to_owned)));
+        let trust = Trust::from_variables(|name| settings.get(name).map(str::to_owned));
+        // All functions of a region have one origin: no review waits for another there.
+        let calls_max = usize::try_from(config.in_flight_per_node_max).unwrap_or(usize::MAX);
+        let caller = Caller::with_calls_per_origin_max(trust, calls_max);
         let handlers = match &config.handlers_file {
             Some(file) => load(file, &caller)?,
             None => std::collections::HashMap::new(),
@@ -155,7 +158,7 @@ impl Parts {
         let ask = async {
             match handler {
                 Some(ReviewHandler::Webhook(webhook)) => webhook.ask(body, deadline).await,
-                _ => self.lambda.ask(&request.handler, body, deadline).await,
+                _ => self.lambda.ask(&request.room.scope, &request.handler, body, deadline).await,
             }
         };
         let answer = timeout_at(deadline, Box::pin(ask)).await.unwrap_or(Err(AskError::TimedOut));

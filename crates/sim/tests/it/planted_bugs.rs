@@ -25,7 +25,9 @@ const fn expected(bug: Bug) -> (&'static str, Checker) {
         Bug::GreetRenewalsAtOnce => ("chat", Checker::ExactlyOnce),
         Bug::MisnumberAct => ("kick", Checker::Silence),
         Bug::LoseAdopted => ("kick", Checker::Ending),
-        Bug::AllowDenied => ("review", Checker::Review),
+        Bug::AllowDenied | Bug::LoseChange => ("review", Checker::Review),
+        Bug::LoseOutcome => ("review", Checker::Leftovers),
+        Bug::SwapActs => ("review", Checker::SenderOrder),
     }
 }
 

@@ -1,25 +1,27 @@
 //! Proves that no rule is broken in any scenario with a fixed number of seeds, and that the runs are worth something:
 //! people join and talk, and slow readers are dropped where there are any.
 
+use sim::outcome::Outcome;
 use sim::simulation::run;
 use sim::workload::Scenario;
 
 const SEEDS: u64 = 6;
 
+/// How many slow readers were dropped in the runs of a scenario.
 fn check(name: &str) -> u64 {
+    outcomes(name).iter().map(|outcome| outcome.dropped).sum()
+}
+
+/// What the runs of a scenario were like.
+fn outcomes(name: &str) -> Vec<Outcome> {
     let scenario = Scenario::named(name).unwrap_or_else(|| panic!("no scenario {name}"));
-    let mut dropped = 0;
-    for seed in 1..=SEEDS {
-        match run(scenario, seed, None) {
-            Ok(outcome) => {
-                assert!(outcome.clients > 10 && outcome.published > 300, "{name} {seed}: {outcome:?}");
-                assert!(outcome.heard > 1_000, "{name} {seed}: {outcome:?}");
-                dropped += outcome.dropped;
-            }
-            Err(failure) => panic!("{failure}"),
-        }
-    }
-    dropped
+    let outcome = |seed| {
+        let outcome = run(scenario, seed, None).unwrap_or_else(|failure| panic!("{failure}"));
+        assert!(outcome.clients > 10 && outcome.published > 300, "{name} {seed}: {outcome:?}");
+        assert!(outcome.heard > 1_000, "{name} {seed}: {outcome:?}");
+        outcome
+    };
+    (1..=SEEDS).map(outcome).collect()
 }
 
 #[test]
@@ -39,5 +41,8 @@ fn slow_reader() {
 
 #[test]
 fn review() {
-    assert_eq!(check("review"), 0, "nobody sleeps long enough to be dropped");
+    for outcome in outcomes("review") {
+        assert_eq!(outcome.dropped, 0, "nobody sleeps long enough to be dropped");
+        assert!(outcome.reviews_refused > 0 && outcome.fallbacks > 0, "{outcome:?}");
+    }
 }

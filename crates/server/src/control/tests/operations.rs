@@ -54,6 +54,26 @@ fn is_not_found(answer: &Answer, arn: &str) {
 }
 
 #[tokio::test]
+async fn a_review_handler_is_of_the_rooms_own_account_and_region() {
+    let server = Server::start().await;
+    let own = json!({"messageReviewHandler": {"uri": LAMBDA}});
+    let arn = create_room(&server, own).await;
+    for other in [LAMBDA.replace("us-west-2", "us-east-1"), LAMBDA.replace("123456789012", "210987654321")] {
+        let handler = json!({"uri": other, "fallbackResult": "DENY"});
+        for (operation, members) in [
+            (Operation::CreateRoom, json!({"messageReviewHandler": handler})),
+            (Operation::UpdateRoom, json!({"identifier": arn, "messageReviewHandler": handler})),
+        ] {
+            let answer = server.call(operation, members).await;
+            assert_eq!(answer.error(), (400, "ValidationException"), "{}", answer.body);
+            assert_eq!(answer.json()["fieldList"][0]["name"], "uri", "{}", answer.body);
+        }
+    }
+    let shown = server.done(Operation::GetRoom, json!({"identifier": arn})).await;
+    assert_eq!(shown["messageReviewHandler"]["uri"], LAMBDA);
+}
+
+#[tokio::test]
 async fn a_room_is_made_shown_changed_and_deleted() {
     let server = Server::start().await;
     let created = server.call(Operation::CreateRoom, json!({})).await;

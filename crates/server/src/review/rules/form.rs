@@ -1,94 +1,9 @@
-//! What can be said of a message by its form: regular expressions, links, capitals, repetitions.
+//! What can be said of a message by its form: capitals, repetitions.
 
-use protocol::limit::review::{PATTERN_BYTES_MAX, PATTERNS_MAX};
-use regex::{Regex, RegexBuilder, RegexSet, RegexSetBuilder};
+use std::ops::Range;
 
+use super::Spans;
 use super::normal::Normal;
-use super::{Spans, whole};
-
-/// Memory that compiled expressions may take, in bytes: what needs more is refused when the file is read.
-const COMPILED_BYTES_MAX: usize = 64 * 1_024 * 1_024;
-/// Memory for what has been found out about texts so far, in bytes, for each thread.
-const CACHE_BYTES_MAX: usize = 8 * 1_024 * 1_024;
-
-/// Regular expressions, all of them tried in one pass. There is no backtracking, so no expression takes long.
-pub(super) struct Patterns {
-    all: RegexSet,
-    each: Vec<Regex>,
-}
-
-impl Patterns {
-    pub(super) fn new(patterns: &[String], case_sensitive: bool) -> Result<Self, String> {
-        if patterns.is_empty() || patterns.len() > PATTERNS_MAX {
-            return Err(format!("there must be 1 to {PATTERNS_MAX} `patterns`"));
-        }
-        if patterns.iter().any(|pattern| pattern.len() > PATTERN_BYTES_MAX) {
-            return Err(format!("a pattern may have {PATTERN_BYTES_MAX} bytes"));
-        }
-        let each = patterns.iter().map(|pattern| {
-            let mut builder = RegexBuilder::new(pattern);
-            builder.case_insensitive(!case_sensitive).build().map_err(|error| error.to_string())
-        });
-        let all = RegexSetBuilder::new(patterns)
-            .case_insensitive(!case_sensitive)
-            .size_limit(COMPILED_BYTES_MAX)
-            .dfa_size_limit(CACHE_BYTES_MAX)
-            .build()
-            .map_err(|error| error.to_string())?;
-        Ok(Self { each: each.collect::<Result<_, _>>()?, all })
-    }
-
-    pub(super) fn find(&self, content: &str, wants_all: bool) -> Spans {
-        if !wants_all {
-            return if self.all.is_match(content) { whole(content) } else { Spans::new() };
-        }
-        let matching = self.all.matches(content);
-        let found = matching.into_iter().filter_map(|index| self.each.get(index));
-        // An expression may match nothing at all; there is nothing to mask then.
-        found.flat_map(|pattern| pattern.find_iter(content)).map(|found| found.range()).collect()
-    }
-}
-
-/// Addresses of web pages.
-pub(super) struct Links {
-    pattern: Regex,
-    /// Hosts that may be named, in lower case.
-    except: Vec<String>,
-}
-
-/// With a scheme or `www.`, anything; without, a host whose last part is a well-known one.
-const LINK: &str = r"(?xi)
-    \b https?:// [^\s<>]+
-  | \b www\. [^\s<>]+
-  | \b (?: [a-z0-9] (?: [a-z0-9-]{0,61} [a-z0-9] )? \. )+
-    (?: com|net|org|info|biz|io|gg|tv|me|co|xyz|app|dev|link|live|shop|site|online|top|club|store|ly|be
-      | us|uk|ca|au|in|jp|cn|ru|de|fr|nl|it|es|pt|pl|br|mx|eu|ch|at|se|no|fi|dk|cz|tr|kr ) \b
-    (?: [/?\#:] [^\s<>]* )?";
-
-impl Links {
-    pub(super) fn new(except: &[String]) -> Result<Self, String> {
-        let pattern = Regex::new(LINK).map_err(|error| error.to_string())?;
-        Ok(Self { pattern, except: except.iter().map(|host| host.to_lowercase()).collect() })
-    }
-
-    pub(super) fn find(&self, content: &str, wants_all: bool) -> Spans {
-        let found = self.pattern.find_iter(content).filter(|found| !self.is_excepted(found.as_str()));
-        let spans = found.map(|found| found.range());
-        if wants_all { spans.collect() } else { spans.take(1).collect() }
-    }
-
-    fn is_excepted(&self, link: &str) -> bool {
-        let link = link.split_once("://").map_or(link, |(_, rest)| rest);
-        let authority = link.split(['/', '?', '#', '\\']).next().unwrap_or_default();
-        // What stands before an `@` is no host, though it may look like one.
-        let host = authority.rsplit('@').next().unwrap_or_default();
-        let host = host.split(':').next().unwrap_or_default().to_lowercase();
-        let is_below = |excepted: &String| {
-            host.strip_suffix(excepted.as_str()).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
-        };
-        self.except.iter().any(is_below)
-    }
-}
 
 /// Messages in capitals.
 pub(super) struct Caps {
@@ -105,8 +20,12 @@ impl Caps {
     }
 
     pub(super) fn is_found(&self, content: &str) -> bool {
-        let capitals = content.chars().filter(|letter| letter.is_uppercase()).count();
-        let letters = capitals + content.chars().filter(|letter| letter.is_lowercase()).count();
+        let (mut capitals, mut letters) = (0, 0);
+        for character in content.chars() {
+            let is_capital = character.is_uppercase();
+            capitals += usize::from(is_capital);
+            letters += usize::from(is_capital || character.is_lowercase());
+        }
         letters >= self.letters_min && capitals * 100 >= letters * self.percent
     }
 }
@@ -124,39 +43,38 @@ impl Repeats {
         Ok(Self { times: times as usize })
     }
 
-    pub(super) fn find(&self, normal: &Normal) -> Spans {
+    pub(super) fn find(&self, normal: &Normal<'_>) -> Spans {
         let text = normal.text();
-        let characters = text.char_indices().map(|(at, character)| (at, character.len_utf8()));
-        let mut spans = self.runs(text, characters);
+        let characters = text
+            .char_indices()
+            .map(|(at, character)| (at..at + character.len_utf8(), Some(character).filter(|it| *it != ' ')));
+        let mut spans = self.runs(characters);
         let mut end = 0;
         let words = text.split(' ').map(|word| {
             let start = end;
             end = start + word.len() + 1;
-            (start, word.len())
+            (start..start + word.len(), Some(word).filter(|word| !word.is_empty()))
         });
-        spans.extend(self.runs(text, words));
+        spans.extend(self.runs(words));
         spans.into_iter().map(|span| normal.origin(span.start, span.end)).collect()
     }
 
-    /// Where the same part follows itself often enough. Parts are given by where they are and how long.
-    fn runs(&self, text: &str, parts: impl Iterator<Item = (usize, usize)>) -> Spans {
+    /// Where the same part follows itself often enough. Parts are given by where they are and what they are; `None` is
+    /// the same as no other.
+    fn runs<T: PartialEq>(&self, parts: impl Iterator<Item = (Range<usize>, Option<T>)>) -> Spans {
         let mut spans = Spans::new();
-        let (mut last, mut start, mut count) = ("", 0, 0);
-        for (at, length) in parts {
-            let Some(part) = text.get(at..at + length).filter(|part| !part.trim().is_empty()) else {
-                (last, count) = ("", 0);
-                continue;
-            };
-            if part != last {
-                (last, start, count) = (part, at, 0);
+        let (mut last, mut start, mut count) = (None, 0, 0);
+        for (place, part) in parts {
+            if part.is_none() || part != last {
+                (last, start, count) = (part, place.start, 0);
             }
-            count += 1;
+            count += usize::from(last.is_some());
             if count == self.times {
-                spans.push(start..at + length);
+                spans.push(start..place.end);
             } else if count > self.times
                 && let Some(span) = spans.last_mut()
             {
-                span.end = at + length;
+                span.end = place.end;
             }
         }
         spans

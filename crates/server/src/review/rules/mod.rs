@@ -9,7 +9,9 @@
 
 mod flood;
 mod form;
+mod links;
 mod normal;
+mod patterns;
 mod text;
 mod words;
 
@@ -20,8 +22,10 @@ use std::path::Path;
 use hub::message::RoomKey;
 
 use self::flood::Flood;
-use self::form::{Caps, Links, Patterns, Repeats};
+use self::form::{Caps, Repeats};
+use self::links::Links;
 use self::normal::Normal;
+use self::patterns::Patterns;
 use self::text::ActionText;
 pub use self::text::RuleText;
 use self::words::Words;
@@ -147,7 +151,7 @@ impl Matcher {
     }
 
     /// What it finds: all of it, or enough to know that there is something.
-    fn find(&self, message: &Message<'_>, normal: &Normal, wants_all: bool, now_nanos: u64) -> Spans {
+    fn find(&self, message: &Message<'_>, normal: &Normal<'_>, wants_all: bool, now_nanos: u64) -> Spans {
         let content = message.content;
         let whole = |is_found: bool| if is_found { whole(content) } else { Spans::new() };
         match self {

@@ -1,27 +1,47 @@
 //! One spelling for all texts that read the same: without regard to case, width, accents, letters of other alphabets that
-//! look alike, digits and signs within words that stand for letters, and characters that do not show.
+//! look alike, digits and signs that stand for letters, and characters that do not show.
 //!
-//! Words to look for are brought into the same form, so what is alike here is found whichever way it is written.
+//! Words to look for are brought into the same form, so what is alike here is found whichever way it is written. Where a
+//! word ends is for the original to say: a sign next to a word is none of its letters, whatever it may stand for.
+
+mod alike;
+
+use std::ops::Range;
 
 use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::is_combining_mark;
 
+use self::alike::{is_blank, is_hidden, is_loose_mark, letter_for, look_alike};
+
+/// The marks of scripts from here on belong to their letters: without them, words would be others. Before it are the
+/// Latin, Greek and Cyrillic letters, of which a mark does not make others.
+const FIRST_WITH_MARKS: char = '\u{530}';
+/// At the end of a word these are what they are.
+const ENDS_NO_WORD: [char; 2] = ['!', '|'];
+
 /// The normal form of a text, and where each part of it comes from.
-pub(super) struct Normal {
+pub(super) struct Normal<'a> {
+    original: &'a str,
     text: String,
     /// For each byte of `text`, the bytes of the original character that it comes from.
     origins: Vec<(u32, u32)>,
 }
 
-impl Normal {
-    pub(super) fn of(original: &str) -> Self {
-        let mut normal =
-            Self { text: String::with_capacity(original.len()), origins: Vec::with_capacity(original.len()) };
-        let mut characters = original.char_indices().peekable();
-        while let Some((start, character)) = characters.next() {
-            let end = characters.peek().map_or(original.len(), |(next, _)| *next);
-            let next = characters.peek().map(|(_, next)| *next);
-            normal.push(character, next, start, end);
+impl<'a> Normal<'a> {
+    pub(super) fn of(original: &'a str) -> Self {
+        let text = String::with_capacity(original.len());
+        let mut normal = Self { original, text, origins: Vec::with_capacity(original.len()) };
+        let mut has_substitutes = false;
+        for (start, character) in original.char_indices() {
+            let origin = (start, start + character.len_utf8());
+            if character.is_ascii_alphabetic() {
+                normal.put(character.to_ascii_lowercase(), origin);
+            } else {
+                has_substitutes |= normal.put_folded(character, origin);
+            }
+        }
+        if has_substitutes {
+            normal.replace_substitutes();
         }
         normal
     }
@@ -31,96 +51,124 @@ impl Normal {
     }
 
     /// The bytes of the original that a part of the normal form (not an empty one) comes from.
-    pub(super) fn origin(&self, start: usize, end: usize) -> std::ops::Range<usize> {
-        let origin = |at: usize| self.origins.get(at).copied().unwrap_or_default();
-        let (from, _) = origin(start);
-        let (_, to) = origin(end.saturating_sub(1));
+    pub(super) fn origin(&self, start: usize, end: usize) -> Range<usize> {
+        let (from, _) = self.origin_of(start);
+        let (_, to) = self.origin_of(end.saturating_sub(1));
         from as usize..to as usize
     }
 
-    fn push(&mut self, character: char, next: Option<char>, start: usize, end: usize) {
-        if character.is_ascii_alphabetic() {
-            self.put(character.to_ascii_lowercase(), start, end);
-        } else if let Some(letter) = self.letter_for(character, next) {
-            self.put(letter, start, end);
-        } else if character.is_ascii_graphic() {
-            self.put(character, start, end);
-        } else if character.is_whitespace() {
-            if !self.text.is_empty() && !self.text.ends_with(' ') {
-                self.put(' ', start, end);
-            }
-        } else {
-            for plain in [character].into_iter().nfkd().filter(|plain| shows(*plain)) {
-                for folded in plain.to_uppercase().flat_map(char::to_lowercase) {
-                    self.put(look_alike(folded), start, end);
+    /// Whether a part of the normal form (not an empty one) begins and ends where characters of the original do, which may
+    /// have several: a syllable of Hangul has its letters.
+    pub(super) fn is_of_whole_characters(&self, start: usize, end: usize) -> bool {
+        let is_border =
+            |at: usize| at == 0 || at >= self.origins.len() || self.origin_of(at - 1) != self.origin_of(at);
+        is_border(start) && is_border(end)
+    }
+
+    /// Whether a part of the normal form (not an empty one) was not written within a longer word.
+    pub(super) fn is_whole_word(&self, start: usize, end: usize) -> bool {
+        let origin = self.origin(start, end);
+        let is_apart_before = self.original[..origin.start].ends_with(is_blank);
+        let is_apart_after = self.original[origin.end..].starts_with(is_blank);
+        (is_apart_before || start == 0 || !self.is_of_word(start - 1))
+            && (is_apart_after || end >= self.text.len() || !self.is_of_word(end))
+    }
+
+    /// Whether the original character of a byte is one of those that words are made of.
+    fn is_of_word(&self, at: usize) -> bool {
+        let (from, _) = self.origin_of(at);
+        let original = self.original[from as usize..].chars().next();
+        original.is_some_and(|character| character.is_alphanumeric() || is_combining_mark(character))
+    }
+
+    fn origin_of(&self, at: usize) -> (u32, u32) {
+        self.origins.get(at).copied().unwrap_or_default()
+    }
+
+    /// Puts what a character that is no plain letter reads like; whether that may stand for a letter.
+    fn put_folded(&mut self, character: char, origin: (usize, usize)) -> bool {
+        if character.is_ascii_graphic() {
+            self.put(character, origin);
+            return is_substitute(character);
+        }
+        if character.is_whitespace() {
+            self.put_space(origin);
+            return false;
+        }
+        if is_hidden(character) {
+            return false;
+        }
+        let mut has_substitutes = false;
+        for plain in [look_alike(character)].into_iter().nfkd() {
+            if plain.is_whitespace() {
+                self.put_space(origin);
+            } else if is_combining_mark(plain) {
+                let is_of_letter = self.text.chars().next_back().is_some_and(|base| base >= FIRST_WITH_MARKS);
+                if is_of_letter && !is_loose_mark(plain) {
+                    self.put(plain, origin);
                 }
+            } else if !is_hidden(plain) {
+                for folded in plain.to_uppercase().flat_map(char::to_lowercase) {
+                    self.put(look_alike(folded), origin);
+                }
+                has_substitutes |= is_substitute(plain);
             }
+        }
+        has_substitutes
+    }
+
+    fn put_space(&mut self, origin: (usize, usize)) {
+        if !self.text.is_empty() && !self.text.ends_with(' ') {
+            self.put(' ', origin);
         }
     }
 
-    /// The letter that a digit or sign stands for, next to letters: `a55` but not `455`, `sh!t` but not `hi!`.
-    fn letter_for(&self, character: char, next: Option<char>) -> Option<char> {
-        let (letter, ends_words) = match character {
-            '0' => ('o', true),
-            '1' => ('i', true),
-            '3' => ('e', true),
-            '4' | '@' => ('a', true),
-            '5' | '$' => ('s', true),
-            '7' => ('t', true),
-            '8' => ('b', true),
-            '9' => ('g', true),
-            '!' | '|' => ('i', false),
-            _ => return None,
-        };
-        let is_before_letter = next.is_some_and(char::is_alphabetic);
-        let is_after_letter = self.text.chars().next_back().is_some_and(char::is_alphabetic);
-        (is_before_letter || ends_words && is_after_letter).then_some(letter)
-    }
-
-    fn put(&mut self, character: char, start: usize, end: usize) {
+    fn put(&mut self, character: char, (start, end): (usize, usize)) {
         self.text.push(character);
         let origin = (u32::try_from(start).unwrap_or(u32::MAX), u32::try_from(end).unwrap_or(u32::MAX));
         self.origins.resize(self.text.len(), origin);
     }
+
+    /// Puts letters in the place of digits and signs that stand for some. They are all of one byte, so nothing moves.
+    fn replace_substitutes(&mut self) {
+        let mut replaced = String::with_capacity(self.text.len());
+        let mut rest = self.text.as_str();
+        while let Some(start) = rest.find(is_substitute) {
+            let (before, from_run) = rest.split_at(start);
+            let length = from_run.find(|character| !is_substitute(character)).unwrap_or(from_run.len());
+            let (run, after) = from_run.split_at(length);
+            replaced.push_str(before);
+            let letters = letters_of_run(replaced.chars().next_back(), run, after.chars().next());
+            let letter = |(at, sign)| letter_for(sign).filter(|_| letters.contains(&at)).unwrap_or(sign);
+            replaced.extend(run.char_indices().map(letter));
+            rest = after;
+        }
+        replaced.push_str(rest);
+        self.text = replaced;
+    }
 }
 
-/// Whether a character is seen by itself.
-fn shows(character: char) -> bool {
-    let is_hidden = matches!(
-        character,
-        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{feff}'
-    );
-    !is_hidden && !is_combining_mark(character)
+fn is_substitute(character: char) -> bool {
+    letter_for(character).is_some()
 }
 
-/// The Latin letter that a letter in lower case is taken for.
-const fn look_alike(letter: char) -> char {
-    match letter {
-        'а' | 'α' | 'ɑ' => 'a',
-        'в' | 'β' | 'ь' => 'b',
-        'с' | 'ϲ' | 'ς' => 'c',
-        'ԁ' | 'đ' => 'd',
-        'е' | 'ε' | 'є' | 'ə' => 'e',
-        'ɡ' => 'g',
-        'һ' | 'н' | 'ħ' => 'h',
-        'і' | 'ι' | 'ı' | 'ӏ' => 'i',
-        'ј' => 'j',
-        'к' | 'κ' => 'k',
-        'ł' => 'l',
-        'м' | 'μ' => 'm',
-        'η' | 'п' => 'n',
-        'о' | 'ο' | 'ø' | 'σ' => 'o',
-        'р' | 'ρ' => 'p',
-        'ԛ' => 'q',
-        'г' => 'r',
-        'ѕ' => 's',
-        'т' | 'τ' => 't',
-        'υ' | 'ц' => 'u',
-        'ν' | 'ѵ' => 'v',
-        'ѡ' | 'ω' | 'ԝ' => 'w',
-        'х' | 'χ' => 'x',
-        'у' | 'γ' => 'y',
-        other => other,
+/// Which of some digits and signs in a row stand for letters: `455hole` and `a55` but not `455`, `sh!t` but not `hi!`, `@$$`
+/// but neither `$$` nor `$5`.
+fn letters_of_run(before: Option<char>, run: &str, after: Option<char>) -> Range<usize> {
+    let is_letter = |character: char| character.is_alphabetic() && character < FIRST_WITH_MARKS;
+    if after.is_some_and(is_letter) {
+        return 0..run.len();
+    }
+    let end = run.trim_end_matches(ENDS_NO_WORD).len();
+    if before.is_some_and(is_letter) {
+        return 0..end;
+    }
+    let signs = run[..end].trim_start_matches(ENDS_NO_WORD);
+    let first = signs.chars().next();
+    let are_different = signs.chars().any(|sign| Some(sign) != first);
+    if are_different && !signs.contains(|sign: char| sign.is_ascii_digit()) {
+        end - signs.len()..end
+    } else {
+        0..0
     }
 }

@@ -40,9 +40,12 @@ impl Words {
         Ok(Self { terms, whole_words })
     }
 
-    pub(super) fn find(&self, normal: &Normal, wants_all: bool) -> Spans {
+    pub(super) fn find(&self, normal: &Normal<'_>, wants_all: bool) -> Spans {
         let text = normal.text();
-        let is_right = |start: usize, end: usize| !self.whole_words || is_whole_word(text, start, end);
+        let is_right = |start: usize, end: usize| {
+            normal.is_of_whole_characters(start, end)
+                && (!self.whole_words || normal.is_whole_word(start, end))
+        };
         let found =
             self.terms.find_overlapping_iter(text).filter(|found| is_right(found.start(), found.end()));
         let spans = found.map(|found| normal.origin(found.start(), found.end()));
@@ -52,10 +55,4 @@ impl Words {
 
 fn normal(term: &str) -> String {
     Normal::of(term.trim()).text().trim_end().to_owned()
-}
-
-fn is_whole_word(text: &str, start: usize, end: usize) -> bool {
-    let before = text.get(..start).and_then(|text| text.chars().next_back());
-    let after = text.get(end..).and_then(|text| text.chars().next());
-    !before.is_some_and(char::is_alphanumeric) && !after.is_some_and(char::is_alphanumeric)
 }
