@@ -47,7 +47,8 @@ struct Asker {
     asked_at: Instant,
 }
 
-/// Asks on `connections` connections for `duration`, each for the pages in turn.
+/// Asks on `connections` connections for `duration`, all of them together for the pages in turn: no page is asked for again
+/// before all others were.
 pub(super) fn ask(
     address: SocketAddr,
     connections: usize,
@@ -57,10 +58,9 @@ pub(super) fn ask(
     let mut poll = Poll::new().map_err(Failure::io("make a poller"))?;
     let mut askers = connect(address, connections, &poll)?;
     let began = Instant::now();
-    for (number, asker) in askers.iter_mut().enumerate() {
-        // Apart from each other, so that not all ask for the same page.
-        asker.page = number * pages.len() / connections;
-        asker.ask(pages)?;
+    let mut turns = (0..pages.len()).cycle();
+    for (asker, page) in askers.iter_mut().zip(&mut turns) {
+        asker.ask(page, pages)?;
     }
     let mut asked = Asked { pages: 0, elapsed: Duration::ZERO, latency: Histogram::default() };
     let mut events = Events::with_capacity(connections);
@@ -82,11 +82,10 @@ pub(super) fn ask(
             asked.pages += 1;
             asked.latency.add(u64::try_from(asker.asked_at.elapsed().as_nanos()).unwrap_or(u64::MAX));
             asked.elapsed = began.elapsed();
-            if asked.elapsed < duration {
-                asker.page = (asker.page + 1) % pages.len();
-                asker.ask(pages)?;
-            } else {
+            if asked.elapsed >= duration {
                 waiting -= 1;
+            } else if let Some(page) = turns.next() {
+                asker.ask(page, pages)?;
             }
         }
     }
@@ -109,7 +108,8 @@ fn connect(address: SocketAddr, connections: usize, poll: &Poll) -> Result<Vec<A
 }
 
 impl Asker {
-    fn ask(&mut self, pages: &[Page]) -> Result<(), Failure> {
+    fn ask(&mut self, page: usize, pages: &[Page]) -> Result<(), Failure> {
+        self.page = page;
         self.asked_at = Instant::now();
         // A request is far smaller than a socket's buffer, which is empty.
         self.stream.write_all(&pages[self.page].request).map_err(Failure::io("send a request"))

@@ -31,7 +31,6 @@ const DENIALS: [&str; 7] = [
     "UnrecognizedClientException",
 ];
 
-
 /// The way to the destinations of logging configurations; clones share it.
 #[derive(Clone)]
 pub(super) struct Sink {
