@@ -166,6 +166,16 @@ def talk_together(server, speakers, times=None, acknowledge=lambda: None):
     assert all(speaker.failure is None for speaker in speakers), [speaker.failure for speaker in speakers]
 
 
+def until(what, look, seconds=60):
+    """What `look` finds, once it is something."""
+    deadline = time.monotonic() + seconds
+    while not (found := look()):
+        assert time.monotonic() < deadline, f"not in time: {what}"
+        # Neither folders nor emulators tell anybody of what they get.
+        time.sleep(0.02)
+    return found
+
+
 def settle(check, seconds=60):
     """Returns once a check of what has arrived passes; what is on its way may take its time."""
     deadline = time.monotonic() + seconds

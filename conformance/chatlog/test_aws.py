@@ -5,7 +5,6 @@ as it is told, behind a line that can be cut.
 import gzip
 import json
 import re
-import time
 import urllib.request
 
 import boto3
@@ -13,23 +12,12 @@ import pytest
 from botocore.config import Config
 
 import clients
-from crowd import DESTINATIONS, Hall, Speaker, check_log, enter, id_of, ids, settle, talk_together
+from crowd import DESTINATIONS, Hall, Speaker, check_log, enter, id_of, ids, settle, talk_together, until
 from emulators import emulator
 from ledger import Line
 from server import REGION, get
 
-DEADLINE_SECONDS = 60
 KEYS = {"AWS_ACCESS_KEY_ID": "AKIDFAKE000000000000", "AWS_SECRET_ACCESS_KEY": "secret-of-the-fake"}
-
-
-def until(what, look):
-    """What `look` finds, once it is something."""
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while not (found := look()):
-        assert time.monotonic() < deadline, f"not in time: {what}"
-        # An emulator tells nobody of what it gets.
-        time.sleep(0.05)
-    return found
 
 
 def hall_at(start, url, **how):

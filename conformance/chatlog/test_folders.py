@@ -6,25 +6,14 @@ import re
 import signal
 import subprocess
 import threading
-import time
 
 import pytest
 
 import clients
-from crowd import DESTINATIONS, Folders, Hall, LogBroken, Speaker, check_folders, check_log, enter, id_of, ids, settle, talk_together  # fmt: skip
+from crowd import DESTINATIONS, Folders, Hall, LogBroken, Speaker, check_folders, check_log, enter, id_of, ids, settle, talk_together, until  # fmt: skip
 from server import ACCOUNT, BINARY, REGION, get
 
 DEADLINE_SECONDS = 30
-
-
-def until(what, look):
-    """What `look` finds, once it is something."""
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while not (found := look()):
-        assert time.monotonic() < deadline, f"not in time: {what}"
-        # Folders cannot be waited for.
-        time.sleep(0.01)
-    return found
 
 
 @pytest.mark.covers("CreateLoggingConfiguration", "SendEvent", "DeleteMessage", "DisconnectUser", "SEND_MESSAGE")

@@ -4,7 +4,7 @@
 //! - Tamper-proof: sealed with a keyed hash; whatever this server did not seal is one typed error.
 //! - Bound: it opens only for the same operation, scope and filters.
 //! - Tells next to nothing: all that can be read from it is the order key of the page's last entry, which is that entry's time of
-//!   update in microseconds (the list says milliseconds). Therefore it is not encrypted, which would take four times as long.
+//!   update in microseconds (the list says milliseconds). Therefore it is not encrypted, which takes longer.
 //!
 //! It holds a position, not a snapshot, and no time: it opens as long as the server keeps its key.
 //!
