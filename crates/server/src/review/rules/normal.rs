@@ -31,16 +31,17 @@ impl<'a> Normal<'a> {
     pub(super) fn of(original: &'a str) -> Self {
         let text = String::with_capacity(original.len());
         let mut normal = Self { original, text, origins: Vec::with_capacity(original.len()) };
-        let mut has_substitutes = false;
-        for (start, character) in original.char_indices() {
-            let origin = (start, start + character.len_utf8());
-            if character.is_ascii_alphabetic() {
-                normal.put(character.to_ascii_lowercase(), origin);
+        let mut start = 0;
+        while let Some(character) = original[start..].chars().next() {
+            start = if character.is_ascii_graphic() {
+                normal.put_plain(start)
             } else {
-                has_substitutes |= normal.put_folded(character, origin);
-            }
+                let end = start + character.len_utf8();
+                normal.put_folded(character, (start, end));
+                end
+            };
         }
-        if has_substitutes {
+        if normal.text.bytes().any(|byte| is_substitute(byte.into())) {
             normal.replace_substitutes();
         }
         normal
@@ -85,20 +86,33 @@ impl<'a> Normal<'a> {
         self.origins.get(at).copied().unwrap_or_default()
     }
 
-    /// Puts what a character that is no plain letter reads like; whether that may stand for a letter.
-    fn put_folded(&mut self, character: char, origin: (usize, usize)) -> bool {
-        if character.is_ascii_graphic() {
-            self.put(character, origin);
-            return is_substitute(character);
-        }
+    /// Puts the words in a row that begin here and of which nothing but their case changes; where they end. Most messages
+    /// have nothing else, so these are not looked at one by one.
+    fn put_plain(&mut self, start: usize) -> usize {
+        let rest = &self.original.as_bytes()[start..];
+        let mut last = b' ';
+        let is_plain = |byte: &u8| {
+            let is_plain = byte.is_ascii_graphic() || *byte == b' ' && last != b' ';
+            last = *byte;
+            is_plain
+        };
+        let end = start + rest.iter().copied().take_while(is_plain).count();
+        let from = self.text.len();
+        self.text.push_str(&self.original[start..end]);
+        self.text[from..].make_ascii_lowercase();
+        self.origins.extend((position(start)..position(end)).map(|at| (at, at + 1)));
+        end
+    }
+
+    /// Puts what a character that is no plain letter reads like.
+    fn put_folded(&mut self, character: char, origin: (usize, usize)) {
         if character.is_whitespace() {
             self.put_space(origin);
-            return false;
+            return;
         }
         if is_hidden(character) {
-            return false;
+            return;
         }
-        let mut has_substitutes = false;
         for plain in [look_alike(character)].into_iter().nfkd() {
             if plain.is_whitespace() {
                 self.put_space(origin);
@@ -111,10 +125,8 @@ impl<'a> Normal<'a> {
                 for folded in plain.to_uppercase().flat_map(char::to_lowercase) {
                     self.put(look_alike(folded), origin);
                 }
-                has_substitutes |= is_substitute(plain);
             }
         }
-        has_substitutes
     }
 
     fn put_space(&mut self, origin: (usize, usize)) {
@@ -125,8 +137,7 @@ impl<'a> Normal<'a> {
 
     fn put(&mut self, character: char, (start, end): (usize, usize)) {
         self.text.push(character);
-        let origin = (u32::try_from(start).unwrap_or(u32::MAX), u32::try_from(end).unwrap_or(u32::MAX));
-        self.origins.resize(self.text.len(), origin);
+        self.origins.resize(self.text.len(), (position(start), position(end)));
     }
 
     /// Puts letters in the place of digits and signs that stand for some. They are all of one byte, so nothing moves.
@@ -146,6 +157,11 @@ impl<'a> Normal<'a> {
         replaced.push_str(rest);
         self.text = replaced;
     }
+}
+
+/// A place in a text; messages are far shorter than what this cannot tell.
+fn position(at: usize) -> u32 {
+    u32::try_from(at).unwrap_or(u32::MAX)
 }
 
 fn is_substitute(character: char) -> bool {
