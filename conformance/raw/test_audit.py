@@ -85,6 +85,8 @@ def test_what_a_moderator_does_in_the_chat_is_a_line(audited):
     assert delete["userIdentity"]["principalId"] == "moderator"
     assert delete["requestParameters"] == {"roomIdentifier": room, "id": message["Id"], "reason": "rude"}
     assert disconnect["requestParameters"] == {"roomIdentifier": room, "userId": HIDDEN, "reason": "spam"}
+    assert delete["sourceIPAddress"] == disconnect["sourceIPAddress"] == "127.0.0.1"
+    assert delete["requestID"] and delete["requestID"] != disconnect["requestID"]
 
 
 def test_neither_log_has_what_is_secret(audited):

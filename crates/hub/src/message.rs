@@ -304,6 +304,10 @@ pub struct Moderated {
     pub room: RoomKey,
     /// Who: the `Sender` of a MESSAGE frame.
     pub sender: String,
+    /// From where.
+    pub client: IpAddr,
+    /// What the client calls its request; empty when it has given it no name.
+    pub request_id: String,
     /// What.
     pub moderation: Moderation,
 }

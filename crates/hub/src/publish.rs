@@ -79,6 +79,8 @@ impl Hub {
                 self.effects.push_back(Effect::Moderated(Box::new(Moderated {
                     room: act.room.clone(),
                     sender: act.sender.clone(),
+                    client: act.client,
+                    request_id: request_id.clone(),
                     moderation: moderation.clone(),
                 })));
                 if let Err(Unlogged) = self.moderate(now, &act.room, configurations, request_id, moderation) {

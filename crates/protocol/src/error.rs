@@ -235,6 +235,12 @@ impl ApiError {
         Self { cause: Some(cause.into()), ..error }
     }
 
+    /// InternalServerException, because of a bug in here.
+    #[must_use]
+    pub fn panicked() -> Self {
+        Self::internal("a request panicked")
+    }
+
     /// ServiceUnavailable; the client does not get to see the cause.
     #[must_use]
     pub fn unavailable(cause: impl Into<Shared<str>>) -> Self {

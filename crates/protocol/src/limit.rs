@@ -192,7 +192,8 @@ pub mod audit {
     pub const AUDIT_LINES_WAITING_MAX: usize = 4_096;
     /// Lines are gathered into one write until they have so many bytes.
     pub const AUDIT_BATCH_BYTES_MAX: usize = 256 * 1_024;
-    /// Longest body of a request or an answer that a line shows, in bytes: about what any that is right can have.
+    /// What a line shows of the members of a request, and of those of an answer, in bytes: about what any that is right can have.
+    /// The rest is left out.
     pub const AUDIT_BODY_BYTES_MAX: usize = 16 * 1_024;
     /// A caller waits this long for its line, in seconds, and is then answered without it.
     pub const AUDIT_WRITE_SECONDS_MAX: u64 = 5;

@@ -6,7 +6,8 @@
 use std::net::IpAddr;
 
 use bytes::Bytes;
-use protocol::arn::Scope;
+use hub::message::Moderated;
+use protocol::arn::{Arn, ResourceKind, Scope};
 use protocol::limit::audit::AUDIT_BODY_BYTES_MAX;
 use protocol::messaging::Moderation;
 use protocol::time::Timestamp;
@@ -46,6 +47,12 @@ const SHOWN_MEMBERS: [&str; 25] = [
     "uri",
     "version",
 ];
+
+/// What calls act on: shown before all else.
+const ACTED_ON_MEMBERS: [&str; 4] = ["identifier", "roomIdentifier", "id", "arn"];
+
+/// The member that says that others are left out. CloudTrail's name for it.
+const OMITTED: &str = "omitted";
 
 /// The version of CloudTrail's record format that this is like.
 const EVENT_VERSION: &str = "1.09";
@@ -125,14 +132,11 @@ impl Call {
 /// The line of what the user of a chat token has done over a socket, as a moderator of the room. Their user id is the answer to
 /// "who", so it is shown.
 #[must_use]
-pub fn moderation_line(
-    scope: &Scope,
-    room_arn: &str,
-    user_id: &str,
-    moderation: &Moderation,
-    event_id: &str,
-    now: Timestamp,
-) -> Vec<u8> {
+pub fn moderation_line(moderated: &Moderated, event_id: &str, now: Timestamp) -> Vec<u8> {
+    let Moderated { room, sender, client, request_id, moderation } = moderated;
+    let sender: Value = serde_json::from_str(sender).unwrap_or_default();
+    let user_id = sender["UserId"].as_str().unwrap_or_default();
+    let scope = &*room.scope;
     let (operation, mut parameters) = match moderation {
         Moderation::DeleteMessage { message_id, reason } => {
             ("DeleteMessage", json!({"id": message_id.as_str(), "reason": reason}))
@@ -141,10 +145,12 @@ pub fn moderation_line(
             ("DisconnectUser", json!({"userId": HIDDEN, "reason": reason}))
         }
     };
-    parameters["roomIdentifier"] = json!(room_arn);
+    parameters["roomIdentifier"] = json!(Arn::new(scope.clone(), ResourceKind::Room, room.id).to_string());
     let mut event = head(operation, scope, now, event_id);
     let mut put = |name: &str, value: Value| event.insert(name.to_owned(), value);
     put("userIdentity", json!({"type": "ChatUser", "principalId": user_id, "accountId": scope.account_id}));
+    put("sourceIPAddress", json!(client.to_string()));
+    put("requestID", json!(Some(request_id).filter(|id| !id.is_empty())));
     put("requestParameters", parameters);
     put("responseElements", Value::Null);
     put("eventType", json!("ChatAction"));
@@ -167,16 +173,25 @@ fn head(operation: &str, scope: &Scope, now: Timestamp, event_id: &str) -> Map<S
     members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
-/// The members of a body, without what is hidden; nothing of one that has none, is no JSON, or is too long.
+/// The members of a body, without what is hidden; nothing of one that has none or is no JSON. What there is no room for is left
+/// out, which [`OMITTED`] says, but never what was acted on: nobody hides that behind something long.
 fn members(body: &[u8]) -> Option<Map<String, Value>> {
-    let body = Some(body).filter(|body| body.len() <= AUDIT_BODY_BYTES_MAX)?;
-    let Ok(Value::Object(mut members)) = serde_json::from_slice::<Value>(body) else { return None };
-    for (name, value) in &mut members {
-        if !SHOWN_MEMBERS.contains(&&**name) {
-            *value = json!(HIDDEN);
-        }
+    let Ok(Value::Object(members)) = serde_json::from_slice::<Value>(body) else { return None };
+    let (first, rest): (Vec<_>, Vec<_>) =
+        members.into_iter().partition(|(name, _)| ACTED_ON_MEMBERS.contains(&&**name));
+    let mut left = AUDIT_BODY_BYTES_MAX;
+    let mut shown = Map::new();
+    for (name, value) in first.into_iter().chain(rest) {
+        let value = if SHOWN_MEMBERS.contains(&&*name) { value } else { json!(HIDDEN) };
+        match left.checked_sub(name.len() + value.to_string().len()) {
+            Some(rest) => {
+                left = rest;
+                shown.insert(name, value)
+            }
+            None => shown.insert(OMITTED.to_owned(), json!(true)),
+        };
     }
-    Some(members)
+    Some(shown)
 }
 
 /// The text of an error, unless it is about what is hidden: it may then name a part of that.
@@ -191,10 +206,14 @@ fn into_line(event: Map<String, Value>) -> Vec<u8> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
+    use std::sync::Arc;
+
     use bytes::Bytes;
-    use protocol::arn::Scope;
+    use hub::message::{Moderated, RoomKey};
+    use protocol::arn::{Arn, ResourceKind, Scope};
+    use protocol::id::Id;
     use protocol::limit::audit::AUDIT_BODY_BYTES_MAX;
-    use protocol::messaging::Moderation;
+    use protocol::messaging::{Attributes, Moderation, encode_sender};
     use protocol::time::Timestamp;
     use serde_json::{Value, json};
 
@@ -287,22 +306,35 @@ mod tests {
     }
 
     #[test]
-    fn a_body_that_is_too_long_is_left_out() {
-        let body = format!(r#"{{"name":"{}"}}"#, "x".repeat(AUDIT_BODY_BYTES_MAX));
-        let call = Call { body: body.into(), ..call("") };
-        assert_eq!(line(&call, &Ending::Success(Bytes::new()))["requestParameters"], Value::Null);
+    fn what_was_acted_on_is_shown_whatever_else_is_too_long() {
+        let long = "x".repeat(AUDIT_BODY_BYTES_MAX);
+        for pad in [format!(r#""a":1,"name":"{long}""#), format!(r#""{long}":1,"a":1"#)] {
+            let call = Call { body: format!(r#"{{{pad},"identifier":"arn:room"}}"#).into(), ..call("") };
+            let line = line(&call, &Ending::Success(Bytes::new()));
+            let expected = json!({"identifier": "arn:room", "a": HIDDEN, "omitted": true});
+            assert_eq!(line["requestParameters"], expected);
+        }
     }
 
     #[test]
     fn a_moderator_is_shown_and_who_was_disconnected_is_not() {
-        let moderation = Moderation::DisconnectUser { user_id: "victim".into(), reason: Some("spam".into()) };
-        let line =
-            moderation_line(&scope(), "arn:room", "mod", &moderation, "event", Timestamp::from_micros(0));
+        let room = RoomKey { scope: Arc::new(scope()), id: Id::from_random(1) };
+        let arn = Arn::new(scope(), ResourceKind::Room, room.id).to_string();
+        let moderated = Moderated {
+            room,
+            sender: encode_sender("mod", &Attributes::new()),
+            client: [192, 0, 2, 7].into(),
+            request_id: "request".to_owned(),
+            moderation: Moderation::DisconnectUser { user_id: "victim".into(), reason: Some("spam".into()) },
+        };
+        let line = moderation_line(&moderated, "event", Timestamp::from_micros(0));
         let line: Value = serde_json::from_slice(&line).unwrap();
         assert_eq!(line["userIdentity"]["principalId"], "mod");
+        assert_eq!(line["sourceIPAddress"], "192.0.2.7");
+        assert_eq!(line["requestID"], "request");
         assert_eq!(
             line["requestParameters"],
-            json!({"roomIdentifier": "arn:room", "userId": HIDDEN, "reason": "spam"})
+            json!({"roomIdentifier": arn, "userId": HIDDEN, "reason": "spam"})
         );
     }
 }

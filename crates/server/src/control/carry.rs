@@ -4,9 +4,9 @@
 //! away, the rest of it is done in a task of its own. A panic is its outcome, and disturbs nobody else. Whoever waits for
 //! `requests` to end waits for it too.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 
 use tokio::runtime::Handle;
@@ -47,15 +47,25 @@ where
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let Some((work, _)) = &mut self.work else { return Poll::Ready(Err(Panicked)) };
-        // What a panic leaves behind is dropped with the work.
-        let polled = catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(context)));
-        if !matches!(polled, Ok(Poll::Pending)) {
+        let polled = poll_caught(work.as_mut(), context);
+        if polled.is_ready() {
             self.work = None;
         }
-        match polled {
-            Ok(polled) => polled.map(Ok),
-            Err(_) => Poll::Ready(Err(Panicked)),
-        }
+        polled
+    }
+}
+
+/// The outcome of some work that is a part of another's. A panic is one, too.
+pub(super) async fn caught<F: Future>(work: F) -> Result<F::Output, Panicked> {
+    let mut work = pin!(work);
+    poll_fn(|context| poll_caught(work.as_mut(), context)).await
+}
+
+/// Does some of the work. It must not be polled again after a panic; what that leaves behind is dropped with the work.
+fn poll_caught<F: Future>(work: Pin<&mut F>, context: &mut Context<'_>) -> Poll<Result<F::Output, Panicked>> {
+    match catch_unwind(AssertUnwindSafe(|| work.poll(context))) {
+        Ok(polled) => polled.map(Ok),
+        Err(_) => Poll::Ready(Err(Panicked)),
     }
 }
 

@@ -54,7 +54,7 @@ use tokio::sync::SetOnce;
 use tokio_util::task::TaskTracker;
 
 use self::auth::RawRequest;
-use self::carry::{CarriedThrough, Panicked};
+use self::carry::{CarriedThrough, Panicked, caught};
 pub use self::kept_pages::KeptPages;
 use self::quota::AdmittedRequest;
 use self::receive::Refusal;
@@ -208,7 +208,7 @@ async fn carry_through(
     work: impl Future<Output = Processed> + Send + 'static,
 ) -> Processed {
     let processed = CarriedThrough::new(requests, work).await;
-    processed.unwrap_or_else(|Panicked| (None, Err(ApiError::internal("a request panicked"))))
+    processed.unwrap_or_else(|Panicked| (None, Err(ApiError::panicked())))
 }
 
 /// From a raw request to its outcome.
@@ -227,14 +227,23 @@ async fn process(control: Arc<ControlPlane>, request: RawRequest, request_id: St
     let admitted = authenticated
         .authorize(route, &control.credentials)
         .and_then(|request| AdmittedRequest::admit(request, control.quotas.as_deref()));
-    let outcome = match admitted {
-        Ok(request) => handle(&control, &request).await,
-        Err(error) => Err(error),
-    };
-    if let Some((audit, call)) = audited {
-        record(audit, &call, &request_id, &outcome).await;
-    }
+    let work = async { handle(&control, &admitted?).await };
+    let outcome = carry_out(audited, &request_id, work).await;
     (Some(operation), outcome.map(|body| Success { status: operation.success_status(), body }))
+}
+
+/// Does the work of a call and puts the call into the audit log, if that is kept. One that panics half-way may have changed
+/// something, and is there like any other.
+async fn carry_out(
+    audited: Option<(&Audit, Call)>,
+    request_id: &str,
+    work: impl Future<Output = Result<Bytes, ApiError>>,
+) -> Result<Bytes, ApiError> {
+    let outcome = caught(work).await.unwrap_or_else(|Panicked| Err(ApiError::panicked()));
+    if let Some((audit, call)) = audited {
+        record(audit, &call, request_id, &outcome).await;
+    }
+    outcome
 }
 
 /// Puts a call that has ended into the audit log.

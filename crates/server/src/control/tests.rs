@@ -2,6 +2,7 @@
 //! Behind the bus there is a shard that notes what it is told.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
+mod audit;
 mod kept_pages;
 mod operations;
 mod patience;

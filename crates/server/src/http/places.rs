@@ -3,7 +3,7 @@
 //! Promise: nobody keeps others out by holding connections open and saying nothing, or half of something, or what they may not ask.
 //! When all places are taken, a newcomer gets that of a connection that is idle, which is closed. Half of the places are for
 //! strangers, of whom no request was proved to be somebody's ([`Seat::known`]). As long as they have that many, the first of them
-//! goes, once it has had [`STRANGER_MS_MIN`] to ask; otherwise whoever of the others is idle for longest. So strangers cannot
+//! goes that has had [`STRANGER_MS_MIN`] to ask; otherwise whoever of the others is idle for longest. So strangers cannot
 //! drive out more of those who are known than have more than half of the places.
 //!
 //! Never cut off is a request from the moment when all of it has arrived ([`Seat::begin`]) until its answer has been handed to the
@@ -69,6 +69,8 @@ pub(super) struct Place {
 pub struct Seat(Arc<State>);
 
 struct State {
+    /// Nanoseconds of the monotonic clock since when the connection has its place.
+    seated_at: u64,
     /// Nanoseconds of the monotonic clock since when the connection is idle, or one of the constants.
     idle_since: AtomicU64,
     /// A request of the connection was proved to be somebody's.
@@ -148,8 +150,8 @@ impl Room {
     fn make_room(&self, now: u64) -> bool {
         let seats = self.seats();
         loop {
-            let candidates = Candidates::among(seats.values());
-            let Some((since, seat)) = candidates.choose(seats.len(), now) else { return false };
+            let candidates = Candidates::among(seats.values(), now);
+            let Some((since, seat)) = candidates.choose(seats.len()) else { return false };
             // It may have begun something this very moment.
             if seat.0.idle_since.compare_exchange(since, LEAVING, SeqCst, SeqCst).is_ok() {
                 seat.0.leave.notify_one();
@@ -165,14 +167,15 @@ impl Room {
 }
 
 impl<'a> Candidates<'a> {
-    fn among(seats: impl Iterator<Item = &'a Seat>) -> Self {
+    fn among(seats: impl Iterator<Item = &'a Seat>, now: u64) -> Self {
         let mut candidates = Self::default();
         for seat in seats {
             let since = seat.0.idle_since.load(SeqCst);
             let is_known = seat.0.is_known.load(SeqCst);
             let first = if is_known { &mut candidates.known } else { &mut candidates.stranger };
             let is_idle = since < LEAVING || (since == ANSWERED && !is_known);
-            if is_idle && first.is_none_or(|(first, _)| since < first) {
+            let may_go = is_idle && (is_known || since == ANSWERED || seat.has_had_time(now));
+            if may_go && first.is_none_or(|(first, _)| since < first) {
                 *first = Some((since, seat));
             }
             candidates.strangers += usize::from(is_idle && !is_known);
@@ -181,23 +184,26 @@ impl<'a> Candidates<'a> {
     }
 
     /// Of so many who have a place.
-    fn choose(self, seats: usize, now: u64) -> Option<(u64, &'a Seat)> {
-        let is_old = |(since, _): &(u64, &Seat)| {
-            *since == ANSWERED || now.saturating_sub(*since) >= STRANGER_MS_MIN * 1_000_000
-        };
-        let stranger = self.stranger.filter(is_old);
-        if 2 * self.strangers >= seats { stranger } else { self.known.or(stranger) }
+    fn choose(self, seats: usize) -> Option<(u64, &'a Seat)> {
+        if 2 * self.strangers >= seats { self.stranger } else { self.known.or(self.stranger) }
     }
 }
 
 impl Seat {
     fn new(room: &Arc<Room>) -> Self {
+        let now = clock::monotonic_nanos();
         Self(Arc::new(State {
-            idle_since: AtomicU64::new(clock::monotonic_nanos()),
+            seated_at: now,
+            idle_since: AtomicU64::new(now),
             is_known: AtomicBool::new(false),
             leave: Notify::new(),
             room: Arc::clone(room),
         }))
+    }
+
+    /// To ask for the first time. What counts is not since when it is idle: who asks in vain now and then would never have had it.
+    fn has_had_time(&self, now: u64) -> bool {
+        now.saturating_sub(self.0.seated_at) >= STRANGER_MS_MIN * 1_000_000
     }
 
     /// All of a request has arrived, and it will be answered. False: the connection is being closed, and nothing may be done about
@@ -317,6 +323,20 @@ mod tests {
         assert!(!places.room.make_room(clock::monotonic_nanos()));
         assert!(!is_told_to_leave(&a));
         assert_eq!(who_leaves(&places, [&a]), [true]);
+    }
+
+    #[test]
+    fn who_asks_in_vain_again_and_again_has_had_its_time() {
+        let mut places = Places::new(2);
+        let mut take = || places.take().now_or_never().expect("a place");
+        let first = take();
+        while clock::monotonic_nanos() == first.seat.0.seated_at {}
+        let second = take();
+        let now = first.seat.0.seated_at + STRANGER_MS_MIN * 1_000_000;
+        first.seat.0.idle_since.store(now, SeqCst);
+        assert!(places.room.make_room(now));
+        assert!(is_told_to_leave(&first), "though it has had an answer right now");
+        assert!(!is_told_to_leave(&second), "though it has said nothing for longer");
     }
 
     #[test]

@@ -146,7 +146,7 @@ impl Parts {
         if let Some(ReviewHandler::Rules(rules)) = handler {
             return match rules.rule(&said(request), clock::monotonic_nanos()) {
                 Ruling::Allow => Outcome::Allowed,
-                Ruling::Mask(content) => Outcome::Changed { content, attributes: None },
+                Ruling::Mask { content, attributes } => Outcome::Changed { content, attributes },
                 Ruling::Deny { reason } => Outcome::Denied { reason: reason.map(str::to_owned) },
             };
         }
@@ -202,7 +202,8 @@ fn room_arn(room: &RoomKey) -> String {
 }
 
 fn said(request: &ReviewRequest) -> rules::Message<'_> {
-    rules::Message { content: &request.content, room: &request.room, sender: &request.sender }
+    let ReviewRequest { content, attributes, room, sender, .. } = request;
+    rules::Message { content, attributes: attributes.as_ref(), room, sender }
 }
 
 fn message(request: &ReviewRequest, room_arn: &str) -> String {

@@ -76,7 +76,7 @@ impl Flood {
         normal.text().trim_end().hash(&mut hasher);
         if !self.of_everybody {
             let sender: Option<Sender<'_>> = serde_json::from_str(message.sender).ok();
-            sender.map(|sender| sender.user_id.into_owned()).hash(&mut hasher);
+            sender.as_ref().map(|sender| sender.user_id.as_ref()).hash(&mut hasher);
         }
         hasher.finish()
     }

@@ -20,14 +20,20 @@ impl Caps {
     }
 
     pub(super) fn is_found(&self, content: &str) -> bool {
-        let (mut capitals, mut letters) = (0, 0);
-        for character in content.chars() {
-            let is_capital = character.is_uppercase();
-            capitals += usize::from(is_capital);
-            letters += usize::from(is_capital || character.is_lowercase());
-        }
+        let (capitals, smalls) = cases(content);
+        let letters = capitals + smalls;
         letters >= self.letters_min && capitals * 100 >= letters * self.percent
     }
+}
+
+/// How many capitals a text has, and how many small letters.
+fn cases(text: &str) -> (usize, usize) {
+    if text.is_ascii() {
+        let count = |is_wanted: fn(&u8) -> bool| text.bytes().filter(is_wanted).count();
+        return (count(u8::is_ascii_uppercase), count(u8::is_ascii_lowercase));
+    }
+    let count = |is_wanted: fn(char) -> bool| text.chars().filter(|character| is_wanted(*character)).count();
+    (count(char::is_uppercase), count(char::is_lowercase))
 }
 
 /// A character or a word many times in a row.
@@ -45,24 +51,37 @@ impl Repeats {
 
     pub(super) fn find(&self, normal: &Normal<'_>) -> Spans {
         let text = normal.text();
-        let characters = text
-            .char_indices()
-            .map(|(at, character)| (at..at + character.len_utf8(), Some(character).filter(|it| *it != ' ')));
-        let mut spans = self.runs(characters);
+        let mut spans = Spans::new();
+        if self.may_repeat_characters(text) {
+            let characters = text.char_indices().map(|(at, character)| {
+                (at..at + character.len_utf8(), Some(character).filter(|it| *it != ' '))
+            });
+            self.find_runs(characters, &mut spans);
+        }
         let mut end = 0;
-        let words = text.split(' ').map(|word| {
+        let words = text.as_bytes().split(|byte| *byte == b' ').map(|word| {
             let start = end;
             end = start + word.len() + 1;
             (start..start + word.len(), Some(word).filter(|word| !word.is_empty()))
         });
-        spans.extend(self.runs(words));
+        self.find_runs(words, &mut spans);
         spans.into_iter().map(|span| normal.origin(span.start, span.end)).collect()
+    }
+
+    /// Whether a character can be there often enough in a row. In ASCII, as many bytes are then like the one before.
+    fn may_repeat_characters(&self, text: &str) -> bool {
+        let bytes = text.as_bytes();
+        let alike = || bytes.iter().zip(bytes.iter().skip(1)).filter(|(one, next)| one == next).count();
+        !text.is_ascii() || alike() + 1 >= self.times
     }
 
     /// Where the same part follows itself often enough. Parts are given by where they are and what they are; `None` is
     /// the same as no other.
-    fn runs<T: PartialEq>(&self, parts: impl Iterator<Item = (Range<usize>, Option<T>)>) -> Spans {
-        let mut spans = Spans::new();
+    fn find_runs<T: PartialEq>(
+        &self,
+        parts: impl Iterator<Item = (Range<usize>, Option<T>)>,
+        spans: &mut Spans,
+    ) {
         let (mut last, mut start, mut count) = (None, 0, 0);
         for (place, part) in parts {
             if part.is_none() || part != last {
@@ -77,6 +96,5 @@ impl Repeats {
                 span.end = place.end;
             }
         }
-        spans
     }
 }

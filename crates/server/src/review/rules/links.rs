@@ -8,14 +8,16 @@ use std::ops::Range;
 use regex::{Captures, Regex};
 
 use super::Spans;
+use super::shown::Shown;
 
 /// With a scheme or `www.`, any host, and what a browser would send there; without, a host whose last part is a well-known
 /// one. There is no space between words in some languages, so letters of those end a host.
 const LINK: &str = r"(?xi)
-    https?:// ( [^\s<>/?\#\\]* )
+    https?:[/\\]{2} ( [^\s<>/?\#\\]* )
   | (?-u:\b) ( www\. [^\s<>/?\#\\]+ )
   | ( (?: [\p{L}\p{N}] [\p{L}\p{M}\p{N}-]* [.\u{3002}\u{ff0e}\u{ff61}] )+
       (?: com|net|org|info|biz|io|gg|tv|me|co|xyz|app|dev|link|live|shop|site|online|top|club|store|ly|be
+        | ai|bet|buzz|cc|gd|gl|icu|ie|mobi|vip|ws | ar|cl|gr|hk|hu|lt|lv|nz|ph|ro|sg|sk|tw|ua|vn|za ENDINGS
         | us|uk|ca|au|in|jp|cn|ru|de|fr|nl|it|es|pt|pl|br|mx|eu|ch|at|se|no|fi|dk|cz|tr|kr
         | xn--[a-z0-9-]+ | рф|рус|москва|онлайн|сайт|дети|орг|укр|бел|срб|қаз|бг|мкд|мон | ελ|ευ
         | 中国|中國|公司|网络|網絡|网址|在线|香港|台湾|台灣 | みんな|コム | 한국|닷컴 | ไทย | भारत
@@ -32,7 +34,7 @@ const ENDS_SENTENCE: [char; 17] = [
 /// Behind these in the path of an address another one may begin that has neither scheme nor `www.`.
 const SEPARATES: [char; 11] = [',', ';', '|', '(', ')', '[', ']', '{', '}', '"', '\''];
 
-/// See the module.
+/// See the module; what is looked at is what a text looks like.
 pub(super) struct Links {
     pattern: Regex,
     /// Hosts that may be named, in lower case.
@@ -50,14 +52,23 @@ struct Link<'a> {
 }
 
 impl Links {
-    pub(super) fn new(except: &[String]) -> Result<Self, String> {
-        let pattern = Regex::new(LINK).map_err(|error| error.to_string())?;
+    pub(super) fn new(except: &[String], endings: &[String]) -> Result<Self, String> {
+        let is_of_host = |character: char| character.is_alphanumeric() || character == '-';
+        if let Some(wrong) =
+            endings.iter().find(|ending| ending.is_empty() || !ending.chars().all(is_of_host))
+        {
+            return Err(format!("`endings` has {wrong:?}: they are written in letters, digits and hyphens"));
+        }
+        let endings: String = endings.iter().map(|ending| format!("| {}", regex::escape(ending))).collect();
+        let pattern = LINK.replace("ENDINGS", &endings);
+        let pattern = Regex::new(&pattern).map_err(|error| error.to_string())?;
         Ok(Self { pattern, except: except.iter().map(|host| host.to_lowercase()).collect() })
     }
 
-    pub(super) fn find(&self, content: &str, wants_all: bool) -> Spans {
+    pub(super) fn find(&self, shown: &Shown<'_>, wants_all: bool) -> Spans {
+        let content = shown.text();
         let mut spans = Spans::new();
-        if !content.contains(DOTS) && !content.contains("://") {
+        if !content.contains(DOTS) && !content.contains(':') {
             return spans;
         }
         let (mut at, mut path) = (0, 0..0);
@@ -68,12 +79,12 @@ impl Links {
             if link.is_of_path(content, &path) {
                 continue;
             }
-            if self.is_excepted(link.authority) {
+            if self.is_excepted(link.authority) && shown.is_as_written(link.start..link.end) {
                 path = link.authority_end..link.end;
                 continue;
             }
             at = link.end;
-            spans.push(link.start..link.end);
+            spans.push(shown.origin(link.start..link.end));
             if !wants_all {
                 break;
             }

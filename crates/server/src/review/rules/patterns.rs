@@ -8,6 +8,7 @@ use regex::{Regex, RegexBuilder, RegexSet, RegexSetBuilder};
 use regex_syntax::ParserBuilder;
 use regex_syntax::hir::{Capture, Hir, HirKind, Look, Repetition};
 
+use super::shown::Shown;
 use super::{Spans, whole};
 
 /// Memory that compiled expressions may take, in bytes: what needs more is refused when the file is read.
@@ -56,7 +57,16 @@ impl Patterns {
         Ok(Self { each: each.collect::<Result<_, _>>()?, candidates })
     }
 
-    pub(super) fn find(&self, content: &str, wants_all: bool) -> Spans {
+    /// What matches as it is written, and what does as it is shown.
+    pub(super) fn find(&self, content: &str, shown: &Shown<'_>, wants_all: bool) -> Spans {
+        let mut spans = self.find_in(content, wants_all);
+        if shown.differs() {
+            spans.extend(self.find_in(shown.text(), wants_all).into_iter().map(|span| shown.origin(span)));
+        }
+        spans
+    }
+
+    fn find_in(&self, content: &str, wants_all: bool) -> Spans {
         let candidates = self.candidates.matches(content);
         let mut candidates = candidates.into_iter().filter_map(|index| self.each.get(index));
         if wants_all {

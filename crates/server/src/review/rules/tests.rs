@@ -31,14 +31,14 @@ fn ruling<'a>(rules: &'a Rules, content: &str, user_id: &str, seconds: u64) -> R
     let scope = Scope { account_id: "123456789012".into(), region: "us-west-2".into() };
     let room = RoomKey { scope: Arc::new(scope), id: Id::from_random(1) };
     let sender = encode_sender(user_id, &Attributes::new());
-    rules.rule(&Message { content, room: &room, sender: &sender }, seconds * SECOND)
+    rules.rule(&Message { content, attributes: None, room: &room, sender: &sender }, seconds * SECOND)
 }
 
 /// What the rules make of a message; `-` when they deny it.
 fn outcome(rules: &Rules, content: &str) -> String {
     match ruling(rules, content, "ann", 0) {
         Ruling::Allow => content.to_owned(),
-        Ruling::Mask(masked) => masked,
+        Ruling::Mask { content, .. } => content,
         Ruling::Deny { .. } => "-".to_owned(),
     }
 }
@@ -295,6 +295,67 @@ fn links_are_found_in_all_languages() {
 }
 
 #[test]
+fn links_and_expressions_are_found_in_what_a_text_looks_like() {
+    let links =
+        "rules = [{match = \"links\", except = [\"example.com\"], endings = [\"to\"], action = \"mask\"}]";
+    let cases = [
+        ("go evil.c\u{ad}om/x now", "go *********** now"),
+        ("evil\u{200b}.com", "*********"),
+        ("evil.\u{2060}com ok", "********* ok"),
+        ("evil.ｃｏｍ ⓔⓥⓘⓛ.ⓒⓞⓜ", "******** ********"),
+        ("https:\\\\evil.test/x", "*******************"),
+        ("is.gd/abc evil.vip evil.to", "********* ******** *******"),
+        ("ok.so what", "ok.so what"),
+        ("example.com", "example.com"),
+        ("example.\u{200b}com", "************"),
+        ("example.com／.evil.com", "*********************"),
+    ];
+    check(links, &cases);
+    let patterns =
+        "rules = [{match = \"patterns\", patterns = ['free v-?bucks', '❤\\x{fe0f}'], action = \"mask\"}]";
+    check(
+        patterns,
+        &[
+            ("free v\u{200b}bucks!", "**** *******!"),
+            ("ｆｒｅｅ vbucks", "**** ******"),
+            ("a ❤\u{fe0f}", "a **"),
+        ],
+    );
+}
+
+#[test]
+fn where_words_have_no_spaces_between_them_they_are_found_all_the_same() {
+    check_words(
+        &["傻逼", "馬鹿", "バカ", "เหี้ย", "shit"],
+        &[
+            ("你傻逼啊", "你**啊"),
+            ("お前は馬鹿だ", "お前は**だ"),
+            ("このバカー！", "この**ー！"),
+            ("ไอ้เหี้ยนี่", "ไอ้*****นี่"),
+            ("一shit二 shitty", "一****二 shitty"),
+        ],
+    );
+    // A mark that follows makes another syllable.
+    check_words(&["ที"], &[("นาที่", "นาที่"), ("นาทีนี้", "นา**นี้")]);
+}
+
+#[test]
+fn letters_in_boxes_and_those_that_look_like_an_l_are_read() {
+    check_words(
+        &["slut", "asshole", "shit", "balls", "fuck"],
+        &[
+            ("s1ut s|ut sIut SIUT", "**** **** **** SIUT"),
+            ("assho1e asshoIe ASSHO1E", "******* ******* *******"),
+            ("shlt SHLT bails BAILS ba1ls", "**** SHLT bails BAILS *****"),
+            ("🅵🆄🅲🅺 🅕🅤🅒🅚 🇫🇺🇨🇰 🄵🅄🄲🄺 Ⓕⓤⓒⓚ ᶠᵘᶜᵏ", "**** **** **** **** **** ****"),
+            ("shitʼ shitˑ shit① shit🅰\u{fe0f} shit²", "****ʼ ****ˑ ****① ****🅰\u{fe0f} ****²"),
+            ("ꓢꓧꓲꓔ ᏚᎻᎥᎢ", "**** ****"),
+            ("🇸🇭🇮🇹🇾", "🇸🇭🇮🇹🇾"),
+        ],
+    );
+}
+
+#[test]
 fn a_flood_is_the_same_message_of_one_user_or_of_all_within_the_time() {
     let rule = |rules: &Rules, content: &str, user: &str, seconds: u64| {
         ruling(rules, content, user, seconds) != Ruling::Allow
@@ -331,6 +392,41 @@ fn the_first_rule_that_decides_does() {
 }
 
 #[test]
+fn what_is_said_in_attributes_is_looked_at_and_how_is_not() {
+    let rules = rules(
+        "rules = [
+            {match = \"words\", terms = [\"damn\"], action = \"mask\"},
+            {match = \"patterns\", patterns = [\"^!staff\"], action = \"allow\"},
+            {match = \"links\", action = \"deny\"},
+            {match = \"caps\", letters_min = 3, action = \"deny\"},
+            {match = \"repeats\", times = 3, action = \"deny\"},
+        ]",
+    );
+    let scope = Scope { account_id: "123456789012".into(), region: "us-west-2".into() };
+    let room = RoomKey { scope: Arc::new(scope), id: Id::from_random(1) };
+    let rule = |content: &str, values: [&str; 2]| {
+        let attributes = ["a", "b"].into_iter().zip(values);
+        let attributes: Attributes =
+            attributes.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        let message = Message { content, attributes: Some(&attributes), room: &room, sender: "{}" };
+        match rules.rule(&message, 0) {
+            Ruling::Allow => "as it is".to_owned(),
+            Ruling::Deny { .. } => "no".to_owned(),
+            Ruling::Mask { content, attributes } => {
+                let values: Vec<String> = attributes.into_iter().flatten().map(|(_, value)| value).collect();
+                format!("{content}: {}", values.join(", "))
+            }
+        }
+    };
+    assert_eq!(rule("hi", ["LOUD xxx", "1"]), "as it is");
+    assert_eq!(rule("damn", ["1", "2"]), "****: ");
+    assert_eq!(rule("hi", ["1", "a damn b"]), "hi: 1, a **** b");
+    assert_eq!(rule("damn hi", ["damn", ""]), "**** hi: ****, ");
+    assert_eq!(rule("hi", ["https://evil.test", ""]), "no");
+    assert_eq!(rule("hi", ["!staff damn", "https://evil.test"]), "hi: !staff ****, https://evil.test");
+}
+
+#[test]
 fn what_is_wrong_with_a_rule_is_told_with_its_number() {
     for (toml, expected) in [
         ("{match = \"words\", action = \"deny\"}", "rule 2: it has no `terms`"),
@@ -340,6 +436,7 @@ fn what_is_wrong_with_a_rule_is_told_with_its_number() {
             "rule 2: `x*` matches where",
         ),
         ("{match = \"patterns\", patterns = [\"(\"], action = \"deny\"}", "rule 2: regex parse error"),
+        ("{match = \"links\", endings = [\"co.uk\"], action = \"deny\"}", "rule 2: `endings`"),
         ("{match = \"caps\", percent = 0, action = \"deny\"}", "rule 2: `percent`"),
         ("{match = \"repeats\", times = 1, action = \"deny\"}", "rule 2: `times`"),
         ("{match = \"flood\", within_s = 0, action = \"deny\"}", "rule 2: `times`"),
@@ -371,7 +468,7 @@ proptest! {
     fn masks_keep_the_length_and_all_that_is_not_masked(content in any::<String>()) {
         let rules = everything();
         for _ in 0..2 {
-            if let Ruling::Mask(masked) = ruling(&rules, &content, "ann", 0) {
+            if let Ruling::Mask { content: masked, .. } = ruling(&rules, &content, "ann", 0) {
                 prop_assert_eq!(masked.chars().count(), content.chars().count());
                 let kept = masked.chars().zip(content.chars()).all(|(new, old)| new == old || new == '*');
                 prop_assert!(kept);

@@ -41,6 +41,9 @@ pub enum RuleText {
         /// But for those of these hosts and what is below them.
         #[serde(default)]
         except: Vec<String>,
+        /// Last parts of hosts by which an address is known that has neither a scheme nor `www.`, beyond the well-known ones.
+        #[serde(default)]
+        endings: Vec<String>,
         /// What to do.
         action: ActionText,
         /// Why.
