@@ -55,6 +55,7 @@ use crate::quota::Quotas;
 use crate::review::{HandlersFileError, Reviewer};
 use crate::slot::Slot;
 use crate::store::{KeyPurpose, Location, News, RoomNews, Store, StoreError, Watch};
+use crate::telemetry::{self, Exporting, Telemetry};
 use crate::tls::{self, Tls, TlsError};
 
 /// Descriptors to count with when the system does not say how many there may be.
@@ -84,6 +85,9 @@ struct Building {
     readiness: Readiness,
     metrics: Arc<Metrics>,
     audit: Option<Arc<Audit>>,
+    telemetry: Telemetry,
+    /// `None`: nothing is exported.
+    exporting: Option<Exporting>,
     /// Of all terms: connections stay from one to the next.
     quotas: Option<Arc<Quotas>>,
     bus: Bus,
@@ -256,6 +260,10 @@ impl Node {
             shipping.finish(Duration::from_millis(limit::chat_log::FAREWELL_MS_MAX)).await;
         }
         self.opened.store.close().await;
+        if let Some(exporting) = self.building.exporting {
+            // What was done until now is told, too.
+            exporting.finish(Duration::from_millis(limit::telemetry::FAREWELL_MS_MAX)).await;
+        }
         stop.end.cancel();
     }
 
@@ -316,12 +324,15 @@ impl Building {
         let settings = edge_settings(config, descriptors, tls.as_ref());
         let metrics = Arc::new(Metrics::new(usize::from(settings.shards)));
         let audit = open_audit(config, &metrics)?;
+        let (telemetry, exporting) = telemetry::start(&config.telemetry, &metrics);
         let shards = Shards::new(settings.shards).map_err(StartError::System)?;
         let bus = shards.bus().clone();
         let reviewer =
-            Reviewer::new(&config.review, bus.clone(), Arc::clone(&metrics)).map_err(StartError::Review)?;
+            Reviewer::with_telemetry(&config.review, bus.clone(), Arc::clone(&metrics), telemetry.clone())
+                .map_err(StartError::Review)?;
         let admission = Slot::default();
-        let chat_logs = ChatLogs::new(config, Arc::clone(&metrics)).map_err(StartError::System)?;
+        let chat_logs =
+            ChatLogs::new(config, Arc::clone(&metrics), telemetry.clone()).map_err(StartError::System)?;
         let surroundings = Surroundings {
             admission: admission.clone(),
             readiness: readiness.clone(),
@@ -329,6 +340,7 @@ impl Building {
             audit: audit.clone(),
             chat_logs: Some(chat_logs.clone()),
             reviewer: reviewer.clone(),
+            telemetry: telemetry.clone(),
         };
         let edge = shards.start(settings, surroundings).map_err(StartError::System)?;
         let quotas = config.limits.quotas().map(|figures| Arc::new(Quotas::new(figures)));
@@ -341,6 +353,8 @@ impl Building {
             readiness,
             metrics,
             audit,
+            telemetry,
+            exporting,
             quotas,
             bus,
             chat_logs,
@@ -477,6 +491,7 @@ impl Opened {
             metrics: Arc::clone(&building.metrics),
             handler_checks: building.config.review.check_handlers.then(|| building.reviewer.clone()),
             chat_logs: Some(building.chat_logs.clone()),
+            telemetry: building.telemetry.clone(),
         }
     }
 }
