@@ -269,7 +269,7 @@ def test_nothing_secret_is_exported_or_logged(tmp_path, receiver):
 
 
 def test_a_receiver_is_left_alone_for_as_long_as_it_asks_and_tried_again(tmp_path, receiver):
-    receiver.answers.extend([(503, {"retry-after": "3"}), 429, 502, 504])
+    receiver.answers.extend([(503, {"retry-after": "3"}), (429, {"retry-after": "0"}), 502, 504])
     with exporting(tmp_path, receiver.url, OTEL_METRICS_EXPORTER="none") as server:
         clients.ivschat(server).create_room()
         receiver.wait_for_spans("CreateRoom")
@@ -279,7 +279,9 @@ def test_a_receiver_is_left_alone_for_as_long_as_it_asks_and_tried_again(tmp_pat
     tries = receiver.of("/v1/traces", taken=False)
     assert len({export.raw for export in tries}) == 1 and len(tries) == 5
     assert tries[1].when - tries[0].when >= 3
-    assert tries[2].when - tries[1].when >= 0.25
+    # Asking for nothing is no leave to hurry: pauses double all the same, from half of half a second on.
+    for number, pause in enumerate([0.5, 1, 2], 1):
+        assert tries[number + 1].when - tries[number].when >= pause
     log = server.log_path.read_text()
     # One line for each change.
     assert (log.count("it is tried again"), log.count("receiver takes what is exported")) == (1, 1)

@@ -2,8 +2,8 @@
 //!
 //! Promises:
 //! - An export is tried again when the receiver was not reached, has not answered in time, or has answered with 429, 502, 503 or 504;
-//!   whatever else it answers is its last word. It is left alone for as long as it asks to be (`Retry-After`), and else for
-//!   longer and longer.
+//!   whatever else it answers is its last word. It is left alone for longer and longer, and for at least as
+//!   long as it asks to be (`Retry-After`).
 //! - The log is told when the receiver is there, away, refuses or takes only a part, each time that this changes and not for each try.
 //!   Neither a header of the export nor what the receiver says about it is in it.
 
@@ -218,7 +218,8 @@ impl Courier {
 
     fn find_away(&mut self, asked: Option<Duration>, cause: &dyn std::fmt::Display) {
         self.metrics.tried(self.signal.name(), "away");
-        let pause = asked.unwrap_or_else(|| backoff(self.failures));
+        // Who asks for no time at all is not asked again and again at once.
+        let pause = asked.unwrap_or_default().max(backoff(self.failures));
         self.failures = self.failures.saturating_add(1);
         self.pause = Some(Pause { end: Instant::now() + pause, is_asked_for: asked.is_some() });
         if self.changes_to(Condition::Away) {

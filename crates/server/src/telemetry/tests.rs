@@ -7,18 +7,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::header::HeaderMap;
-use protocol::limit::telemetry::{BATCH_SPANS_MAX, GATHER_MS, SPANS_WAITING_MAX};
+use protocol::limit::telemetry::{BATCH_SPANS_MAX, EXPORT_SECONDS_MAX, GATHER_MS, SPANS_WAITING_MAX};
 use tokio::sync::mpsc::{self, Receiver};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::courier::Signal;
+use super::courier::{Courier, Signal};
+use super::otlp::Resource;
 use super::sampler::Sampler;
 use super::span::{Finished, Outbox};
-use super::traces::gather;
+use super::traces::{export, gather};
 use super::{AttributeValue, Parent, SpanKind, TRACEPARENT, Telemetry, Tracing, endpoint, start};
 use crate::config::{Sources, TelemetryConfig, load};
 use crate::metrics::{Metrics, TelemetryMetrics};
+use crate::outgoing::{Caller, Trust};
 
 const ABOVE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
@@ -144,4 +146,25 @@ async fn at_the_end_what_is_left_does_not_wait() {
     assert_eq!((batches, start.elapsed()), (vec![BATCH_SPANS_MAX, 2, 0], Duration::ZERO));
     drop(telemetry.begin(SpanKind::Client, "x"));
     assert_eq!(metrics.lost("stopped"), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_nobody_takes_for_a_minute_is_lost_and_counted() {
+    let (telemetry, spans, metrics) = telemetry(Sampler::new(true, 1.0), SPANS_WAITING_MAX);
+    let stop = CancellationToken::new();
+    // Nobody listens there, or nobody answers in time: it is all the same.
+    let config = config(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")]);
+    let caller = Caller::new(Trust::from_variables(|_| None));
+    let uri = endpoint(&config, Signal::Traces).unwrap();
+    let courier = Courier::new(&config, Signal::Traces, uri, caller, &metrics, stop.clone());
+    (0..3).for_each(|_| drop(telemetry.begin(SpanKind::Client, "x")));
+    let gathered = Duration::from_millis(GATHER_MS);
+    let exporting = export(spans, courier, Resource::new(&config), Arc::clone(&metrics), stop);
+    tokio::pin!(exporting);
+    let almost = gathered + Duration::from_secs(EXPORT_SECONDS_MAX - 1);
+    assert!(timeout(almost, &mut exporting).await.is_err() && metrics.lost("away") == 0);
+    // The last try may take as long as a try may take.
+    let last = Duration::from_secs(2) + Duration::from_millis(config.otlp_timeout_ms);
+    assert!(timeout(last, &mut exporting).await.is_err());
+    assert_eq!((metrics.lost("away"), metrics.spans_exported.get()), (3, 0));
 }
