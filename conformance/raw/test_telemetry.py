@@ -8,6 +8,7 @@ import re
 import select
 import subprocess
 import time
+from collections import deque
 from contextlib import contextmanager
 
 import pytest
@@ -18,7 +19,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 import clients
 from certificate import certify_by_authority
-from edge import ChatSocket
+from edge import ChatSocket, refusal
 from handlers import CREDENTIALS, Handlers, allow, function_arn
 from otlp import Collector, Receiver, attributes_of, metrics_of, unknown_fields
 from server import BINARY, REGION, Server, address, get
@@ -157,6 +158,40 @@ def test_what_a_collector_hands_on(tmp_path, receiver):
         [asked] = [asked for asked in handlers.asked if asked.path == "/hook"]
         assert asked.headers["traceparent"] == f"00-{reviews[0].trace_id.hex()}-{reviews[0].span_id.hex()}-01"
         assert metrics["grandstand_connections"].HasField("gauge")
+
+
+def test_what_fails_has_a_span_that_says_so(tmp_path, receiver):
+    """A handshake with a wrong token, a message that rules deny, a destination that fails at first."""
+    rules = tmp_path / "handlers.toml"
+    rules.write_text(f'[handlers."{function_arn("rules")}"]\nkind = "rules"\nrules = [{{ match = "links", action = "deny" }}]\n')
+    firehose = deque([(500, {}, b"{}"), {"FailedPutCount": 0, "RequestResponses": [{"RecordId": "1"}]}])
+    with Handlers({"": lambda asked: firehose.popleft()}) as handlers:
+        environment = CREDENTIALS | {"AWS_ENDPOINT_URL_FIREHOSE": handlers.url, "GRANDSTAND_REVIEW_HANDLERS_FILE": str(rules)}
+        with exporting(tmp_path, receiver.url, **environment) as server:
+            chat = clients.ivschat(server)
+            log = chat.create_logging_configuration(destinationConfiguration={"firehose": {"deliveryStreamName": "logs"}})
+            handler = {"uri": function_arn("rules"), "fallbackResult": "ALLOW"}
+            room = chat.create_room(messageReviewHandler=handler, loggingConfigurationIdentifiers=[log["arn"]])["arn"]
+            assert refusal(server.edge, "no-token")[0] == 403
+            token = chat.create_chat_token(roomIdentifier=room, userId="u", capabilities=["SEND_MESSAGE"])["token"]
+            with ChatSocket(server.edge, token) as socket:
+                assert socket.act(Action="SEND_MESSAGE", RequestId="r", Content="https://example.com")["ErrorCode"] == 406
+                assert socket.act(Action="SEND_MESSAGE", RequestId="r", Content="hello")["Content"] == "hello"
+            handshakes = receiver.wait_for_spans("handshake", 2)
+            reviews = receiver.wait_for_spans("review message", 2)
+            parcels = receiver.wait_for_spans("ship chat log", 2)
+    assert attributes_of(handshakes[0]) == {
+        "http.request.method": "GET", "http.response.status_code": 403, "error.type": "the chat token is malformed",
+    }  # fmt: skip
+    assert [review.kind for review in reviews] == [Span.SPAN_KIND_INTERNAL] * 2
+    told = [attributes_of(review) for review in reviews]
+    assert [(said["grandstand.review.handler.kind"], said["grandstand.review.outcome"]) for said in told] == [("rules", "denied"), ("rules", "allowed")]
+    told = [attributes_of(parcel) for parcel in parcels]
+    assert [(said["grandstand.chatlog.attempt"], said.get("error.type"), said["grandstand.chatlog.folder"]) for said in told] == [
+        (1, "other", False), (2, None, False),
+    ]  # fmt: skip
+    assert [parcel.status.code for parcel in parcels] == [Status.STATUS_CODE_ERROR, Status.STATUS_CODE_UNSET]
+    assert {parcel.kind for parcel in parcels} == {Span.SPAN_KIND_CLIENT}
 
 
 def test_metrics_are_those_of_prometheus(tmp_path, receiver):
@@ -313,13 +348,12 @@ def test_a_stuck_receiver_is_in_nobodys_way_and_memory_is_bounded(tmp_path, rece
         room = chat.create_room()["arn"]
         strangers_ask(server, 1_000)
         receiver.wait("an export that is stuck", lambda: receiver.of("/v1/traces", taken=False))
-        begin = time.monotonic()
         strangers_ask(server, count - 1_000)
         token = chat.create_chat_token(roomIdentifier=room, userId="u", capabilities=["SEND_MESSAGE"])["token"]
         with ChatSocket(server.edge, token) as socket:
             assert socket.act(Action="SEND_MESSAGE", RequestId="r", Content="hello")["Content"] == "hello"
-        # Far less than one export takes until it is given up.
-        assert time.monotonic() - begin < 9
+        # Whoever had waited for it would still wait.
+        assert not receiver.of("/v1/traces")
         lost = series(server, 'grandstand_telemetry_spans_lost_total{reason="queue_full"}')
         assert count - 1_000 - 2_048 <= lost < count
         # Metrics do not wait for traces.
@@ -338,12 +372,10 @@ def test_a_collector_that_dies_stalls_and_comes_back(tmp_path, receiver):
         chat = clients.ivschat(server)
 
         def use(name):
-            begin = time.monotonic()
             room = chat.create_room(name=name)["arn"]
             token = chat.create_chat_token(roomIdentifier=room, userId="u", capabilities=["SEND_MESSAGE"])["token"]
             with ChatSocket(server.edge, token) as socket:
                 assert socket.act(Action="SEND_MESSAGE", RequestId="r", Content=name)["Content"] == name
-            assert time.monotonic() - begin < 5
 
         use("before")
         receiver.wait_for_spans("CreateRoom", 1)
@@ -369,9 +401,8 @@ def test_a_stop_exports_what_is_left_and_waits_for_nobody(tmp_path, receiver, is
         receiver.moods = {"/v1/traces": Receiver.STUCK, "/v1/metrics": Receiver.STUCK}
     with exporting(tmp_path, receiver.url, GRANDSTAND_TELEMETRY_METRICS_INTERVAL_MS="3600000") as server:
         clients.ivschat(server).create_room()
-        begin = time.monotonic()
         server.stop()
-        assert time.monotonic() - begin < 4
+        assert ("not all telemetry could be exported in time" in server.log_path.read_text()) == is_stuck
     assert len(receiver.spans("CreateRoom")) == (0 if is_stuck else 1)
     if not is_stuck:
         # One at the beginning, and one at the end, which knows of the request.
@@ -384,7 +415,8 @@ def test_a_hand_over_exports_what_is_left_and_the_next_process_goes_on(tmp_path,
     with exporting(tmp_path, receiver.url) as server:
         clients.ivschat(server).create_room()
         server.hand_over()
-        receiver.wait_for_spans("CreateRoom", 1, seconds=4)
+        # The process before has ended.
+        assert len(receiver.spans("CreateRoom")) == 1
         clients.ivschat(server).create_room()
     instances = set()
     for export in receiver.of("/v1/traces"):
