@@ -467,6 +467,7 @@ def test_what_is_switched_off_is_not_exported(tmp_path, receiver):
     ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc", "must be one of `http/protobuf`"),
     ("OTEL_TRACES_SAMPLER", "jaeger_remote", "must be one of `parentbased_traceidratio`"),
     ("GRANDSTAND_TELEMETRY_SAMPLING_RATIO", "2", "`telemetry.sampling_ratio` in GRANDSTAND_TELEMETRY_SAMPLING_RATIO must be a number from 0 to 1"),
+    ("OTEL_EXPORTER_OTLP_CERTIFICATE", "/no/such/file.pem", "`telemetry.otlp_certificate_file`: cannot use /no/such/file.pem"),
     ("OTEL_METRIC_EXPORT_INTERVAL", "1", "must be a whole number of milliseconds from 1000 to 3600000"),
 ])  # fmt: skip
 def test_wrong_settings_are_told_by_name(tmp_path, variable, value, told):

@@ -51,6 +51,7 @@ use crate::http::{Port, Stop};
 use crate::inheritance::Inheritance;
 use crate::keys::KeyRing;
 use crate::metrics::{Metrics, StoreMeters};
+use crate::outgoing::TrustError;
 use crate::quota::Quotas;
 use crate::review::{HandlersFileError, Reviewer};
 use crate::slot::Slot;
@@ -119,6 +120,8 @@ pub enum StartError {
     Tls(TlsError),
     /// See [`HandlersFileError`].
     Review(HandlersFileError),
+    /// The file of `telemetry.otlp_certificate_file` cannot be used.
+    Telemetry(TrustError),
     /// See [`CredentialsError`].
     Credentials(CredentialsError),
     /// The store cannot be used: where it is, and why not.
@@ -135,6 +138,7 @@ impl fmt::Display for StartError {
             Self::Listen(error) => error.fmt(formatter),
             Self::Tls(error) => error.fmt(formatter),
             Self::Review(error) => error.fmt(formatter),
+            Self::Telemetry(error) => write!(formatter, "`telemetry.otlp_certificate_file`: {error}"),
             Self::Credentials(error) => error.fmt(formatter),
             Self::Store(Location::Folder(path), error) => {
                 let (text, folder) = (error.to_string(), path.display().to_string());
@@ -324,7 +328,8 @@ impl Building {
         let settings = edge_settings(config, descriptors, tls.as_ref());
         let metrics = Arc::new(Metrics::new(usize::from(settings.shards)));
         let audit = open_audit(config, &metrics)?;
-        let (telemetry, exporting) = telemetry::start(&config.telemetry, &metrics);
+        let (telemetry, exporting) =
+            telemetry::start(&config.telemetry, &metrics).map_err(StartError::Telemetry)?;
         let shards = Shards::new(settings.shards).map_err(StartError::System)?;
         let bus = shards.bus().clone();
         let reviewer =

@@ -41,7 +41,7 @@ use self::span::Outbox;
 pub use self::span::{AttributeValue, Parent, Span, SpanKind, TRACEPARENT};
 use crate::config::{OtlpExporter, Sampling, TelemetryConfig};
 use crate::metrics::Metrics;
-use crate::outgoing::{Caller, Trust};
+use crate::outgoing::{Caller, Trust, TrustError};
 
 /// Begins spans; clones are the same. By default there are none.
 #[derive(Clone, Debug, Default)]
@@ -61,15 +61,23 @@ pub struct Exporting {
 }
 
 /// Begins to export what the settings say, if they say so. Must be called within a runtime.
-#[must_use]
-pub fn start(config: &TelemetryConfig, metrics: &Arc<Metrics>) -> (Telemetry, Option<Exporting>) {
+///
+/// # Errors
+/// The file of authorities that the settings name cannot be used.
+pub fn start(
+    config: &TelemetryConfig,
+    metrics: &Arc<Metrics>,
+) -> Result<(Telemetry, Option<Exporting>), TrustError> {
     let (traces, readings) = (endpoint(config, Signal::Traces), endpoint(config, Signal::Metrics));
     if traces.is_none() && readings.is_none() {
-        return (Telemetry::default(), None);
+        return Ok((Telemetry::default(), None));
     }
     let resource = Resource::new(config);
     let certificates = config.otlp_certificate_file.as_ref().map(|file| file.display().to_string());
     let trust = Trust::from_variables(|name| certificates.clone().or_else(|| std::env::var(name).ok()));
+    if certificates.is_some() {
+        trust.load_now()?;
+    }
     // One call for each kind of export.
     let caller = Caller::with_calls_per_origin_max(trust, 2);
     let stop = CancellationToken::new();
@@ -91,7 +99,7 @@ pub fn start(config: &TelemetryConfig, metrics: &Arc<Metrics>) -> (Telemetry, Op
         let task = readings::export(Arc::clone(metrics), courier, resource, interval, stop.clone());
         tasks.push(AbortOnDropHandle::new(tokio::spawn(task)));
     }
-    (telemetry, Some(Exporting { stop, tasks }))
+    Ok((telemetry, Some(Exporting { stop, tasks })))
 }
 
 /// Where the exports of a kind go, if anywhere.

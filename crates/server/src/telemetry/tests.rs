@@ -48,7 +48,7 @@ fn without_an_endpoint_nothing_is_begun() {
     // Outside of any runtime, a task would be a panic.
     for variables in [&[][..], &[("OTEL_EXPORTER_OTLP_ENDPOINT", "http://a"), ("OTEL_SDK_DISABLED", "true")]]
     {
-        let (telemetry, exporting) = start(&config(variables), &metrics);
+        let (telemetry, exporting) = start(&config(variables), &metrics).unwrap();
         assert!(exporting.is_none() && !telemetry.has_spans());
         let span = telemetry.begin(SpanKind::Server, "x");
         assert!(!span.is_kept() && span.traceparent().is_none());
