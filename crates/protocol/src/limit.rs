@@ -532,7 +532,7 @@ pub mod telemetry {
     pub const RETRY_MS_MAX: u64 = 10_000;
     /// The longest that a receiver may ask to be left alone (`Retry-After`), in seconds; what it asks beyond that is not heard.
     pub const RETRY_AFTER_SECONDS_MAX: u64 = 300;
-    /// At a stop, how long is taken to export what is left, in milliseconds; the rest is lost, and counted.
+    /// At a stop, how long is taken to export what is left, in milliseconds; the rest is lost.
     pub const FAREWELL_MS_MAX: u64 = 1_000;
     /// Longest answer of a receiver, in bytes: it has a number and a line to say.
     pub const ANSWER_BYTES_MAX: usize = 64 * 1_024;
