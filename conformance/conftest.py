@@ -39,6 +39,7 @@ CLIENT_OF_FILE = {
     "test_hostile_peers": "raw WebSocket",
     "test_account_quotas": "raw WebSocket",
     "test_audit": "boto3",
+    "test_telemetry": "boto3",
     "test_autobahn": "kosoku",
     "test_tls": "Python websockets",
     "test_restart": "raw WebSocket",

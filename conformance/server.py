@@ -93,7 +93,7 @@ class Server:
             "--api-addr", "127.0.0.1:0", "--edge-addr", "127.0.0.1:0", "--admin-addr", "127.0.0.1:0",
             "--data-dir", str(self.data_dir), *self.arguments,
         ]  # fmt: skip
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith(("GRANDSTAND_", "AWS_"))}
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(("GRANDSTAND_", "AWS_", "OTEL_"))}
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
                 with_sockets(command, self.sockets), stdout=subprocess.PIPE, stderr=log, stdin=subprocess.DEVNULL,
@@ -162,7 +162,7 @@ class Server:
 
     def command(self, *words, environment=None):
         """Runs another command of the binary on this server's data folder, to its end."""
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith(("GRANDSTAND_", "AWS_"))}
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(("GRANDSTAND_", "AWS_", "OTEL_"))}
         return subprocess.run(
             [str(BINARY), *words, "--data-dir", str(self.data_dir)],
             env=inherited | (environment or {}), capture_output=True, text=True, timeout=60, check=False,

@@ -515,3 +515,32 @@ pub mod metrics {
     /// Values of one label that users make, such as the ARNs of handlers; the rest share the value `other`.
     pub const USER_MADE_LABELS_MAX: usize = 100;
 }
+
+/// Export of traces and metrics (OpenTelemetry). Figures of ours where nothing else is said.
+pub mod telemetry {
+    /// Finished spans that wait to be exported; beyond it new ones are lost, and counted. Some 2 MiB. The OpenTelemetry
+    /// specification has the same.
+    pub const SPANS_WAITING_MAX: usize = 2_048;
+    /// Spans of one export. OpenTelemetry specification.
+    pub const BATCH_SPANS_MAX: usize = 512;
+    /// How long spans gather before they are exported, in milliseconds. OpenTelemetry specification.
+    pub const GATHER_MS: u64 = 5_000;
+    /// How long a batch of spans is tried, in seconds; then it is lost, and counted.
+    pub const EXPORT_SECONDS_MAX: u64 = 60;
+    /// The first wait before an export is tried again, in milliseconds, give or take a half; each further one is twice as long.
+    pub const RETRY_MS_MIN: u64 = 500;
+    /// … up to this many milliseconds.
+    pub const RETRY_MS_MAX: u64 = 10_000;
+    /// The longest that a receiver may ask to be left alone (`Retry-After`), in seconds; what it asks beyond that is not heard.
+    pub const RETRY_AFTER_SECONDS_MAX: u64 = 300;
+    /// At a stop, how long is taken to export what is left, in milliseconds; the rest is lost.
+    pub const FAREWELL_MS_MAX: u64 = 1_000;
+    /// Longest answer of a receiver, in bytes: it has a number and a line to say.
+    pub const ANSWER_BYTES_MAX: usize = 64 * 1_024;
+    /// Headers that each export may have beside its own; beyond it the setting is refused.
+    pub const HEADERS_MAX: usize = 32;
+    /// Attributes that all that is exported may have; beyond it the setting is refused.
+    pub const ATTRIBUTES_MAX: usize = 64;
+    /// Longest `tracestate` that is kept, in bytes; a longer one is left out. W3C: at least 512.
+    pub const TRACE_STATE_BYTES_MAX: usize = 512;
+}

@@ -30,6 +30,7 @@ use server::metrics::Metrics;
 use server::review::Reviewer;
 use server::slot::Slot;
 use server::store::{KeyPurpose, Location, NewRoom, Room, Store};
+use server::telemetry::Telemetry;
 use server::{clock, tls};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
@@ -86,6 +87,7 @@ impl Echo {
             metrics,
             audit: None,
             chat_logs: None,
+            telemetry: Telemetry::default(),
         };
         surroundings.readiness.enter(Phase::Ready);
         surroundings.admission.fill(Admission { store, token_keys: token_keys.clone(), quotas: None });

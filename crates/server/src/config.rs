@@ -15,6 +15,7 @@ mod database;
 mod kind;
 mod manual;
 mod network;
+mod otlp;
 mod source;
 #[cfg(test)]
 mod tests;
@@ -22,6 +23,7 @@ mod tests;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use hyper::Uri;
 use protocol::limit::Profile;
 use protocol::quota::AdjustableQuotas;
 use protocol::sigv4::SecretKey;
@@ -34,6 +36,8 @@ use self::kind::{
 };
 pub use self::manual::manual;
 pub use self::network::{Network, NetworkError, TrustedProxies};
+use self::otlp::{AttributeList, HeaderList, OtlpUrl, Share};
+pub use self::otlp::{OtlpHeaders, SamplerKind, Sampling};
 use self::source::Reader;
 pub use self::source::{ConfigError, Flag, Loaded, Sources, load};
 
@@ -115,6 +119,7 @@ settings! {
         section restart: RestartConfig;
         section log: LogConfig;
         section audit: AuditConfig;
+        section telemetry: TelemetryConfig;
     }
 }
 
@@ -300,6 +305,72 @@ settings! {
         /// record is kept.
         file: Option<PathBuf> = Optional(FilePath), "";
     }
+}
+
+settings! {
+    /// Export of traces and metrics by OTLP, the protocol of OpenTelemetry.
+    pub struct TelemetryConfig in "telemetry." {
+        /// Where traces and metrics are sent by OTLP over HTTP: a collector of OpenTelemetry, say. Unset: nowhere. `/v1/traces`
+        /// and `/v1/metrics` are put behind it. The standard variables of the settings of `telemetry` are read as soon as
+        /// there is an endpoint, this one or one of the next two.
+        otlp_endpoint: Option<Uri> = Optional(OtlpUrl), "";
+        /// Where traces are sent instead: the whole address.
+        otlp_traces_endpoint: Option<Uri> = Optional(OtlpUrl), "";
+        /// Where metrics are sent instead: the whole address.
+        otlp_metrics_endpoint: Option<Uri> = Optional(OtlpUrl), "";
+        /// Headers of each export, such as `api-key=SECRET`. They are not shown anywhere. Better given as an environment variable than in
+        /// a file that others can read.
+        otlp_headers: OtlpHeaders = HeaderList, "";
+        /// How exports are encoded: as Protocol Buffers over HTTP, which every receiver takes (on port 4318 as a rule). There is no gRPC.
+        otlp_protocol: () = OneOf(&[("http/protobuf", ())]), "http/protobuf";
+        /// Whether exports are compressed: `gzip` or `none`.
+        otlp_compression: OtlpCompression = OneOf(&[
+            ("none", OtlpCompression::None),
+            ("gzip", OtlpCompression::Gzip),
+        ]), "none";
+        /// How long a receiver may take to answer an export, in milliseconds; then it is tried again.
+        otlp_timeout_ms: u64 = Whole { from: 1, to: 60_000, unit: "milliseconds" }, "10000";
+        /// A PEM file of the authorities that an HTTPS receiver's certificate must be of. Unset: those of the system.
+        otlp_certificate_file: Option<PathBuf> = Optional(FilePath), "";
+        /// The attribute `service.name` of all that is exported.
+        service_name: Option<Box<str>> = Optional(Text { what: "a name" }), "";
+        /// More attributes of all that is exported. A `service.name` among them counts when `telemetry.service_name` is unset; without
+        /// either it is `grandstand`. A random `service.instance.id` tells processes apart unless there is one here.
+        resource_attributes: Vec<(String, String)> = AttributeList, "";
+        /// `none`: traces are not exported, wherever the endpoint is.
+        traces_exporter: OtlpExporter = EXPORTERS, "otlp";
+        /// Which traces are exported: with `parentbased_…` those whose parent is, where a request says so in `traceparent`, and of
+        /// the others all, none, or a share.
+        traces_sampler: SamplerKind = OneOf(SamplerKind::ALL), "parentbased_traceidratio";
+        /// That share.
+        sampling_ratio: f64 = Share, "1";
+        /// `none`: metrics are not exported, wherever the endpoint is.
+        metrics_exporter: OtlpExporter = EXPORTERS, "otlp";
+        /// How often metrics are exported, in milliseconds.
+        metrics_interval_ms: u64 = Whole { from: 1_000, to: 3_600_000, unit: "milliseconds" }, "60000";
+        /// Nothing is exported, whatever the other settings say.
+        disabled: bool = Switch, "false";
+    }
+}
+
+const EXPORTERS: OneOf<OtlpExporter> = OneOf(&[("otlp", OtlpExporter::Otlp), ("none", OtlpExporter::None)]);
+
+/// Whether traces, or metrics, are exported (`telemetry.traces_exporter`, `telemetry.metrics_exporter`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OtlpExporter {
+    /// If there is an endpoint.
+    Otlp,
+    /// In no case.
+    None,
+}
+
+/// Whether exports are compressed (`telemetry.otlp_compression`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OtlpCompression {
+    /// They are not.
+    None,
+    /// With gzip.
+    Gzip,
 }
 
 /// Where destinations are (`chatlog.delivery`).

@@ -12,7 +12,7 @@
 //! member. Before that a handshake has let the socket in: `edge/acceptor.rs`, `edge/handshake.rs`.
 //!
 //! # Who may use whom
-//! Left never uses right: `protocol` < `hub` < [`config`], [`metrics`], [`outgoing`], [`aws`], [`quota`] < [`store`], [`bus`],
+//! Left never uses right: `protocol` < `hub` < [`config`], [`metrics`], [`outgoing`], [`telemetry`], [`aws`], [`quota`] < [`store`], [`bus`],
 //! [`chatlog`] < [`review`] < [`edge`], [`control`] < [`admin`], [`node`] < `main`, [`cli`]. [`edge`] and [`control`] never see each other. A
 //! test holds this.
 
@@ -42,5 +42,6 @@ pub mod review;
 pub mod slot;
 pub mod store;
 pub mod supervisor;
+pub mod telemetry;
 pub mod tls;
 mod uuid;

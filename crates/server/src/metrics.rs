@@ -11,6 +11,7 @@ mod figures;
 mod process;
 mod sizes;
 mod store_meters;
+mod telemetry;
 mod user_labels;
 
 use std::fmt;
@@ -30,6 +31,7 @@ pub use self::figures::{Figures, Latest};
 use self::process::ProcessFigures;
 use self::sizes::Sizes;
 pub use self::store_meters::StoreMeters;
+pub use self::telemetry::{SpanLoss, TelemetryMetrics};
 use self::user_labels::UserLabels;
 
 /// The metrics; share them behind an `Arc`. What each means is said where it is added to the catalogue.
@@ -63,6 +65,8 @@ pub struct Metrics {
     review_invocation_errors: Family<ReviewHandlerLabel, Counter>,
     review_response_validation_errors: Family<ReviewHandlerLabel, Counter>,
     handler_labels: UserLabels,
+    /// What becomes of what is exported.
+    pub telemetry: Arc<TelemetryMetrics>,
     process: ProcessFigures,
 }
 
@@ -165,6 +169,7 @@ impl Metrics {
             ),
             store: StoreMeters::add_to(&mut list),
             audit: AuditMetrics::add_to(&mut list),
+            telemetry: TelemetryMetrics::add_to(&mut list),
             process: ProcessFigures::add_to(&mut list),
             catalogue: list,
             shards,

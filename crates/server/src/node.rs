@@ -51,10 +51,12 @@ use crate::http::{Port, Stop};
 use crate::inheritance::Inheritance;
 use crate::keys::KeyRing;
 use crate::metrics::{Metrics, StoreMeters};
+use crate::outgoing::TrustError;
 use crate::quota::Quotas;
 use crate::review::{HandlersFileError, Reviewer};
 use crate::slot::Slot;
 use crate::store::{KeyPurpose, Location, News, RoomNews, Store, StoreError, Watch};
+use crate::telemetry::{self, Exporting, Telemetry};
 use crate::tls::{self, Tls, TlsError};
 
 /// Descriptors to count with when the system does not say how many there may be.
@@ -84,6 +86,9 @@ struct Building {
     readiness: Readiness,
     metrics: Arc<Metrics>,
     audit: Option<Arc<Audit>>,
+    telemetry: Telemetry,
+    /// `None`: nothing is exported.
+    exporting: Option<Exporting>,
     /// Of all terms: connections stay from one to the next.
     quotas: Option<Arc<Quotas>>,
     bus: Bus,
@@ -115,6 +120,8 @@ pub enum StartError {
     Tls(TlsError),
     /// See [`HandlersFileError`].
     Review(HandlersFileError),
+    /// The file of `telemetry.otlp_certificate_file` cannot be used.
+    Telemetry(TrustError),
     /// See [`CredentialsError`].
     Credentials(CredentialsError),
     /// The store cannot be used: where it is, and why not.
@@ -131,6 +138,7 @@ impl fmt::Display for StartError {
             Self::Listen(error) => error.fmt(formatter),
             Self::Tls(error) => error.fmt(formatter),
             Self::Review(error) => error.fmt(formatter),
+            Self::Telemetry(error) => write!(formatter, "`telemetry.otlp_certificate_file`: {error}"),
             Self::Credentials(error) => error.fmt(formatter),
             Self::Store(Location::Folder(path), error) => {
                 let (text, folder) = (error.to_string(), path.display().to_string());
@@ -256,6 +264,10 @@ impl Node {
             shipping.finish(Duration::from_millis(limit::chat_log::FAREWELL_MS_MAX)).await;
         }
         self.opened.store.close().await;
+        if let Some(exporting) = self.building.exporting {
+            // What was done until now is told, too.
+            exporting.finish(Duration::from_millis(limit::telemetry::FAREWELL_MS_MAX)).await;
+        }
         stop.end.cancel();
     }
 
@@ -316,12 +328,16 @@ impl Building {
         let settings = edge_settings(config, descriptors, tls.as_ref());
         let metrics = Arc::new(Metrics::new(usize::from(settings.shards)));
         let audit = open_audit(config, &metrics)?;
+        let (telemetry, exporting) =
+            telemetry::start(&config.telemetry, &metrics).map_err(StartError::Telemetry)?;
         let shards = Shards::new(settings.shards).map_err(StartError::System)?;
         let bus = shards.bus().clone();
         let reviewer =
-            Reviewer::new(&config.review, bus.clone(), Arc::clone(&metrics)).map_err(StartError::Review)?;
+            Reviewer::with_telemetry(&config.review, bus.clone(), Arc::clone(&metrics), telemetry.clone())
+                .map_err(StartError::Review)?;
         let admission = Slot::default();
-        let chat_logs = ChatLogs::new(config, Arc::clone(&metrics)).map_err(StartError::System)?;
+        let chat_logs =
+            ChatLogs::new(config, Arc::clone(&metrics), telemetry.clone()).map_err(StartError::System)?;
         let surroundings = Surroundings {
             admission: admission.clone(),
             readiness: readiness.clone(),
@@ -329,6 +345,7 @@ impl Building {
             audit: audit.clone(),
             chat_logs: Some(chat_logs.clone()),
             reviewer: reviewer.clone(),
+            telemetry: telemetry.clone(),
         };
         let edge = shards.start(settings, surroundings).map_err(StartError::System)?;
         let quotas = config.limits.quotas().map(|figures| Arc::new(Quotas::new(figures)));
@@ -341,6 +358,8 @@ impl Building {
             readiness,
             metrics,
             audit,
+            telemetry,
+            exporting,
             quotas,
             bus,
             chat_logs,
@@ -477,6 +496,7 @@ impl Opened {
             metrics: Arc::clone(&building.metrics),
             handler_checks: building.config.review.check_handlers.then(|| building.reviewer.clone()),
             chat_logs: Some(building.chat_logs.clone()),
+            telemetry: building.telemetry.clone(),
         }
     }
 }

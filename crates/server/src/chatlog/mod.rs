@@ -67,6 +67,7 @@ use crate::config::{ChatLogConfig, ChatLogDelivery, ChatLogFailure, ChatLogSync,
 use crate::metrics::Metrics;
 use crate::outgoing::{Caller, Trust};
 use crate::store::Store;
+use crate::telemetry::Telemetry;
 
 /// The chat logs of a server; clones share them.
 #[derive(Clone)]
@@ -83,7 +84,7 @@ impl ChatLogs {
     ///
     /// # Errors
     /// The system gives no more threads.
-    pub fn new(config: &Config, metrics: Arc<Metrics>) -> io::Result<Self> {
+    pub fn new(config: &Config, metrics: Arc<Metrics>, telemetry: Telemetry) -> io::Result<Self> {
         let settings = AwsSettings::of_process();
         let trust = Trust::from_variables(|name| settings.get(name).map(str::to_owned));
         let client = AwsClient::new(settings, Caller::new(trust));
@@ -100,6 +101,7 @@ impl ChatLogs {
                 folder: FolderSink::new(&config.data_dir),
                 are_aws: services_of_aws(config.chatlog.delivery, &client),
                 client,
+                telemetry,
             },
             window_s: config.chatlog.s3_interval_s,
         })

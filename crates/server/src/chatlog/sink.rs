@@ -19,6 +19,7 @@ use super::{cloudwatch_logs, firehose, s3};
 use crate::aws::{AwsCall, AwsClient, AwsError, AwsService};
 use crate::metrics::DestinationError;
 use crate::store::Destination;
+use crate::telemetry::{Span, SpanKind, Telemetry};
 
 /// Codes of AWS that say who may not, beside those of the statuses 401 and 403.
 const DENIALS: [&str; 7] = [
@@ -40,6 +41,8 @@ pub(super) struct Sink {
     pub(super) client: AwsClient,
     /// Those that are at AWS, or whatever speaks like it.
     pub(super) are_aws: ServiceSet,
+    /// Has a span for each parcel.
+    pub(super) telemetry: Telemetry,
 }
 
 /// Some of the three services.
@@ -60,6 +63,8 @@ pub(super) struct Consignment {
     pub(super) records: Arc<[Record]>,
     /// The beginning of the window of an object of S3, in seconds since 1970.
     pub(super) window_s: u64,
+    /// Which try this is, of those in a row that have failed.
+    pub(super) attempt: u32,
     /// The lock of the process that ships: it is not given back while anything is on its way.
     pub(super) _turn: Arc<File>,
     /// Records that a destination has taken of a parcel which it did not take as a whole; they are kept from one try to the
@@ -133,6 +138,42 @@ impl Sink {
         consignment: &Arc<Consignment>,
         parcel: &Parcel,
     ) -> Result<u64, SinkError> {
+        let mut span = self.begin_span(consignment, parcel);
+        let sent = self.carry(consignment, parcel).await;
+        match &sent {
+            Ok(rejected) => span.say("grandstand.chatlog.rejected_records", || *rejected),
+            Err(error) => {
+                span.say("error.type", || match error.kind {
+                    DestinationError::AccessDenied => "access_denied",
+                    DestinationError::ResourceNotFound => "resource_not_found",
+                    DestinationError::Other => "other",
+                });
+                span.fail();
+            }
+        }
+        sent
+    }
+
+    fn begin_span(&self, consignment: &Consignment, parcel: &Parcel) -> Span {
+        let is_called = self.gathers(&consignment.destination);
+        let kind = if is_called { SpanKind::Client } else { SpanKind::Internal };
+        let mut span = self.telemetry.begin(kind, "ship chat log");
+        span.say("grandstand.chatlog.destination", || match &consignment.destination {
+            Destination::S3(_) => "s3",
+            Destination::CloudWatchLogs(_) => "cloudwatch_logs",
+            Destination::Firehose(_) => "firehose",
+        });
+        span.say("grandstand.chatlog.folder", || !is_called);
+        span.say("grandstand.logging_configuration.arn", || consignment.key.arn().to_string());
+        span.say("grandstand.chatlog.records", || parcel.records.len() as u64);
+        span.say("grandstand.chatlog.bytes", || {
+            parcel.records.iter().map(|place| consignment.records[*place].json.len() as u64).sum::<u64>()
+        });
+        span.say("grandstand.chatlog.attempt", || u64::from(consignment.attempt));
+        span
+    }
+
+    async fn carry(&self, consignment: &Arc<Consignment>, parcel: &Parcel) -> Result<u64, SinkError> {
         if !self.gathers(&consignment.destination) {
             return self.folder.send(consignment, parcel).await.map(|()| 0);
         }

@@ -351,6 +351,7 @@ impl Worker {
             destination: attempt.destination.clone(),
             records: records.into(),
             window_s: window_of(first_ms, self.house.window_s),
+            attempt: self.failures.saturating_add(1),
             taken: Arc::clone(&attempt.taken_records),
             _turn: Arc::clone(&self.turn),
         });

@@ -20,7 +20,7 @@ pub(super) enum Raw<'a> {
 
 impl<'a> Raw<'a> {
     /// The text, if it is one. A TOML number is none.
-    fn as_text(self) -> Option<&'a str> {
+    pub(super) fn as_text(self) -> Option<&'a str> {
         match self {
             Self::Text(text) => Some(text),
             Self::Toml(value) => value.as_str(),

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use super::otlp::standard_variable;
 use super::source::variable_name;
 use super::{Config, Setting};
 
@@ -37,11 +38,12 @@ pub fn manual() -> String {
     for Setting { key, documentation, default, allowed } in Config::settings() {
         let variable = variable_name(key);
         let default = if default.is_empty() { "none".to_owned() } else { format!("`{default}`") };
+        let standard = standard_variable(key).map(|name| format!(", else `{name}`")).unwrap_or_default();
         let text: Vec<&str> = documentation.iter().map(|line| line.trim()).collect();
         // Writing to a string cannot fail.
         let _ = write!(
             page,
-            "\n## `{key}`\n\n{}\n\n- environment: `{variable}`\n- value: {allowed}\n- default: {default}\n",
+            "\n## `{key}`\n\n{}\n\n- environment: `{variable}`{standard}\n- value: {allowed}\n- default: {default}\n",
             text.join("\n"),
         );
     }

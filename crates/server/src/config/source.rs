@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use toml::{Table, Value};
 
 use super::kind::{Kind, Raw};
+use super::otlp::{ENDPOINTS, standard_variable};
 use super::{Config, Setting};
 
 /// What the name of each of our environment variables begins with.
@@ -68,7 +69,8 @@ pub fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
     let settings = Config::settings();
     let mut problems = Vec::new();
     find_unknown_keys(&table, "", &settings, &mut problems);
-    let mut reader = Reader { sources, table: &table, problems };
+    let mut reader = Reader { sources, table: &table, reads_standard: true, problems };
+    reader.reads_standard = ENDPOINTS.iter().any(|key| reader.is_given(key));
     let config = Config::read(&mut reader);
     let mut problems = reader.problems;
     problems.extend(config.iter().flat_map(Config::problems));
@@ -95,30 +97,44 @@ fn parse_file(path: &Path) -> Result<Table, String> {
 pub(super) struct Reader<'a> {
     sources: &'a Sources,
     table: &'a Table,
+    /// Standard variables count, too. Where nothing is exported they are nobody's business here: they are often set for
+    /// all programs of a machine.
+    reads_standard: bool,
     problems: Vec<String>,
 }
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
     /// Reads one setting; `None` when it is wrong.
     pub(super) fn read<K: Kind>(&mut self, key: &'static str, kind: &K, default: &str) -> Option<K::Value> {
-        let variable = variable_name(key);
-        let flag = self.sources.flags.iter().rfind(|flag| flag.key == key);
-        let in_environment = self.sources.variables.iter().find(|(name, _)| *name == variable);
-        let (raw, place) = if let Some(flag) = flag {
-            (Raw::Text(&flag.value), format!("--{}", key.replace('_', "-")))
-        } else if let Some((_, value)) = in_environment {
-            (Raw::Text(value), variable)
-        } else if let Some(value) = look_up(self.table, key) {
-            (Raw::Toml(value), "the file".to_owned())
-        } else {
-            (Raw::Text(default), "the defaults".to_owned())
-        };
+        let (raw, place) = self.raw(key).unwrap_or_else(|| (Raw::Text(default), "the defaults".to_owned()));
         let read = kind.read(raw);
         if read.is_none() {
             let hint = kind.hint(raw).map(|hint| format!(" ({hint})")).unwrap_or_default();
             self.problems.push(format!("`{key}` in {place} must be {}{hint}", kind.allowed()));
         }
         read
+    }
+
+    /// Whether a setting has any value but the empty one.
+    fn is_given(&self, key: &'static str) -> bool {
+        self.raw(key).is_some_and(|(raw, _)| raw.as_text() != Some(""))
+    }
+
+    /// What a setting was given as, and where.
+    fn raw(&self, key: &'static str) -> Option<(Raw<'a>, String)> {
+        let Sources { flags, variables, .. } = self.sources;
+        if let Some(flag) = flags.iter().rfind(|flag| flag.key == key) {
+            return Some((Raw::Text(&flag.value), format!("--{}", key.replace('_', "-"))));
+        }
+        let own = variable_name(key);
+        let standard = standard_variable(key).filter(|_| self.reads_standard);
+        let in_environment = variables.iter().find(|(name, _)| *name == own).or_else(|| {
+            variables.iter().find(|(name, value)| Some(&**name) == standard && !value.is_empty())
+        });
+        if let Some((name, value)) = in_environment {
+            return Some((Raw::Text(value), name.clone()));
+        }
+        Some((Raw::Toml(look_up(self.table, key)?), "the file".to_owned()))
     }
 }
 

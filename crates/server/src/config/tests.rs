@@ -146,6 +146,49 @@ fn halves_must_be_set_together() {
 }
 
 #[test]
+fn a_standard_variable_is_weaker_than_our_own_and_stronger_than_the_file() {
+    let file = "[telemetry]\notlp_endpoint = 'http://file'\nservice_name = 'file'\nsampling_ratio = 1\n";
+    let standard = [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://standard"),
+        ("OTEL_SERVICE_NAME", "standard"),
+        ("OTEL_TRACES_SAMPLER_ARG", ""),
+    ];
+    let read = |variables: &[(&str, &str)]| {
+        let Loaded { config, warnings } = load_all(file, variables, &[]).unwrap();
+        assert_eq!(warnings, Vec::<String>::new());
+        let telemetry = config.telemetry;
+        let endpoint = telemetry.otlp_endpoint.map(|uri| uri.to_string()).unwrap_or_default();
+        (endpoint, telemetry.service_name.unwrap_or_default().to_string(), telemetry.sampling_ratio)
+    };
+    let expected = |endpoint: &str, name: &str, ratio| (endpoint.to_owned(), name.to_owned(), ratio);
+    assert_eq!(read(&[]), expected("http://file/", "file", 1.0));
+    assert_eq!(read(&standard), expected("http://standard/", "standard", 1.0));
+    let own = ("GRANDSTAND_TELEMETRY_OTLP_ENDPOINT", "http://own");
+    let all: Vec<_> = standard.into_iter().chain([own]).collect();
+    assert_eq!(read(&all), expected("http://own/", "standard", 1.0));
+}
+
+#[test]
+fn standard_variables_are_nobodys_business_where_nothing_is_exported() {
+    let wrong = [("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"), ("OTEL_TRACES_SAMPLER", "xray")];
+    assert_eq!(load_all("", &wrong, &[]).unwrap().warnings, Vec::<String>::new());
+    let off = ("GRANDSTAND_TELEMETRY_OTLP_ENDPOINT", "");
+    let there = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://standard");
+    let all: Vec<_> = wrong.into_iter().chain([there]).collect();
+    let problems = load_all("", &all, &[]).unwrap_err();
+    assert_eq!(problems.len(), 2);
+    assert_eq!(
+        problems[0],
+        "`telemetry.otlp_protocol` in OTEL_EXPORTER_OTLP_PROTOCOL must be one of `http/protobuf`"
+    );
+    let all: Vec<_> = all.into_iter().chain([off]).collect();
+    assert!(load_all("", &all, &[]).unwrap().config.telemetry.otlp_endpoint.is_none());
+    // Our own are nobody else's.
+    let own = [("GRANDSTAND_TELEMETRY_TRACES_SAMPLER", "xray")];
+    assert_eq!(load_all("", &own, &[]).unwrap_err().len(), 1);
+}
+
+#[test]
 fn an_unknown_variable_is_a_warning_only() {
     let variables = [("GRANDSTAND_SERVICE_HOST", "10.0.0.1"), ("GRANDSTAND_PORT", "tcp://10.0.0.1:4580")];
     assert_eq!(
@@ -171,8 +214,15 @@ fn secrets_stay_hidden() {
     assert!(!format!("{config:?}").contains("hunter2"));
     let url = "[store]\nurl = 'postgres://chat:hunter2@db/rooms'";
     assert!(!format!("{:?}", load_all(url, &[], &[]).unwrap().config).contains("hunter2"));
+    let headers = "[telemetry]\notlp_headers = 'api-key=hunter2'";
+    assert!(!format!("{:?}", load_all(headers, &[], &[]).unwrap().config).contains("hunter2"));
     // Neither wrong values, wrong syntax nor unknown keys are quoted.
-    for text in ["[root]\nsecret_access_key = ['hunter2']", "secret = hunter2", "secret = 'hunter2'"] {
+    for text in [
+        "[root]\nsecret_access_key = ['hunter2']",
+        "[telemetry]\notlp_headers = 'hunter2'",
+        "secret = hunter2",
+        "secret = 'hunter2'",
+    ] {
         assert!(!format!("{:?}", load_all(text, &[], &[]).unwrap_err()).contains("hunter2"), "{text}");
     }
 }

@@ -95,6 +95,12 @@ impl AuthenticatedRequest {
         Route::find(&self.request.method, &self.request.path)
     }
 
+    /// The region of its credential scope.
+    #[must_use]
+    pub fn region(&self) -> &str {
+        &self.scope.region
+    }
+
     /// What the audit log says of the request.
     #[must_use]
     pub fn call(&self, route: &Route, trusted_proxies: &TrustedProxies) -> Call {

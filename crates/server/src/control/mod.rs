@@ -23,6 +23,7 @@ mod tag;
 #[cfg(test)]
 mod tests;
 mod token;
+mod trace;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -58,6 +59,7 @@ use self::carry::{CarriedThrough, Panicked, caught};
 pub use self::kept_pages::KeptPages;
 use self::quota::AdmittedRequest;
 use self::receive::Refusal;
+use self::trace::Tracer;
 use crate::audit::Audit;
 use crate::audit::event::{Call, Ending};
 use crate::bus::Bus;
@@ -72,6 +74,7 @@ use crate::metrics::{ApiRequest, Metrics};
 use crate::quota::Quotas;
 use crate::review::Reviewer;
 use crate::store::{OrderKey, Store, StoreError};
+use crate::telemetry::Telemetry;
 use crate::uuid::uuid;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
@@ -104,6 +107,8 @@ pub struct ControlPlane {
     pub chat_logs: Option<ChatLogs>,
     /// Whoever knows whether message review handlers may be asked; `None`: that is not checked.
     pub handler_checks: Option<Reviewer>,
+    /// Has a span for each request.
+    pub telemetry: Telemetry,
 }
 
 /// Answers requests until the port's end: about the server's health at once, all others as soon as `control` is there.
@@ -171,14 +176,18 @@ async fn answer(
     // First, so that it is clear who only holds a place while everybody waits for the store.
     let received = receive(&readiness, arrived).await;
     let control = control.wait().await;
-    let (operation, outcome) = match received {
+    let tracer =
+        Tracer::begin(&control.telemetry, started, received.as_ref().ok().map(|request| &request.headers));
+    let (asked, outcome) = match received {
         Err(refusal) => (None, Err(refusal)),
         Ok(request) => {
-            let (operation, outcome) =
+            let (asked, outcome) =
                 carry_through(&requests, process(Arc::clone(control), request, request_id.clone())).await;
-            (operation, outcome.map_err(Refusal::from))
+            (asked, outcome.map_err(Refusal::from))
         }
     };
+    let operation = asked.as_ref().map(|asked| asked.operation);
+    tracer.end(asked.as_ref(), &request_id, &outcome);
     let name = operation.map_or("none", Operation::name);
     let result = outcome.as_ref().map_or_else(|refusal| refusal.error.code().name_and_status().0, |_| "ok");
     control.metrics.api_requests.get_or_create(&ApiRequest { operation: name, result }).inc();
@@ -199,8 +208,15 @@ async fn receive(readiness: &Readiness, arrived: Arrived) -> Result<RawRequest, 
     receive::receive(request).await
 }
 
-/// What became of a request, and which operation it was once that is known.
-type Processed = (Option<Operation>, Result<Success, ApiError>);
+/// What became of a request, and what it was once that is known.
+type Processed = (Option<Asked>, Result<Success, ApiError>);
+
+/// A request whose signature was right.
+struct Asked {
+    operation: Operation,
+    /// There where it is told.
+    region: Option<Box<str>>,
+}
 
 /// Has `work` done to its end, even when the client goes away. If it panics, that is its answer.
 async fn carry_through(
@@ -222,6 +238,7 @@ async fn process(control: Arc<ControlPlane>, request: RawRequest, request_id: St
         Err(error) => return (None, Err(error)),
     };
     let operation = route.operation;
+    let region = control.telemetry.has_spans().then(|| authenticated.region().into());
     let audit = control.audit.as_deref().filter(|_| !operation.is_read_only());
     let audited = audit.map(|audit| (audit, authenticated.call(&route, &control.trusted_proxies)));
     let admitted = authenticated
@@ -229,7 +246,10 @@ async fn process(control: Arc<ControlPlane>, request: RawRequest, request_id: St
         .and_then(|request| AdmittedRequest::admit(request, control.quotas.as_deref()));
     let work = async { handle(&control, &admitted?).await };
     let outcome = carry_out(audited, &request_id, work).await;
-    (Some(operation), outcome.map(|body| Success { status: operation.success_status(), body }))
+    (
+        Some(Asked { operation, region }),
+        outcome.map(|body| Success { status: operation.success_status(), body }),
+    )
 }
 
 /// Does the work of a call and puts the call into the audit log, if that is kept. One that panics half-way may have changed

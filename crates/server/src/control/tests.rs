@@ -40,6 +40,7 @@ use crate::keys::KeyRing;
 use crate::metrics::Metrics;
 use crate::quota::Quotas;
 use crate::store::{KeyPurpose, Location, Store};
+use crate::telemetry::Telemetry;
 
 const REGION: &str = "us-west-2";
 const ACCOUNT: &str = "123456789012";
@@ -88,6 +89,7 @@ impl Server {
             metrics: Arc::clone(&metrics),
             chat_logs: None,
             handler_checks: None,
+            telemetry: Telemetry::default(),
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("an address");

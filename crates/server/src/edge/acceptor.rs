@@ -11,10 +11,12 @@ use std::time::Duration;
 
 use hub::message::ShardIndex;
 use prometheus_client::metrics::gauge::Gauge;
+use protocol::arn::{Arn, ResourceKind};
 use protocol::limit::edge::SEND_BUFFER_BYTES;
 use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::AbortHandle;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -22,6 +24,7 @@ use super::arrival::ArrivalSender;
 use super::handshake::{Door, Outcome};
 use crate::bus::Bus;
 use crate::metrics::{HandshakeRefusal, Metrics};
+use crate::telemetry::{Span, SpanKind, Telemetry};
 
 /// How long accepting pauses after it failed.
 const ACCEPT_RETRY: Duration = Duration::from_millis(50);
@@ -34,6 +37,7 @@ pub(super) struct Acceptor {
     pub(super) shards: Arc<[ArrivalSender]>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) unfinished: Unfinished,
+    pub(super) telemetry: Telemetry,
 }
 
 impl Acceptor {
@@ -77,19 +81,39 @@ impl Acceptor {
             tracing::debug!(%peer, %error, "the socket broke at once");
             return;
         }
+        let begin = Instant::now();
         match self.door.shake_hands(stream, peer.ip()).await {
             Ok(Outcome::Arrived(arrival)) => {
+                let room = &arrival.join.room;
+                let mut span = self.span(begin, 101);
+                span.say("grandstand.room.arn", || {
+                    Arn::new((*room.scope).clone(), ResourceKind::Room, room.id).to_string()
+                });
+                drop(span);
                 self.metrics.handshakes_admitted.inc();
                 let home: ShardIndex = self.bus.home(&arrival.join.room);
                 self.shards[usize::from(home)].send(arrival).await;
             }
             Ok(Outcome::Refused(refusal)) => {
+                let mut span = self.span(begin, refusal.status);
+                span.say("error.type", || refusal.reason);
+                if refusal.status >= 500 {
+                    span.fail();
+                }
                 let labels = HandshakeRefusal { status: refusal.status, reason: refusal.reason };
                 self.metrics.handshakes_refused.get_or_create(&labels).inc();
             }
             Ok(Outcome::Ended) => {}
             Err(error) => tracing::debug!(%peer, %error, "a handshake was not finished"),
         }
+    }
+
+    /// The span of a handshake that was answered with this status. What was no handshake, or came to no end, has none.
+    fn span(&self, begin: Instant, status: u16) -> Span {
+        let mut span = self.telemetry.resume(SpanKind::Server, "handshake", begin, None);
+        span.say("http.request.method", || "GET");
+        span.say("http.response.status_code", || u64::from(status));
+        span
     }
 }
 

@@ -50,6 +50,7 @@ use crate::quota::Quotas;
 use crate::review::Reviewer;
 use crate::slot::Slot;
 use crate::store::{Store, StoreError};
+use crate::telemetry::Telemetry;
 
 /// How the edge behaves.
 pub struct EdgeSettings {
@@ -99,6 +100,8 @@ pub struct Surroundings {
     pub chat_logs: Option<ChatLogs>,
     /// Has messages reviewed.
     pub reviewer: Reviewer,
+    /// Begins the spans of handshakes.
+    pub telemetry: Telemetry,
 }
 
 /// The shards, before anybody connects: the bus can already reach them.
@@ -185,6 +188,7 @@ impl Shards {
             shards: self.arrivals,
             metrics: surroundings.metrics,
             unfinished: Unfinished::new(settings.handshakes_max),
+            telemetry: surroundings.telemetry,
         });
         Ok(Edge { threads, inboxes, ebb, acceptor })
     }

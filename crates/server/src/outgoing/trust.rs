@@ -52,6 +52,14 @@ impl Trust {
         Self { file: file.map(PathBuf::from), connector: OnceLock::new() }
     }
 
+    /// Reads the file now.
+    ///
+    /// # Errors
+    /// Nobody can be trusted.
+    pub fn load_now(&self) -> Result<(), TrustError> {
+        self.connector().map(|_| ())
+    }
+
     /// Makes the TLS of a connection.
     pub(super) fn connector(&self) -> Result<TlsConnector, TrustError> {
         self.connector.get_or_init(|| self.load()).clone()

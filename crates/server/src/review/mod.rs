@@ -38,6 +38,7 @@ use crate::clock;
 use crate::config::ReviewConfig;
 use crate::metrics::{Metrics, ReviewError};
 use crate::outgoing::{Caller, Trust};
+use crate::telemetry::{Span, SpanKind, Telemetry};
 
 /// The longest answer of a handler, in bytes: content and attributes as long as they may be, all escaped, fit in.
 const ANSWER_BYTES_MAX: usize = 64 * 1_024;
@@ -61,6 +62,7 @@ struct Parts {
     breaker: Breaker,
     bus: Bus,
     metrics: Arc<Metrics>,
+    telemetry: Telemetry,
     runtime: Handle,
 }
 
@@ -76,6 +78,19 @@ impl Reviewer {
     /// # Errors
     /// The file of handlers cannot be used.
     pub fn new(config: &ReviewConfig, bus: Bus, metrics: Arc<Metrics>) -> Result<Self, HandlersFileError> {
+        Self::with_telemetry(config, bus, metrics, Telemetry::default())
+    }
+
+    /// A reviewer that has a span for each review.
+    ///
+    /// # Errors
+    /// As for [`Reviewer::new`].
+    pub fn with_telemetry(
+        config: &ReviewConfig,
+        bus: Bus,
+        metrics: Arc<Metrics>,
+        telemetry: Telemetry,
+    ) -> Result<Self, HandlersFileError> {
         let settings = AwsSettings::of_process();
         let trust = Trust::from_variables(|name| settings.get(name).map(str::to_owned));
         // All functions of a region have one origin: no review waits for another there.
@@ -92,6 +107,7 @@ impl Reviewer {
             breaker: Breaker::new(config.breaker_failures, Duration::from_millis(config.breaker_pause_ms)),
             bus,
             metrics,
+            telemetry,
             runtime: Handle::current(),
         })))
     }
@@ -105,7 +121,7 @@ impl Reviewer {
             let (room, ticket) = (request.room.clone(), request.ticket);
             let parts = Arc::clone(&reviewer.0);
             // In a task of its own: a review that panics has an outcome, too.
-            let review = tokio::spawn(async move { parts.review(&request, deadline).await });
+            let review = tokio::spawn(async move { parts.observed(&request, deadline).await });
             let outcome = review.await.unwrap_or(Outcome::Failed);
             reviewer.0.bus.reviewed(room, ticket, outcome).await;
         });
@@ -141,7 +157,29 @@ impl fmt::Display for AskError {
 }
 
 impl Parts {
-    async fn review(&self, request: &ReviewRequest, deadline: Instant) -> Outcome {
+    /// A review, and its span.
+    async fn observed(&self, request: &ReviewRequest, deadline: Instant) -> Outcome {
+        let (kind, handler) = match self.handlers.get(&*request.handler) {
+            Some(ReviewHandler::Rules(_)) => (SpanKind::Internal, "rules"),
+            Some(ReviewHandler::Webhook(_)) => (SpanKind::Client, "webhook"),
+            None => (SpanKind::Client, "lambda"),
+        };
+        let mut span = self.telemetry.begin(kind, "review message");
+        let outcome = self.review(request, deadline, &mut span).await;
+        span.say("grandstand.review.handler.kind", || handler);
+        span.say("grandstand.review.handler.arn", || request.handler.to_string());
+        span.say("grandstand.room.arn", || room_arn(&request.room));
+        span.say("grandstand.review.outcome", || match &outcome {
+            Outcome::Allowed => "allowed",
+            Outcome::Changed { .. } => "changed",
+            Outcome::Denied { .. } => "denied",
+            Outcome::Failed => "failed",
+        });
+        span.say("grandstand.review.fallback", || outcome == Outcome::Failed);
+        outcome
+    }
+
+    async fn review(&self, request: &ReviewRequest, deadline: Instant, span: &mut Span) -> Outcome {
         let handler = self.handlers.get(&*request.handler);
         if let Some(ReviewHandler::Rules(rules)) = handler {
             return match rules.rule(&said(request), clock::monotonic_nanos()) {
@@ -152,31 +190,40 @@ impl Parts {
         }
         if self.breaker.is_open(&request.handler) {
             self.metrics.count_review_error(ReviewError::Invocation, &request.handler);
+            fail(span, "breaker_open");
             return Outcome::Failed;
         }
+        let traceparent = span.traceparent();
         let body = message(request, &room_arn(&request.room));
         let ask = async {
             match handler {
-                Some(ReviewHandler::Webhook(webhook)) => webhook.ask(body, deadline).await,
+                Some(ReviewHandler::Webhook(webhook)) => webhook.ask(body, deadline, traceparent).await,
                 _ => self.lambda.ask(&request.room.scope, &request.handler, body, deadline).await,
             }
         };
         let answer = timeout_at(deadline, Box::pin(ask)).await.unwrap_or(Err(AskError::TimedOut));
-        self.read(request, answer)
+        self.read(request, answer, span)
     }
 
     /// What an answer, or none, comes to.
-    fn read(&self, request: &ReviewRequest, answer: Result<bytes::Bytes, AskError>) -> Outcome {
-        let (kind, cause) = match answer {
+    fn read(
+        &self,
+        request: &ReviewRequest,
+        answer: Result<bytes::Bytes, AskError>,
+        span: &mut Span,
+    ) -> Outcome {
+        let (kind, cause, error_type) = match answer {
             Ok(answer) => match parse_review_response(&answer, request.message_length_max) {
                 Ok(response) => {
                     self.breaker.succeeded(&request.handler);
                     return outcome(response, request);
                 }
-                Err(error) => (ReviewError::ResponseValidation, error.to_string()),
+                Err(error) => (ReviewError::ResponseValidation, error.to_string(), "invalid_response"),
             },
-            Err(error) => (ReviewError::Invocation, error.to_string()),
+            Err(AskError::TimedOut) => (ReviewError::Invocation, AskError::TimedOut.to_string(), "timeout"),
+            Err(error) => (ReviewError::Invocation, error.to_string(), "invocation"),
         };
+        fail(span, error_type);
         self.metrics.count_review_error(kind, &request.handler);
         if self.breaker.failed(&request.handler) {
             tracing::warn!(
@@ -187,6 +234,12 @@ impl Parts {
         }
         Outcome::Failed
     }
+}
+
+/// The span of a review that has failed.
+fn fail(span: &mut Span, error_type: &'static str) {
+    span.say("error.type", || error_type);
+    span.fail();
 }
 
 fn outcome(response: ReviewResponse, request: &ReviewRequest) -> Outcome {

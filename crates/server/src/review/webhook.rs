@@ -2,7 +2,8 @@
 //! with status 200.
 //!
 //! Two headers let the server know who asks, and when: `x-grandstand-timestamp` (Unix seconds) and `x-grandstand-signature`,
-//! `v1=` and the HMAC-SHA256 of `TIMESTAMP.BODY` under the secret of both, in hexadecimal.
+//! `v1=` and the HMAC-SHA256 of `TIMESTAMP.BODY` under the secret of both, in hexadecimal. Where traces are exported there is a
+//! third one, `traceparent`, so that what the server does is part of the review's span.
 
 use std::fmt::Write;
 
@@ -17,6 +18,7 @@ use tokio::time::Instant;
 use super::{ANSWER_BYTES_MAX, AskError};
 use crate::clock;
 use crate::outgoing::{Call, CallError, Caller};
+use crate::telemetry::TRACEPARENT;
 
 const TIMESTAMP: HeaderName = HeaderName::from_static("x-grandstand-timestamp");
 const SIGNATURE: HeaderName = HeaderName::from_static("x-grandstand-signature");
@@ -30,7 +32,12 @@ pub(super) struct Webhook {
 
 impl Webhook {
     /// Asks the server and answers what it says.
-    pub(super) async fn ask(&self, body: String, deadline: Instant) -> Result<Bytes, AskError> {
+    pub(super) async fn ask(
+        &self,
+        body: String,
+        deadline: Instant,
+        traceparent: Option<HeaderValue>,
+    ) -> Result<Bytes, AskError> {
         let timestamp = clock::now().as_seconds();
         let signature = signature(&self.secret, timestamp, &body);
         let mut headers = HeaderMap::new();
@@ -38,6 +45,7 @@ impl Webhook {
         headers.insert(TIMESTAMP, HeaderValue::from(timestamp));
         let odd = |_| AskError::Failed("the signature is no header".to_owned());
         headers.insert(SIGNATURE, HeaderValue::try_from(signature).map_err(odd)?);
+        headers.extend(traceparent.map(|value| (TRACEPARENT, value)));
         let call = Call {
             method: Method::POST,
             uri: self.uri.clone(),

@@ -16,6 +16,7 @@ use super::{Process, RULES, id, note, note_at, scope};
 use crate::aws::{AwsClient, AwsSettings};
 use crate::outgoing::{Caller, Trust};
 use crate::store::{Destination, Location, LoggingConfigurationChange, NewLoggingConfiguration, Store};
+use crate::telemetry::Telemetry;
 
 const DEADLINE: Duration = Duration::from_secs(60);
 const WINDOW_S: u64 = 300;
@@ -25,7 +26,12 @@ const LONG_AGO: Timestamp = Timestamp::from_seconds(1_665_769_205);
 fn sink(data_dir: &Path) -> Sink {
     let caller = Caller::new(Trust::from_variables(|_| None));
     let client = AwsClient::new(AwsSettings::from_variables([]), caller);
-    Sink { folder: FolderSink::new(data_dir), client, are_aws: ServiceSet::default() }
+    Sink {
+        folder: FolderSink::new(data_dir),
+        client,
+        are_aws: ServiceSet::default(),
+        telemetry: Telemetry::default(),
+    }
 }
 
 async fn configuration(store: &Store, destination: Destination) -> Id {

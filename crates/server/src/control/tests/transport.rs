@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_util::task::TaskTracker;
 
-use super::super::{Processed, Success, carry_through};
+use super::super::{Asked, Processed, Success, carry_through};
 use super::{Answer, Call, Server, root};
 use crate::clock;
 use crate::health::Phase;
@@ -223,9 +223,10 @@ async fn a_panic_is_answered_and_stays_alone() {
     let panicking = async { panic!("a planted panic") };
     let (_, outcome): Processed = carry_through(&requests, panicking).await;
     assert_eq!(outcome.err().map(|error| error.encode().status), Some(500));
-    let fine = async { (Some(Operation::GetRoom), Ok(Success { status: 200, body: Bytes::new() })) };
-    let (operation, outcome) = carry_through(&requests, fine).await;
-    assert_eq!((operation, outcome.is_ok()), (Some(Operation::GetRoom), true));
+    let asked = Asked { operation: Operation::GetRoom, region: None };
+    let fine = async { (Some(asked), Ok(Success { status: 200, body: Bytes::new() })) };
+    let (asked, outcome) = carry_through(&requests, fine).await;
+    assert_eq!((asked.map(|asked| asked.operation), outcome.is_ok()), (Some(Operation::GetRoom), true));
 }
 
 #[tokio::test]

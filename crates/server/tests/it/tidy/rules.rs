@@ -16,6 +16,7 @@ pub(super) const MODULE_ORDER: &[&str] = &[
     "metrics",
     "audit",
     "outgoing",
+    "telemetry",
     "aws",
     "quota",
     "tls",
