@@ -85,13 +85,14 @@ pub(super) fn judge(content: &Content, service: Service, deliveries: &[Delivery]
 pub(super) fn judge_folder(content: &Content, service: Service, data_folder: &Path) -> Result<(), Failure> {
     let root = data_folder.join("destinations");
     let mut files = Vec::new();
-    match service {
-        Service::S3 => find_files(&root.join("s3").join(DESTINATION_NAME), &mut files)?,
+    let found = match service {
+        Service::S3 => find_files(&root.join("s3").join(DESTINATION_NAME), &mut files),
         Service::CloudWatchLogs => {
-            find_files(&root.join("cloudwatch-logs").join(DESTINATION_NAME), &mut files)?
+            find_files(&root.join("cloudwatch-logs").join(DESTINATION_NAME), &mut files)
         }
-        Service::Firehose => files.push(root.join("firehose").join(format!("{DESTINATION_NAME}.ndjson"))),
-    }
+        Service::Firehose => find_files(&root.join("firehose"), &mut files),
+    };
+    found?;
     let mut pieces = Vec::with_capacity(files.len());
     for file in files {
         let bytes = fs::read(file).map_err(Failure::io("read what was delivered"))?;

@@ -3,7 +3,6 @@
 //! A spool counts as shipped when it has no file any more: then its destination has acknowledged everything, and the server has
 //! noted that on disk. What was delivered is compared afterwards.
 
-use std::thread;
 use std::time::{Duration, Instant};
 
 use super::receiver::Receiver;
@@ -69,7 +68,7 @@ fn measure(plan: &Plan, service: Service, is_remote: bool) -> Result<Figures, Fa
         if look % MEMORY_EVERY == 0 {
             anonymous_bytes = anonymous_bytes.max(Memory::read(server.pid())?.anonymous_bytes);
         }
-        thread::sleep(LOOK_INTERVAL);
+        server.leave_alone(LOOK_INTERVAL)?;
     }
     let elapsed = began.elapsed();
     let server_nanos = ProcessorTime::read(server.pid())?.run_nanos;

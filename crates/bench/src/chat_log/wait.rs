@@ -1,7 +1,6 @@
 //! What a full spool takes while its destination is away: memory of the server, and time when it starts.
 
 use std::net::TcpListener;
-use std::thread;
 use std::time::Duration;
 
 use super::delivered::{Tally, sequence_of};
@@ -46,7 +45,7 @@ fn measure(plan: &Plan, site: &Site, spool_bytes: u64) -> Result<Figures, Failur
         .env("AWS_SECRET_ACCESS_KEY", SECRET_ACCESS_KEY);
     let server = Server::start(command, &plan.setup.cores, Addresses::read)?;
     let at_start = Memory::read(server.pid())?;
-    thread::sleep(Duration::from_secs(plan.wait_seconds));
+    server.leave_alone(Duration::from_secs(plan.wait_seconds))?;
     let memory = Memory::read(server.pid())?;
     let figures = vec![
         ("start_to_ready_ms", server.start_to_ready.as_secs_f64() * 1e3),
