@@ -103,7 +103,7 @@ impl Server {
             return Err(Failure::NotReady { what: format!("said {said:?}, log: {}", tail(log)) });
         };
         // A server that nobody hears any more may end, or wait. The thread ends with it.
-        let (alive, end) = mpsc::channel();
+        let (alive, end) = mpsc::sync_channel(0);
         if let (Some(mut stdout), Ok(mut log)) = (stdout, log.try_clone()) {
             thread::spawn(move || {
                 let copied = io::copy(&mut stdout, &mut log);
