@@ -19,6 +19,10 @@ use crate::verify::Script;
 
 /// Longest window of an object of S3, in seconds.
 const WINDOW_S_MAX: u64 = 86_400;
+/// What a spool may get without being shipped before its window has ended, in bytes: less than an object may have.
+const SPOOL_BYTES_MAX: u64 = 12 << 20;
+/// What a record has in the spool beside its message's content, in bytes, generously.
+const RECORD_BYTES: u64 = 350;
 /// What the server calls its shards' threads.
 const SHARDS: &str = "shard-";
 
@@ -57,6 +61,11 @@ const VARIANTS: [Variant; 6] = [
 
 /// Measures all rounds, in each of them all variants in turn.
 pub(super) fn run(plan: &Plan) -> Result<(), Failure> {
+    let messages = plan.rate.max(plan.synced_rate) * (plan.warm_up_seconds + plan.seconds);
+    let records_max = SPOOL_BYTES_MAX / (RECORD_BYTES + plan.content_length as u64);
+    if messages > records_max {
+        return Err(Failure::Arguments(format!("no more than {records_max} messages can be published")));
+    }
     println!("== messages into {} rooms", plan.rooms);
     let mut report = Report::default();
     for round in 1..=plan.rounds {
