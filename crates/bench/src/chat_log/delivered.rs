@@ -8,7 +8,7 @@ use flate2::read::GzDecoder;
 
 use super::receiver::Delivery;
 use super::spool::Content;
-use super::{DESTINATION_NAME, Service, wrong};
+use super::{DESTINATION_NAME, LogService, wrong};
 use crate::failure::Failure;
 
 /// What a record's number follows.
@@ -66,13 +66,13 @@ impl Tally {
 ///
 /// # Errors
 /// Something is missing, doubled, out of order or altered.
-pub(super) fn judge(content: &Content, service: Service, deliveries: &[Delivery]) -> Result<(), Failure> {
+pub(super) fn judge(content: &Content, service: LogService, deliveries: &[Delivery]) -> Result<(), Failure> {
     let mut pieces = Vec::with_capacity(deliveries.len());
     for delivery in deliveries {
         pieces.push(match service {
-            Service::S3 => lines(&unzipped(&delivery.body)?)?,
-            Service::CloudWatchLogs => log_events(&delivery.body)?,
-            Service::Firehose => firehose_records(&delivery.body)?,
+            LogService::S3 => lines(&unzipped(&delivery.body)?)?,
+            LogService::CloudWatchLogs => log_events(&delivery.body)?,
+            LogService::Firehose => firehose_records(&delivery.body)?,
         });
     }
     judge_pieces(content, service, pieces)
@@ -82,27 +82,31 @@ pub(super) fn judge(content: &Content, service: Service, deliveries: &[Delivery]
 ///
 /// # Errors
 /// As above, and the system's.
-pub(super) fn judge_folder(content: &Content, service: Service, data_folder: &Path) -> Result<(), Failure> {
+pub(super) fn judge_folder(
+    content: &Content,
+    service: LogService,
+    data_folder: &Path,
+) -> Result<(), Failure> {
     let root = data_folder.join("destinations");
     let mut files = Vec::new();
     let found = match service {
-        Service::S3 => find_files(&root.join("s3").join(DESTINATION_NAME), &mut files),
-        Service::CloudWatchLogs => {
+        LogService::S3 => find_files(&root.join("s3").join(DESTINATION_NAME), &mut files),
+        LogService::CloudWatchLogs => {
             find_files(&root.join("cloudwatch-logs").join(DESTINATION_NAME), &mut files)
         }
-        Service::Firehose => find_files(&root.join("firehose"), &mut files),
+        LogService::Firehose => find_files(&root.join("firehose"), &mut files),
     };
     found?;
     let mut pieces = Vec::with_capacity(files.len());
     for file in files {
         let bytes = fs::read(file).map_err(Failure::io("read what was delivered"))?;
-        pieces.push(if service == Service::S3 { lines(&unzipped(&bytes)?)? } else { lines(&bytes)? });
+        pieces.push(if service == LogService::S3 { lines(&unzipped(&bytes)?)? } else { lines(&bytes)? });
     }
     judge_pieces(content, service, pieces)
 }
 
-fn judge_pieces(content: &Content, service: Service, mut pieces: Vec<Vec<String>>) -> Result<(), Failure> {
-    if service == Service::S3 {
+fn judge_pieces(content: &Content, service: LogService, mut pieces: Vec<Vec<String>>) -> Result<(), Failure> {
+    if service == LogService::S3 {
         // Nobody reads objects in the order in which they were written.
         let first = |piece: &Vec<String>| piece.first().map_or(Ok(0), |record| sequence_of(record));
         let mut keyed = pieces

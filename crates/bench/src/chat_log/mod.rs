@@ -100,13 +100,13 @@ fn wrong(what: impl Into<String>) -> Failure {
 
 /// A service that chat logs are delivered to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Service {
+enum LogService {
     S3,
     CloudWatchLogs,
     Firehose,
 }
 
-impl Service {
+impl LogService {
     /// CreateLoggingConfiguration's `destinationConfiguration`.
     fn destination(self) -> serde_json::Value {
         match self {
@@ -130,7 +130,7 @@ struct Site {
 
 impl Site {
     /// Has a server make one.
-    fn make(plan: &Plan, service: Service) -> Result<Self, Failure> {
+    fn make(plan: &Plan, service: LogService) -> Result<Self, Failure> {
         let folder = Grandstand::data_folder()?;
         let server = Server::start(command(plan, &folder), &plan.setup.cores, Addresses::read)?;
         let mut control = ControlPlane::connect(server.api()?, None)?;

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use super::delivered::{Tally, sequence_of};
-use super::{Plan, Service, command, id_of, now, per, spool, wrong};
+use super::{LogService, Plan, command, id_of, now, per, spool, wrong};
 use crate::client::{Clock, Crowd, Ticket};
 use crate::control::{ControlPlane, Role};
 use crate::failure::Failure;
@@ -94,7 +94,7 @@ struct Rooms {
 
 fn make_rooms(plan: &Plan, variant: Variant, server: &Server) -> Result<Rooms, Failure> {
     let mut control = ControlPlane::connect(server.api()?, None)?;
-    let make = |_| control.create_logging_configuration(&Service::S3.destination());
+    let make = |_| control.create_logging_configuration(&LogService::S3.destination());
     let configurations = (0..variant.configurations).map(make).collect::<Result<Vec<_>, _>>()?;
     let mut tickets = Vec::new();
     for number in 0..plan.rooms {

@@ -9,7 +9,7 @@ use std::thread;
 
 use serde_json::{Value, json};
 
-use super::Service;
+use super::LogService;
 
 const HEADERS_MAX: usize = 32;
 /// Longest head of a request, in bytes.
@@ -29,7 +29,7 @@ pub(super) struct Delivery {
 pub(super) struct Receiver {
     /// Where it is.
     pub(super) address: SocketAddr,
-    service: Service,
+    service: LogService,
     taken: Arc<Mutex<Taken>>,
 }
 
@@ -51,7 +51,7 @@ impl Receiver {
     ///
     /// # Errors
     /// The system's.
-    pub(super) fn start(service: Service) -> io::Result<Self> {
+    pub(super) fn start(service: LogService) -> io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let receiver = Self { address: listener.local_addr()?, service, taken: Arc::default() };
         let own = receiver.clone();
@@ -93,27 +93,27 @@ impl Receiver {
         let Request { path, operation, body } = request;
         let mut taken = self.taken();
         match (self.service, operation.as_str()) {
-            (Service::S3, _) => {
+            (LogService::S3, _) => {
                 if !taken.names.insert(path) {
                     return ("500 Written Over", "", String::new());
                 }
                 taken.deliveries.push(Delivery { body });
                 ("200 OK", "etag: \"0123456789abcdef\"\r\n", String::new())
             }
-            (Service::CloudWatchLogs, "Logs_20140328.CreateLogStream") => {
+            (LogService::CloudWatchLogs, "Logs_20140328.CreateLogStream") => {
                 taken.names.insert(stream_of(&body));
                 ("200 OK", JSON, "{}".to_owned())
             }
-            (Service::CloudWatchLogs, "Logs_20140328.PutLogEvents")
+            (LogService::CloudWatchLogs, "Logs_20140328.PutLogEvents")
                 if taken.names.contains(&stream_of(&body)) =>
             {
                 taken.deliveries.push(Delivery { body });
                 ("200 OK", JSON, "{}".to_owned())
             }
-            (Service::CloudWatchLogs, _) => {
+            (LogService::CloudWatchLogs, _) => {
                 ("400 Bad Request", JSON, json!({ "__type": "ResourceNotFoundException" }).to_string())
             }
-            (Service::Firehose, _) => {
+            (LogService::Firehose, _) => {
                 // Base64 has no braces: one around the request, one around each record.
                 let records = body.iter().filter(|byte| **byte == b'{').count().saturating_sub(1);
                 taken.deliveries.push(Delivery { body });

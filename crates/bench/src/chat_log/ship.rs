@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::receiver::Receiver;
 use super::spool::{Content, fill, folder, segments};
-use super::{Plan, Service, Site, command, delivered, mebibytes, per, wrong};
+use super::{LogService, Plan, Site, command, delivered, mebibytes, per, wrong};
 use crate::failure::Failure;
 use crate::os;
 use crate::process::{Memory, ProcessorTime};
@@ -20,13 +20,13 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(5);
 const MEMORY_EVERY: u64 = 10;
 const TIME_MAX: Duration = Duration::from_secs(300);
 
-const VARIANTS: [(&str, Service, bool); 6] = [
-    ("S3 folder", Service::S3, false),
-    ("Logs folder", Service::CloudWatchLogs, false),
-    ("Firehose folder", Service::Firehose, false),
-    ("S3", Service::S3, true),
-    ("CloudWatch Logs", Service::CloudWatchLogs, true),
-    ("Firehose", Service::Firehose, true),
+const VARIANTS: [(&str, LogService, bool); 6] = [
+    ("S3 folder", LogService::S3, false),
+    ("Logs folder", LogService::CloudWatchLogs, false),
+    ("Firehose folder", LogService::Firehose, false),
+    ("S3", LogService::S3, true),
+    ("CloudWatch Logs", LogService::CloudWatchLogs, true),
+    ("Firehose", LogService::Firehose, true),
 ];
 
 /// Measures all rounds, in each of them all destinations in turn.
@@ -41,7 +41,7 @@ pub(super) fn run(plan: &Plan) -> Result<(), Failure> {
     report.publish("", &[], &plan.report_file)
 }
 
-fn measure(plan: &Plan, service: Service, is_remote: bool) -> Result<Figures, Failure> {
+fn measure(plan: &Plan, service: LogService, is_remote: bool) -> Result<Figures, Failure> {
     let site = Site::make(plan, service)?;
     let content = Content::new(plan, plan.shipped_records);
     let filled = fill(&site, &content)?;

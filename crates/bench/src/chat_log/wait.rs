@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::delivered::{Tally, sequence_of};
 use super::spool::{Content, fill, folder, read};
-use super::{Plan, Service, Site, command, mebibytes, wrong};
+use super::{LogService, Plan, Site, command, mebibytes, wrong};
 use crate::failure::Failure;
 use crate::process::{Memory, ProcessorTime};
 use crate::report::{Figures, Report, Run};
@@ -16,7 +16,7 @@ pub(super) fn run(plan: &Plan) -> Result<(), Failure> {
     println!("== a spool of {} records waits for a destination that is away", plan.waiting_records);
     let mut report = Report::default();
     for round in 1..=plan.rounds {
-        let site = Site::make(plan, Service::Firehose)?;
+        let site = Site::make(plan, LogService::Firehose)?;
         report.add(Run { round, peer: "empty", figures: measure(plan, &site, 0)? });
         let content = Content::new(plan, plan.waiting_records);
         let filled = fill(&site, &content)?;
