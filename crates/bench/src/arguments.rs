@@ -9,7 +9,7 @@ use crate::peers::{self, Peer, Setup};
 use crate::server::{Cores, Grandstand};
 use crate::store::Sites;
 use crate::storm::Cut;
-use crate::{beside, fanout, idle, join, list, spike, stalled, store, storm};
+use crate::{beside, chat_log, fanout, idle, join, list, spike, stalled, store, storm};
 
 /// A server accepts no more connections to its control plane than 1,024; some are left to others.
 const DESKS_MAX: usize = 1_000;
@@ -42,6 +42,7 @@ pub fn command() -> Command {
         .subcommand(with_common(Command::new("start").about("From process start to ready"), "20"))
         .subcommand(store_command())
         .subcommand(review_command())
+        .subcommand(chat_log_command())
         .subcommand(
             Command::new("spike")
                 .about("Experiments that the structure of the edge rests on")
@@ -120,6 +121,52 @@ fn review_command() -> Command {
 #[must_use]
 pub fn review_load(matches: &ArgMatches) -> (u64, u64) {
     (value(matches, "messages"), value(matches, "seconds"))
+}
+
+fn chat_log_command() -> Command {
+    let about = "Chat logs: what a record costs whoever publishes, how fast a spool is shipped, what it takes while it waits";
+    with_servers_and_window(Command::new("chatlog").about(about), "5", "0")
+        .arg(text("parts", "publish,ship,wait", "what is measured"))
+        .arg(number("rooms", "10", "how many rooms"))
+        .arg(number("content", "100", "characters of a message's content"))
+        .arg(number("rate", "1000", "messages per second of all rooms together"))
+        .arg(number(
+            "synced-rate",
+            "50",
+            "the same where each record is synced before its message is published",
+        ))
+        .arg(number("seconds", "10", "how long publishing is measured"))
+        .arg(number("warm-up", "2", "seconds of the same load before"))
+        .arg(number("shipped", "500000", "records in the spool that is shipped"))
+        .arg(number("waiting", "1000000", "records in the spool that waits"))
+        .arg(number("wait-seconds", "5", "how long it waits"))
+}
+
+/// `chatlog`'s plan.
+///
+/// # Errors
+/// A value that makes no sense.
+pub fn chat_log_plan(matches: &ArgMatches) -> Result<chat_log::Plan, Failure> {
+    let unknown = |name: &str| Failure::Arguments(format!("there is no part {name}"));
+    let part = |name| chat_log::Part::ALL.into_iter().find(|part| part.name() == name);
+    let parts = parts(matches, "parts").map(|name| part(name).ok_or_else(|| unknown(name)));
+    Ok(chat_log::Plan {
+        parts: parts.collect::<Result<_, _>>()?,
+        rounds: value(matches, "rounds"),
+        // A member publishes more than it may with AWS's limits.
+        setup: setup(matches, "unlimited")?,
+        rooms: value(matches, "rooms").max(1),
+        // Long enough for a sequence number, and no longer than messages may be.
+        content_length: count(matches, "content").clamp(30, 500),
+        rate: value(matches, "rate").max(1),
+        synced_rate: value(matches, "synced-rate").max(1),
+        seconds: value(matches, "seconds").max(1),
+        warm_up_seconds: value(matches, "warm-up"),
+        shipped_records: value(matches, "shipped").max(1),
+        waiting_records: value(matches, "waiting").max(1),
+        wait_seconds: value(matches, "wait-seconds"),
+        report_file: report_file(matches),
+    })
 }
 
 fn stalled_command() -> Command {
@@ -217,10 +264,14 @@ fn with_common(command: Command, rounds: &'static str) -> Command {
 }
 
 fn with_servers(command: Command, rounds: &'static str) -> Command {
+    with_servers_and_window(command, rounds, "40")
+}
+
+fn with_servers_and_window(command: Command, rounds: &'static str, window_ms: &'static str) -> Command {
     command
         .arg(number("rounds", rounds, "how often everything is measured"))
         .arg(number("shards", "1", "edge.shards of Grandstand"))
-        .arg(number("window-ms", "40", "edge.coalescing_window_ms of Grandstand"))
+        .arg(number("window-ms", window_ms, "edge.coalescing_window_ms of Grandstand"))
         .arg(
             Arg::new("server")
                 .long("server")

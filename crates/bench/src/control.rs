@@ -67,9 +67,30 @@ impl ControlPlane {
     /// # Errors
     /// See [`Failure`].
     pub fn create_room(&mut self) -> Result<String, Failure> {
-        let answer =
-            self.call("CreateRoom", &json!({ "name": "bench", "maximumMessageRatePerSecond": 100 }))?;
-        text("CreateRoom", &answer, "arn")
+        self.create_logged_room(&[])
+    }
+
+    /// The same with logging configurations, by their ARNs.
+    ///
+    /// # Errors
+    /// See [`Failure`].
+    pub fn create_logged_room(&mut self, configurations: &[String]) -> Result<String, Failure> {
+        let room = json!({
+            "name": "bench",
+            "maximumMessageRatePerSecond": 100,
+            "loggingConfigurationIdentifiers": configurations,
+        });
+        text("CreateRoom", &self.call("CreateRoom", &room)?, "arn")
+    }
+
+    /// CreateLoggingConfiguration; its ARN.
+    ///
+    /// # Errors
+    /// See [`Failure`].
+    pub fn create_logging_configuration(&mut self, destination: &Value) -> Result<String, Failure> {
+        const OPERATION: &str = "CreateLoggingConfiguration";
+        let answer = self.call(OPERATION, &json!({ "destinationConfiguration": destination }))?;
+        text(OPERATION, &answer, "arn")
     }
 
     /// CreateChatToken for the longest session there is; the token.

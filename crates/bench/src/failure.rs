@@ -57,6 +57,8 @@ pub enum Failure {
     Store(String),
     /// A review had the wrong outcome, or could not be set up; what was wrong.
     Review(String),
+    /// A chat log was not as it must be, or could not be looked at; what was wrong.
+    ChatLog(String),
     /// The command line asks for something impossible.
     Arguments(String),
     /// Everything was measured and reported, but not everybody came back, or not all who did heard what was said then.
@@ -121,6 +123,7 @@ impl fmt::Display for Failure {
             Self::Unreadable { path } => write!(formatter, "cannot make sense of {path}"),
             Self::Store(text) => write!(formatter, "the store: {text}"),
             Self::Review(text) => write!(formatter, "message review: {text}"),
+            Self::ChatLog(text) => write!(formatter, "a chat log: {text}"),
             Self::Arguments(text) => formatter.write_str(text),
             Self::NotBack { missing } => {
                 write!(formatter, "{missing} clients were not back, or did not hear what was said then")

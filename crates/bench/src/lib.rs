@@ -2,7 +2,7 @@
 //!
 //! | module | room for |
 //! | --- | --- |
-//! | [`fanout`], [`beside`], [`stalled`], [`idle`], [`join`], [`storm`], [`list`], [`start`], [`store`], [`review`], [`spike`] | the benchmarks, one each |
+//! | [`fanout`], [`beside`], [`stalled`], [`idle`], [`join`], [`storm`], [`list`], [`start`], [`store`], [`review`], [`chat_log`], [`spike`] | the benchmarks, one each |
 //! | [`client`], [`frames`], [`nats`] | the crowd of WebSocket clients, on one thread |
 //! | [`newcomers`] | clients that take a token over HTTP first, and may be cut off |
 //! | [`play`] | the crowd publishes and listens for some time |
@@ -18,6 +18,7 @@
 
 pub mod arguments;
 pub mod beside;
+pub mod chat_log;
 pub mod client;
 pub mod control;
 pub mod failure;

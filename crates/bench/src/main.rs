@@ -4,7 +4,8 @@ use std::process::ExitCode;
 
 use bench::failure::Failure;
 use bench::{
-    arguments, beside, fanout, idle, join, list, os, peers, review, spike, stalled, start, store, storm,
+    arguments, beside, chat_log, fanout, idle, join, list, os, peers, review, spike, stalled, start, store,
+    storm,
 };
 
 fn main() -> ExitCode {
@@ -37,6 +38,7 @@ fn run() -> Result<(), Failure> {
             let (messages, seconds) = arguments::review_load(matches);
             review::run(arguments::rounds(matches), messages, seconds, &arguments::report_file(matches))
         }
+        Some(("chatlog", matches)) => chat_log::run(&arguments::chat_log_plan(matches)?),
         Some(("store", matches)) => store::run(&arguments::store_plan(matches)?),
         Some(("spike", matches)) => spike::run(arguments::rounds(matches), &arguments::report_file(matches)),
         Some((spike::SESSIONS_SUBCOMMAND, matches)) => {

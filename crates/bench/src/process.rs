@@ -24,15 +24,8 @@ impl ProcessorTime {
     /// # Errors
     /// There is no such process, or no Linux.
     pub fn read(pid: u32) -> Result<Self, Failure> {
-        let mut run_nanos = 0;
-        let folder = format!("/proc/{pid}/task");
+        let run_nanos = run_nanos_of_threads(pid, "")?;
         let unreadable = |path: &str| Failure::Unreadable { path: path.to_owned() };
-        for task in fs::read_dir(&folder).map_err(Failure::io("list threads"))? {
-            let path = task.map_err(Failure::io("list threads"))?.path().join("schedstat");
-            // A thread may have ended since the folder was listed.
-            let Ok(text) = fs::read_to_string(&path) else { continue };
-            run_nanos += number(&text, 0).ok_or_else(|| unreadable(&folder))?;
-        }
         let path = format!("/proc/{pid}/stat");
         let text = fs::read_to_string(&path).map_err(Failure::io("read processor time"))?;
         // The second field is the name in brackets, which may hold anything; the fields after it are numbers.
@@ -59,6 +52,26 @@ impl ProcessorTime {
         let ticks = self.user_ticks + self.system_ticks;
         if ticks == 0 { 0.0 } else { self.user_ticks as f64 / ticks as f64 }
     }
+}
+
+/// Scheduler run time of those threads of a process that are alive and whose names begin so, in nanoseconds.
+///
+/// # Errors
+/// There is no such process, or no Linux.
+pub fn run_nanos_of_threads(pid: u32, name: &str) -> Result<u64, Failure> {
+    let mut run_nanos = 0;
+    let folder = format!("/proc/{pid}/task");
+    for task in fs::read_dir(&folder).map_err(Failure::io("list threads"))? {
+        let path = task.map_err(Failure::io("list threads"))?.path();
+        // A thread may have ended since the folder was listed.
+        let Ok(text) = fs::read_to_string(path.join("schedstat")) else { continue };
+        let is_meant =
+            name.is_empty() || fs::read_to_string(path.join("comm")).is_ok_and(|own| own.starts_with(name));
+        if is_meant {
+            run_nanos += number(&text, 0).ok_or_else(|| Failure::Unreadable { path: folder.clone() })?;
+        }
+    }
+    Ok(run_nanos)
 }
 
 /// Memory of a process, in bytes.

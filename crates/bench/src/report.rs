@@ -303,7 +303,8 @@ impl Report {
     }
 }
 
-fn value(run: &Run, name: &str) -> Option<f64> {
+/// The figure of this name.
+pub(crate) fn value(run: &Run, name: &str) -> Option<f64> {
     run.figures.iter().find(|(other, _)| *other == name).map(|(_, value)| *value)
 }
 

@@ -5,6 +5,8 @@ use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -54,6 +56,8 @@ impl Addresses {
 pub struct Server {
     child: Child,
     log: File,
+    /// Nothing comes: its other end goes with the process.
+    end: Mutex<Receiver<()>>,
     /// From the start of the process to its ready line.
     pub start_to_ready: Duration,
     /// Where WebSocket clients connect.
@@ -99,10 +103,15 @@ impl Server {
             return Err(Failure::NotReady { what: format!("said {said:?}, log: {}", tail(log)) });
         };
         // A server that nobody hears any more may end, or wait. The thread ends with it.
+        let (alive, end) = mpsc::sync_channel(0);
         if let (Some(mut stdout), Ok(mut log)) = (stdout, log.try_clone()) {
-            thread::spawn(move || io::copy(&mut stdout, &mut log));
+            thread::spawn(move || {
+                let copied = io::copy(&mut stdout, &mut log);
+                drop(alive);
+                copied
+            });
         }
-        Ok(Self { child, log, start_to_ready, edge, api, admin })
+        Ok(Self { child, log, end: Mutex::new(end), start_to_ready, edge, api, admin })
     }
 
     /// Its process.
@@ -131,6 +140,17 @@ impl Server {
     #[must_use]
     pub fn log_tail(&self) -> String {
         self.log.try_clone().map(tail).unwrap_or_default()
+    }
+
+    /// Lets it do what it does for so long.
+    ///
+    /// # Errors
+    /// It has ended.
+    pub fn leave_alone(&self, time: Duration) -> Result<(), Failure> {
+        match self.end.lock().unwrap_or_else(PoisonError::into_inner).recv_timeout(time) {
+            Err(RecvTimeoutError::Timeout) => Ok(()),
+            _ => Err(Failure::NotReady { what: format!("it has ended, log: {}", self.log_tail()) }),
+        }
     }
 
     /// Asks it to end and waits until it has.

@@ -106,6 +106,8 @@ pub struct Auditor {
     pub denied: BTreeSet<String>,
     /// The ids of messages that got other words in review.
     pub changed: BTreeSet<String>,
+    /// The RequestIds of what was refused since it could not be logged.
+    pub unlogged: BTreeSet<String>,
 }
 
 impl Auditor {
@@ -183,6 +185,14 @@ impl Auditor {
             while new.heard.contains(&new.owed_from) {
                 new.owed_from += 1;
             }
+        }
+    }
+
+    /// The node was killed: nobody expects anything more.
+    pub fn book_killed(&mut self) {
+        for (client, mut book) in std::mem::take(&mut self.clients) {
+            book.standing = Standing::Gone;
+            self.former_clients.insert(client, book);
         }
     }
 

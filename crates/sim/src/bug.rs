@@ -43,11 +43,25 @@ pub enum Bug {
     LoseChange,
     /// Two requests of a connection change places on their way to the room's home.
     SwapActs,
+    /// A record is written some time after its message was published.
+    LogLate,
+    /// Of a message that a handler has changed, what its sender wrote is logged.
+    LogOriginals,
+    /// What is published while nobody is in the room is not logged.
+    ForgetUnheard,
+    /// What one log has refused is not taken back from the others.
+    KeepRefused,
+    /// A record is written twice.
+    LogTwice,
+    /// Two records change places.
+    SwapRecords,
+    /// A room without logging configurations is logged.
+    LogUnlogged,
 }
 
 impl Bug {
     /// All there are.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 27] = [
         Self::DuplicateDelivery,
         Self::DropDelivery,
         Self::ReorderDeliveries,
@@ -68,5 +82,12 @@ impl Bug {
         Self::LoseOutcome,
         Self::LoseChange,
         Self::SwapActs,
+        Self::LogLate,
+        Self::LogOriginals,
+        Self::ForgetUnheard,
+        Self::KeepRefused,
+        Self::LogTwice,
+        Self::SwapRecords,
+        Self::LogUnlogged,
     ];
 }

@@ -54,6 +54,8 @@ pub enum Checker {
     SenderOrder,
     /// A room that everybody left leaves nothing behind.
     Leftovers,
+    /// A room's chat log holds exactly what the room has published, also when the node is killed.
+    ChatLog,
 }
 
 /// A rule that was broken.
@@ -71,7 +73,7 @@ impl fmt::Display for Violation {
     }
 }
 
-fn ensure(holds: bool, checker: Checker, text: impl FnOnce() -> String) -> Result<(), Violation> {
+pub(crate) fn ensure(holds: bool, checker: Checker, text: impl FnOnce() -> String) -> Result<(), Violation> {
     if holds { Ok(()) } else { Err(Violation { checker, text: text() }) }
 }
 
@@ -131,7 +133,7 @@ pub fn on_heard(auditor: &mut Auditor, client: ClientKey, heard: &Heard) -> Resu
     let Some(book) = auditor.clients.get(&client) else { return Ok(()) };
     let missed_kicks = auditor.kicks(book).filter(|(place, _)| *place < book.joined_at_frame);
     let missed_kicks: Vec<String> = missed_kicks.map(|(_, reason)| reason.to_owned()).collect();
-    let Auditor { clients, denied, .. } = &mut *auditor;
+    let Auditor { clients, denied, unlogged, .. } = &mut *auditor;
     let Some(book) = clients.get_mut(&client) else { return Ok(()) };
     match (&book.standing, heard) {
         (Standing::Gone, _) => return Ok(()),
@@ -159,7 +161,7 @@ pub fn on_heard(auditor: &mut Auditor, client: ClientKey, heard: &Heard) -> Resu
         Heard::Close(..) => book.standing = Standing::Closed,
         Heard::Control => {}
         Heard::Text(json) if error_code(json) == 0 => on_room_frame(auditor, client, json)?,
-        Heard::Text(json) => on_error(book, denied, client, json)?,
+        Heard::Text(json) => on_error(book, (denied, unlogged), client, json)?,
     }
     Ok(())
 }
@@ -183,7 +185,7 @@ fn on_room_frame(auditor: &mut Auditor, client: ClientKey, json: &str) -> Result
 
 fn on_error(
     book: &mut ClientBook,
-    denied: &BTreeSet<String>,
+    (denied, unlogged): (&BTreeSet<String>, &BTreeSet<String>),
     client: ClientKey,
     json: &str,
 ) -> Result<(), Violation> {
@@ -204,6 +206,7 @@ fn on_error(
         403 => !allowed,
         406 => denied.contains(member(json, "Id")),
         429 => true,
+        500 => unlogged.contains(request_id),
         _ => false,
     };
     ensure(fits, Checker::Answers, || format!("client {client}, {ask:?}: {json} does not fit"))

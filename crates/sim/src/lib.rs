@@ -9,13 +9,14 @@
 //! | [`clock`], [`dice`], [`trace`] | time and chance that repeat, and the proof that they do |
 //! | [`workload`] | the scenarios: who does what, how often |
 //! | [`network`], [`frames`] | sockets between clients and shards, and what clients read from them |
-//! | [`node`] | hubs, their inboxes and the bus between them |
-//! | [`auditor`], [`checkers`] | what happened, and what must hold |
+//! | [`node`], [`spool`] | hubs, their inboxes, the bus between them, and what is left when all is killed |
+//! | [`auditor`], [`checkers`], [`chat_log`] | what happened, and what must hold |
 //! | [`bug`] | mistakes to be planted, so that the checkers are believed |
 //! | [`simulation`], [`outcome`] | all of it, tick by tick, and how it ends |
 
 pub mod auditor;
 pub mod bug;
+pub mod chat_log;
 pub mod checkers;
 pub mod clock;
 pub mod dice;
@@ -24,6 +25,7 @@ pub mod network;
 pub mod node;
 pub mod outcome;
 pub mod simulation;
+pub mod spool;
 pub mod trace;
 pub mod workload;
 

@@ -217,6 +217,13 @@ impl Network {
         }
     }
 
+    /// The node was killed: all connections are gone, and what was on its way with them.
+    pub fn lose_all(&mut self) {
+        self.sockets.clear();
+        self.by_connection.clear();
+        self.touched.clear();
+    }
+
     /// What arrives at this instant.
     pub fn tick(&mut self, now: u64) -> Vec<(ClientKey, Arrival)> {
         let mut arrivals = Vec::new();

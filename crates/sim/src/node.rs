@@ -4,9 +4,11 @@
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use hub::message::{Delivery, Effect, Join, Message, Placement, RoomKey, SHARDS_MAX, ShardIndex, ShardSet};
+use hub::message::{
+    Delivery, Effect, Join, Message, Placement, Reply, RoomKey, SHARDS_MAX, ShardIndex, ShardSet,
+};
 use hub::review::{Outcome, ReviewLimits, ReviewPlaces, ReviewRequest};
 use hub::{Hub, Settings};
 use protocol::limit::edge::{COALESCING_WINDOW_MS, PASS_QUANTUM_MICROS};
@@ -16,6 +18,7 @@ use crate::bug::Bug;
 use crate::clock::{Clock, MILLISECOND, SECOND};
 use crate::dice::Dice;
 use crate::network::Network;
+use crate::spool::Spools;
 
 /// Entries of an inbox up to which requests are taken. The three are the server's limits at a scale that a short
 /// simulation can reach.
@@ -49,6 +52,10 @@ pub enum Notice {
     Denied(String),
     /// A message got other words in review.
     Changed(String),
+    /// The control plane was told that an event of this id is published.
+    Told(RoomKey, String),
+    /// A request was refused since it could not be logged.
+    Unlogged(String),
     /// A shard reads a connection again that it had paused.
     Resumed(usize, u32),
     /// A shard has shut down its writing side.
@@ -94,6 +101,28 @@ struct Shard {
     sweeps_at: u64,
 }
 
+fn make_shards(shards: ShardIndex, clock: &Clock, dice: &mut Dice, spools: &Spools) -> Vec<Shard> {
+    let places = Arc::new(ReviewPlaces::new(REVIEWS_PER_NODE_MAX));
+    let shard = |shard| {
+        let settings = Settings {
+            shard,
+            shards,
+            coalescing_window_nanos: COALESCING_WINDOW_MS * MILLISECOND,
+            rates_lifted: false,
+            reviews: ReviewLimits { per_room_max: REVIEWS_PER_ROOM_MAX, places: Arc::clone(&places) },
+            seed: dice.seed(),
+        };
+        Shard {
+            hub: Hub::new(settings).with_chat_log(spools.chat_log()),
+            inbox: BinaryHeap::new(),
+            links: [0; SHARDS_MAX],
+            busy_until: 0,
+            sweeps_at: clock.nanos() + SECOND,
+        }
+    };
+    (0..shards).map(shard).collect()
+}
+
 /// See the module's documentation.
 pub struct Node {
     shards: Vec<Shard>,
@@ -105,42 +134,83 @@ pub struct Node {
     bug: Option<Bug>,
     /// For the bugs alone: without one, nothing else changes.
     bug_dice: Dice,
+    spools: Spools,
+    /// What the control plane was told since the last look.
+    told: Told,
+    /// The node is killed at this frame: how many are published before it, and whether it is, too.
+    killed_at: Option<(u64, bool)>,
+    /// The shard that was at work when the node was killed.
+    killed_on: Option<usize>,
     /// What has happened since it was last taken.
     pub notices: Vec<Notice>,
 }
 
+/// Rooms, and the ids of their events.
+type Told = Arc<Mutex<Vec<(RoomKey, String)>>>;
+
 impl Node {
     /// A node of so many shards.
     #[must_use]
-    pub fn new(shards: ShardIndex, mut dice: Dice, bug: Option<Bug>, bug_dice: Dice) -> Self {
+    pub fn new(shards: ShardIndex, mut dice: Dice, bug: Option<Bug>, bug_dice: Dice, spools: Spools) -> Self {
         let clock = Clock::new();
-        let now = clock.nanos();
-        let places = Arc::new(ReviewPlaces::new(REVIEWS_PER_NODE_MAX));
-        let shard = |shard| Shard {
-            hub: Hub::new(Settings {
-                shard,
-                shards,
-                coalescing_window_nanos: COALESCING_WINDOW_MS * MILLISECOND,
-                rates_lifted: false,
-                reviews: ReviewLimits { per_room_max: REVIEWS_PER_ROOM_MAX, places: Arc::clone(&places) },
-                seed: dice.seed(),
-            }),
-            inbox: BinaryHeap::new(),
-            links: [0; SHARDS_MAX],
-            busy_until: 0,
-            sweeps_at: now + SECOND,
-        };
-        let shards = (0..shards).map(shard).collect();
         Self {
-            shards,
+            shards: make_shards(shards, &clock, &mut dice, &spools),
             reviews: BinaryHeap::new(),
             clock,
             dice,
             sequence: 0,
             bug,
             bug_dice,
+            spools,
+            told: Told::default(),
+            killed_at: None,
+            killed_on: None,
             notices: Vec::new(),
         }
+    }
+
+    /// The node is to be killed when it has published so many more frames, and one more if `after`: its members may have that
+    /// one or not.
+    pub fn kill_at(&mut self, frames: u64, after: bool) {
+        self.killed_at = Some((frames, after));
+    }
+
+    /// The shard that was at work when the node was killed, if it was: nothing happens any more until it is started again.
+    #[must_use]
+    pub fn killed_on(&self) -> Option<usize> {
+        self.killed_on
+    }
+
+    /// Another process takes the place of the one that was killed. Nothing is left of that but what was logged.
+    pub fn start_again(&mut self) {
+        let shards = ShardIndex::try_from(self.shards.len()).unwrap_or(1);
+        self.shards = make_shards(shards, &self.clock, &mut self.dice, &self.spools);
+        self.reviews.clear();
+        self.notices.clear();
+        self.told().clear();
+        (self.killed_at, self.killed_on) = (None, None);
+        self.spools.kept().survive();
+    }
+
+    /// What has been logged.
+    #[must_use]
+    pub fn spools(&self) -> &Spools {
+        &self.spools
+    }
+
+    fn told(&self) -> MutexGuard<'_, Vec<(RoomKey, String)>> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How the control plane is told whether an event is published.
+    #[must_use]
+    pub fn reply(&self, room: &RoomKey) -> Reply {
+        let (told, room) = (Arc::clone(&self.told), room.clone());
+        Reply::new(move |published| {
+            if let Ok(id) = published {
+                told.lock().unwrap_or_else(PoisonError::into_inner).push((room, id.to_string()));
+            }
+        })
     }
 
     /// The node's clock.
@@ -255,10 +325,14 @@ impl Node {
 
     /// One turn of every shard.
     pub fn turn(&mut self, network: &mut Network) {
+        self.spools.kept().set_now(self.clock.nanos());
         self.end_reviews();
         self.note_pressure();
         for shard in 0..self.shards.len() {
             let now = self.clock.nanos();
+            if self.killed_on.is_some() {
+                return;
+            }
             if now < self.shards[shard].busy_until {
                 continue;
             }
@@ -272,6 +346,9 @@ impl Node {
                 self.shards[shard].sweeps_at = now + SECOND;
                 self.sweep(shard);
             }
+        }
+        if self.killed_on.is_none() {
+            self.spools.kept().write_late();
         }
     }
 
@@ -327,13 +404,15 @@ impl Node {
     }
 
     fn carry_out(&mut self, shard: usize) {
+        let known = self.notices.len();
+        self.hear_what_was_said(shard);
         while let Some(effect) = self.shards[shard].hub.next_effect() {
+            if self.killed_on.is_some() {
+                continue;
+            }
             match effect {
                 Effect::Send(to, message) => self.send(shard, usize::from(to), message),
-                Effect::Publish(shards, delivery) => {
-                    self.notices.push(Notice::Published(Arc::clone(&delivery)));
-                    self.publish(shard, shards, &delivery);
-                }
+                Effect::Publish(shards, delivery) => self.hand_to_bus(shard, shards, &delivery),
                 // Rooms are what they were told to be; what is asked for has nothing newer to say.
                 Effect::LoadRoom(_) => {}
                 Effect::Moderated(_) => {}
@@ -343,6 +422,41 @@ impl Node {
                 Effect::Close(connection) => self.notices.push(Notice::Closed(shard, connection)),
             }
         }
+        // The planted bug: nobody was there to get what somebody was told of.
+        if let Some([Notice::Told(room, _)]) = self.notices.get(known..) {
+            self.spools.kept().forget_last(room.id);
+        }
+    }
+
+    /// What the shard has told others than its members. Whoever is killed tells nobody.
+    fn hear_what_was_said(&mut self, shard: usize) {
+        let (is_killed, refused) = {
+            let mut kept = self.spools.kept();
+            (kept.is_killed, std::mem::take(&mut kept.refused))
+        };
+        if is_killed {
+            self.killed_on.get_or_insert(shard);
+        }
+        let told = std::mem::take(&mut *self.told());
+        if self.killed_on.is_none() {
+            self.notices.extend(refused.into_iter().map(Notice::Unlogged));
+            self.notices.extend(told.into_iter().map(|(room, id)| Notice::Told(room, id)));
+        }
+    }
+
+    fn hand_to_bus(&mut self, shard: usize, shards: ShardSet, delivery: &Arc<Delivery>) {
+        let is_last = self.killed_at.is_some_and(|(frames, _)| frames == 0);
+        if let Some((frames, after)) = &mut self.killed_at {
+            *frames = frames.saturating_sub(1);
+            if is_last {
+                self.killed_on = Some(shard);
+                if !*after {
+                    return;
+                }
+            }
+        }
+        self.notices.push(Notice::Published(Arc::clone(delivery)));
+        self.publish(shard, shards, delivery);
     }
 
     /// A handler takes its time, and then denies, changes, allows or fails.
@@ -364,6 +478,9 @@ impl Node {
         };
         if notice.is_some() && self.strikes(bug, 100) {
             outcome = Outcome::Allowed;
+        }
+        if let Outcome::Changed { .. } = outcome {
+            self.spools.kept().remember(request.message_id.to_string(), request.content);
         }
         self.notices.extend(notice);
         if self.strikes(Bug::LoseOutcome, 10) {

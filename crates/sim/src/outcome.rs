@@ -23,6 +23,16 @@ pub struct Outcome {
     pub reviews_refused: u64,
     /// Messages that took their room's fallback result.
     pub fallbacks: u64,
+    /// Records that chat logs hold.
+    pub logged: usize,
+    /// … of events that nobody was there to hear.
+    pub logged_unheard: usize,
+    /// … that a killed node has left, and never published.
+    pub logged_orphans: usize,
+    /// Requests that were refused since they could not be logged.
+    pub unlogged: usize,
+    /// How often the node was killed.
+    pub kills: u64,
 }
 
 /// A run that broke a rule. Its text says how to see it again.

@@ -1,13 +1,12 @@
 //! One run: a scenario, a seed, perhaps a planted bug.
 
+mod logging;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use hub::chat_log::LoggingConfigurations;
 use hub::frame::{Opcode, encode_masked, encode_text};
-use hub::message::{
-    Join, Message, Placement, Publication, Reply, RoomKey, RoomSettings, ShardIndex, Verdict,
-};
+use hub::message::{Join, Message, Placement, Publication, RoomKey, RoomSettings, ShardIndex, Verdict};
 use hub::review::ReviewSettings;
 use protocol::arn::Scope;
 use protocol::capability::{Capabilities, Capability};
@@ -17,6 +16,7 @@ use protocol::messaging::{Attributes, Moderation, encode_sender};
 use crate::ClientKey;
 use crate::auditor::{Ask, Auditor, ClientBook, Standing, content, request_id};
 use crate::bug::Bug;
+use crate::chat_log::LogBook;
 use crate::checkers::{self, Checker, Violation};
 use crate::clock::{MILLISECOND, SECOND, wall_at};
 use crate::dice::Dice;
@@ -24,8 +24,9 @@ use crate::frames::{Heard, take_frame, text_of};
 use crate::network::{Arrival, Network};
 use crate::node::{LENIENT_HANDLER, Node, Notice};
 use crate::outcome::{Failure, Outcome, TellsSeed};
+use crate::spool::Spools;
 use crate::trace::Trace;
-use crate::workload::{Request, Scenario, Step, Workload};
+use crate::workload::{CONFIGURATIONS, Request, Scenario, Step, Workload};
 
 /// Shards of the node.
 const SHARDS: ShardIndex = 3;
@@ -81,6 +82,9 @@ struct Simulation {
     peers: BTreeMap<ClientKey, Peer>,
     /// Connections that are given up, and those that replace them.
     replaced: Vec<(ClientKey, ClientKey)>,
+    logging_configurations: [Id; CONFIGURATIONS],
+    log_book: LogBook,
+    kills: u64,
 }
 
 /// Runs a scenario with a seed.
@@ -103,7 +107,8 @@ impl Simulation {
             scope: Arc::clone(&scope),
             id: Id::from_random(u128::from(seed) << 64 | number as u128),
         };
-        let node = Node::new(SHARDS, Dice::new(seed, 1), bug, Dice::new(seed, 2));
+        let spools = Spools::new(bug, Dice::new(seed, 5));
+        let node = Node::new(SHARDS, Dice::new(seed, 1), bug, Dice::new(seed, 2), spools);
         let mut network = Network::new(Dice::new(seed, 3));
         network.loses_bytes = bug == Some(Bug::LoseByte);
         let mut simulation = Self {
@@ -119,10 +124,11 @@ impl Simulation {
             handshakes: Vec::new(),
             peers: BTreeMap::new(),
             replaced: Vec::new(),
+            logging_configurations: [1, 2, 3].map(|number: u128| Id::from_random(number << 96)),
+            log_book: LogBook::default(),
+            kills: 0,
         };
-        for room in (0..scenario.rooms).step_by(2) {
-            simulation.make_big(room);
-        }
+        simulation.make_some_big();
         simulation
     }
 
@@ -205,6 +211,9 @@ impl Simulation {
         self.drop_healthy();
         self.node.turn(&mut self.network);
         self.take_notices()?;
+        if let Some(shard) = self.node.killed_on() {
+            self.start_again(shard)?;
+        }
         self.check(now)
     }
 
@@ -217,6 +226,7 @@ impl Simulation {
                 checkers::on_log(shard, room, log_bytes)?;
             }
         }
+        self.log_book.on_tick(&self.node.spools().kept())?;
         checkers::on_tick(&self.auditor, &self.node, &self.network, now)
     }
 
@@ -232,7 +242,13 @@ impl Simulation {
             Step::Rotate(client) => self.rotate(client),
             Step::HangUp(client) => self.hang_up(client),
             Step::Ask(client, request) => self.ask(client, &request),
-            Step::Event => self.publish(0, event(self.scenario.event_bytes)),
+            Step::Event(room) => self.publish(room, event(self.scenario.event_bytes)),
+            Step::LogFailure(configuration, milliseconds) => {
+                let configuration = self.logging_configurations[configuration];
+                self.node.spools().kept().fail(configuration, now + milliseconds * MILLISECOND);
+            }
+            Step::KillAtRecord(records) => self.node.spools().kept().kill_after(records),
+            Step::KillAtFrame(frames, after) => self.node.kill_at(frames, after),
             Step::Kick { room, user_id } => {
                 let reason = Some("by the control plane".to_owned());
                 self.publish(room, Publication::Moderation(Moderation::DisconnectUser { user_id, reason }));
@@ -277,7 +293,7 @@ impl Simulation {
             (LENIENT_HANDLER, Verdict::Allow)
         };
         let review = self.scenario.is_reviewed.then(|| ReviewSettings { handler: handler.into(), fallback });
-        let logging_configurations = LoggingConfigurations::default();
+        let logging_configurations = self.logging_of(room);
         RoomSettings {
             version: 0,
             message_length_max: 500,
@@ -423,7 +439,7 @@ impl Simulation {
         let settings = Box::new(self.first_settings(room));
         let room = self.rooms[room].clone();
         if self.node.takes_requests(&room) {
-            let (publication, reply) = (Box::new(publication), Reply::new(|_| {}));
+            let (publication, reply) = (Box::new(publication), self.node.reply(&room));
             self.node.tell_home(&room.clone(), Message::Publish { room, settings, publication, reply });
         }
     }
@@ -514,6 +530,7 @@ impl Simulation {
                     let room = self.rooms.iter().position(|room| *room == delivery.room).unwrap_or(0);
                     self.trace.note((now, room, &delivery.frame));
                     let json = text_of(&delivery.frame);
+                    self.check_log(&delivery.room, &json)?;
                     checkers::on_published(&mut self.auditor, now, room, &json, delivery.frame.len())?;
                 }
                 Notice::Denied(id) => {
@@ -521,6 +538,14 @@ impl Simulation {
                 }
                 Notice::Changed(id) => {
                     self.auditor.changed.insert(id);
+                }
+                Notice::Told(room, id) => {
+                    self.trace.note((now, "told", &id));
+                    let room = self.logged_room(&room);
+                    self.log_book.on_told(&self.node.spools().kept(), room, &id)?;
+                }
+                Notice::Unlogged(request_id) => {
+                    self.auditor.unlogged.insert(request_id);
                 }
                 Notice::Resumed(shard, connection) => {
                     if let Some(client) = self.network.client(shard, connection) {
@@ -556,6 +581,11 @@ impl Simulation {
             dropped: counters.iter().map(|counters| counters.slow_readers_dropped).sum(),
             reviews_refused: counters.iter().map(|counters| counters.reviews_refused).sum(),
             fallbacks: counters.iter().map(|counters| counters.review_fallbacks).sum(),
+            logged: self.log_book.records,
+            logged_unheard: self.log_book.unheard,
+            logged_orphans: self.log_book.orphans,
+            unlogged: self.auditor.unlogged.len(),
+            kills: self.kills,
         }
     }
 }

@@ -7,6 +7,11 @@ use crate::dice::Dice;
 /// are together less than the hold of a renewal, so what the hold promises must come true.
 const BUSY_MS_MAX: u64 = 60;
 
+/// Logging configurations there are.
+pub const CONFIGURATIONS: usize = 3;
+/// Longest that the log of one takes nothing.
+const LOG_FAILURE_MS_MAX: u64 = 300;
+
 /// A named mix. Frequencies are per mille of the virtual milliseconds.
 #[derive(Clone, Copy, Debug)]
 pub struct Scenario {
@@ -54,6 +59,14 @@ pub struct Scenario {
     pub buffer_bytes: usize,
     /// Rooms have a message review handler, and every second one a fallback result of DENY.
     pub is_reviewed: bool,
+    /// Rooms have no logging configuration, one or three, and all of them get events of the control plane.
+    pub is_logged: bool,
+    /// Of the rooms, so many at the end are never joined.
+    pub empty_rooms: usize,
+    /// The log of a logging configuration takes nothing for a while.
+    pub log_failure: u64,
+    /// The node is killed and started again.
+    pub kill: u64,
 }
 
 /// People talk, come and go.
@@ -80,6 +93,10 @@ const CHAT: Scenario = Scenario {
     short_sessions: 50,
     buffer_bytes: 16 * 1_024,
     is_reviewed: false,
+    is_logged: false,
+    empty_rooms: 0,
+    log_failure: 0,
+    kill: 0,
 };
 
 /// Moderators at work: users with several connections, some of which do not read, are thrown out, also on their way in,
@@ -123,9 +140,26 @@ const SLOW_READER: Scenario = Scenario {
 const REVIEW: Scenario =
     Scenario { name: "review", message: 300, kick: 3, control_kick: 2, is_reviewed: true, ..CHAT };
 
+/// What rooms publish is logged, reviewed or not and with somebody there or not, while logs fail and the node is killed.
+const LOGGING: Scenario = Scenario {
+    name: "logging",
+    rooms: 6,
+    empty_rooms: 2,
+    join: 200,
+    message: 300,
+    event: 60,
+    kick: 2,
+    control_kick: 2,
+    is_reviewed: true,
+    is_logged: true,
+    log_failure: 2,
+    kill: 1,
+    ..CHAT
+};
+
 impl Scenario {
     /// All there are.
-    pub const ALL: [Self; 4] = [CHAT, KICK, SLOW_READER, REVIEW];
+    pub const ALL: [Self; 5] = [CHAT, KICK, SLOW_READER, REVIEW, LOGGING];
 
     /// The scenario of that name.
     #[must_use]
@@ -173,8 +207,8 @@ pub enum Step {
     Rotate(ClientKey),
     /// A client asks for something.
     Ask(ClientKey, Request),
-    /// The control plane sends an event.
-    Event,
+    /// The control plane sends an event to a room.
+    Event(usize),
     /// The control plane disconnects a user.
     Kick {
         /// The room's number.
@@ -186,6 +220,12 @@ pub enum Step {
     Stall(ClientKey, u64),
     /// A shard is busy for so many milliseconds.
     Busy(usize, u64),
+    /// The log of so-manieth logging configuration takes nothing for so many milliseconds.
+    LogFailure(usize, u64),
+    /// The node is killed while it writes a record: so many are written before that.
+    KillAtRecord(u64),
+    /// The node is killed when it publishes: so many frames before that, and perhaps that one.
+    KillAtFrame(u64, bool),
     /// A room gets new settings: longest message, rate.
     Change {
         /// The room's number.
@@ -237,7 +277,22 @@ impl Workload {
             steps.push(Step::Stall(client, self.dice.between(1, stall_ms_max)));
         }
         if self.dice.chance(event) {
-            steps.push(Step::Event);
+            let rooms = if self.scenario.is_logged { self.scenario.rooms } else { 1 };
+            steps.push(Step::Event(usize::try_from(self.dice.below(rooms as u64)).unwrap_or(0)));
+        }
+        if self.dice.chance(self.scenario.log_failure) {
+            let configuration = self.dice.below(CONFIGURATIONS as u64);
+            let milliseconds = self.dice.between(1, LOG_FAILURE_MS_MAX);
+            steps.push(Step::LogFailure(usize::try_from(configuration).unwrap_or(0), milliseconds));
+        }
+        if self.dice.chance(self.scenario.kill) {
+            let (before, is_at_frame, after) =
+                (self.dice.below(4), self.dice.chance(500), self.dice.chance(500));
+            steps.push(if is_at_frame {
+                Step::KillAtFrame(before, after)
+            } else {
+                Step::KillAtRecord(before)
+            });
         }
         if self.dice.chance(control_kick) {
             steps.push(Step::Kick { room: self.room(), user_id: self.user_id() });
@@ -266,7 +321,8 @@ impl Workload {
     }
 
     fn room(&mut self) -> usize {
-        usize::try_from(self.dice.below(self.scenario.rooms as u64)).unwrap_or(0)
+        let rooms = self.scenario.rooms - self.scenario.empty_rooms;
+        usize::try_from(self.dice.below(rooms as u64)).unwrap_or(0)
     }
 
     fn user_id(&mut self) -> String {

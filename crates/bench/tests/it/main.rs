@@ -2,6 +2,7 @@
 
 #![allow(clippy::expect_used, reason = "tests")]
 
+mod chat_log;
 mod load;
 mod newcomers;
 mod peers;

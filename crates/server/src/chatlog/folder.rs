@@ -80,9 +80,8 @@ impl FolderSink {
             }
             _ => {
                 let is_settled = self.is_settled(&path);
-                let tail_bytes = if is_settled { TAIL_BYTES } else { UNSYNCED_BYTES_MAX };
-                append(&path, &lines(consignment, parcel), tail_bytes)?;
-                if !is_settled { self.settle(&path, folder) } else { Ok(()) }
+                let was_there = append(&path, &lines(consignment, parcel), is_settled)?;
+                if !(is_settled && was_there) { self.settle(&path, folder) } else { Ok(()) }
             }
         }
     }
@@ -131,16 +130,22 @@ fn put(path: &Path, bytes: &[u8]) -> io::Result<()> {
     replace(folder, &format!(".{name}.unfinished"), name, bytes)
 }
 
-/// Appends whole lines. What a crash has left of lines in the last `tail_bytes` is taken off first: they were not
-/// acknowledged, and come again.
-fn append(path: &Path, lines: &[u8], tail_bytes: u64) -> io::Result<()> {
+/// Appends whole lines, to a file that is settled if this process has appended to it. What is left at its end of lines that
+/// were not written as a whole is taken off first: they were not acknowledged, and come again. They are on disk when this
+/// returns; whether the file was there before, so that its name is, too.
+fn append(path: &Path, lines: &[u8], is_settled: bool) -> io::Result<bool> {
     let folder = path.parent().ok_or(io::ErrorKind::InvalidFilename)?;
     make_folder(folder)?;
     let mut file =
         OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
     // Several logging configurations may have one destination.
     file.lock()?;
-    let end = end_of_lines(&mut file, tail_bytes)?;
+    let length = file.metadata()?.len();
+    let end = if is_settled && ends_with_a_line(&file, length)? {
+        length
+    } else {
+        end_of_lines(&mut file, length, if is_settled { TAIL_BYTES } else { UNSYNCED_BYTES_MAX })?
+    };
     let written = file
         .set_len(end)
         .and_then(|()| file.write_all_at(lines, end))
@@ -150,12 +155,18 @@ fn append(path: &Path, lines: &[u8], tail_bytes: u64) -> io::Result<()> {
         file.set_len(end)?;
         return Err(error);
     }
-    File::open(folder)?.sync_all()
+    Ok(length > 0)
+}
+
+/// Whether there is nothing behind the last line. What this process has appended has no gaps, so that it need not be looked
+/// through again and again.
+fn ends_with_a_line(file: &File, length: u64) -> io::Result<bool> {
+    let mut last = [0];
+    Ok(length > 0 && file.read_at(&mut last, length - 1)? == 1 && last == *b"\n")
 }
 
 /// Where the last whole line ends, before anything that a power cut has left out: zeros, of which no line has any.
-fn end_of_lines(file: &mut File, tail_bytes: u64) -> io::Result<u64> {
-    let length = file.metadata()?.len();
+fn end_of_lines(file: &mut File, length: u64, tail_bytes: u64) -> io::Result<u64> {
     let start = length.saturating_sub(tail_bytes);
     file.seek(SeekFrom::Start(start))?;
     let mut tail = Vec::new();
@@ -175,7 +186,7 @@ fn end_of_lines(file: &mut File, tail_bytes: u64) -> io::Result<u64> {
 mod tests {
     use std::path::PathBuf;
 
-    use super::{TAIL_BYTES, append, below, put};
+    use super::{append, below, put};
 
     #[test]
     fn no_name_leads_out_of_its_folder() {
@@ -193,22 +204,36 @@ mod tests {
     fn lines_are_appended_and_what_a_crash_has_left_of_some_is_taken_off() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a/b.ndjson");
-        append(&path, b"1\n2\n", TAIL_BYTES).unwrap();
-        append(&path, b"3\n", TAIL_BYTES).unwrap();
+        assert!(!append(&path, b"1\n2\n", false).unwrap());
+        assert!(append(&path, b"3\n", true).unwrap());
         let whole = std::fs::read(&path).unwrap();
         assert_eq!(whole, b"1\n2\n3\n");
-        for torn in [
-            &b"1\n2\n3\n{\"half"[..],
-            b"1\n2\n3\n\0\0\0",
-            b"1\n2\n3\n{\"a sector\0\0\0 is missing\"}\n{\"whole\"}\n",
+        // What a process before has left may have gaps; of what this one has, only the end may be missing.
+        for (torn, may_be_own) in [
+            (&b"1\n2\n3\n{\"half"[..], true),
+            (b"1\n2\n3\n\0\0\0", true),
+            (b"1\n2\n3\n{\"a sector\0\0\0 is missing\"}\n{\"whole\"}\n", false),
         ] {
-            std::fs::write(&path, torn).unwrap();
-            append(&path, b"4\n", TAIL_BYTES).unwrap();
-            assert_eq!(std::fs::read(&path).unwrap(), b"1\n2\n3\n4\n");
+            for is_settled in [false, true].into_iter().take(1 + usize::from(may_be_own)) {
+                std::fs::write(&path, torn).unwrap();
+                append(&path, b"4\n", is_settled).unwrap();
+                assert_eq!(std::fs::read(&path).unwrap(), b"1\n2\n3\n4\n");
+            }
         }
         std::fs::write(&path, b"{\"only half a line").unwrap();
-        append(&path, b"4\n", TAIL_BYTES).unwrap();
+        append(&path, b"4\n", true).unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), b"4\n");
+    }
+
+    #[test]
+    fn a_file_that_somebody_has_removed_is_told_from_one_that_was_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("b.ndjson");
+        for _ in 0..2 {
+            assert!(!append(&path, b"1\n", true).unwrap(), "its name is to be synced");
+            assert!(append(&path, b"2\n", true).unwrap());
+            std::fs::remove_file(&path).unwrap();
+        }
     }
 
     #[test]

@@ -27,6 +27,13 @@ const fn expected(bug: Bug) -> (&'static str, Checker) {
         Bug::LoseAdopted => ("kick", Checker::Ending),
         Bug::AllowDenied | Bug::LoseChange => ("review", Checker::Review),
         Bug::LoseOutcome => ("review", Checker::Leftovers),
+        Bug::LogLate
+        | Bug::LogOriginals
+        | Bug::ForgetUnheard
+        | Bug::KeepRefused
+        | Bug::LogTwice
+        | Bug::SwapRecords
+        | Bug::LogUnlogged => ("logging", Checker::ChatLog),
         Bug::SwapActs => ("review", Checker::SenderOrder),
     }
 }

@@ -46,3 +46,13 @@ fn review() {
         assert!(outcome.reviews_refused > 0 && outcome.fallbacks > 0, "{outcome:?}");
     }
 }
+
+#[test]
+fn logging() {
+    let outcomes = outcomes("logging");
+    for outcome in &outcomes {
+        assert!(outcome.kills > 2 && outcome.unlogged > 0, "{outcome:?}");
+        assert!(outcome.logged > 300 && outcome.logged_unheard > 20, "{outcome:?}");
+    }
+    assert!(outcomes.iter().any(|outcome| outcome.logged_orphans > 0), "killed between record and frame");
+}
