@@ -136,6 +136,8 @@ fn signed(settings: &AwsSettings, identity: &Identity, call: AwsCall<'_>) -> Res
         body: call.body,
         deadline: call.deadline,
         answer_bytes_max: call.answer_bytes_max,
+        // What is written to other services must not arrive behind a second try.
+        outlives_deadline: call.service == AwsService::Lambda,
     })
 }
 
