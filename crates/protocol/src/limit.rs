@@ -470,6 +470,12 @@ pub mod outgoing {
     /// Look-ups of host names that the system is asked for at a time, each in a thread of its own; beyond it a call waits
     /// until its deadline.
     pub const LOOK_UPS_MAX: usize = 16;
+    /// As many of them may be of names whose last look-up was slow, so that names whose servers are away leave room for others.
+    pub const LOOK_UPS_SLOW_MAX: usize = LOOK_UPS_MAX / 2;
+    /// A look-up that takes longer is slow, in milliseconds.
+    pub const LOOK_UP_SLOW_MS: u64 = 1_000;
+    /// Slow names that are known; beyond it all are forgotten.
+    pub const SLOW_NAMES_MAX: usize = 1_024;
     /// Connections to one origin that go on being made though whoever wanted them has given up, for whoever comes next;
     /// further ones are given up, too.
     pub const LATE_CONNECTS_PER_ORIGIN_MAX: usize = 64;
