@@ -53,6 +53,7 @@ impl Lambda {
         let answer = self.invoke(function_arn, "RequestResponse", body, deadline).await;
         let answer = answer.map_err(|error| match error {
             AwsError::TimedOut => AskError::TimedOut,
+            AwsError::AnswerTooLong => AskError::TooLong,
             error => AskError::Failed(error.to_string()),
         })?;
         if answer.headers.contains_key("x-amz-function-error") {

@@ -24,6 +24,7 @@ use hub::review::{Outcome, ReviewRequest};
 use protocol::arn::{Arn, ResourceKind};
 use protocol::review::{ReviewResponse, ReviewedMessage, parse_review_response};
 use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 
 use self::breaker::Breaker;
@@ -102,11 +103,12 @@ impl Reviewer {
         let deadline = Instant::now() + *time_limit;
         let reviewer = self.clone();
         runtime.spawn(async move {
-            let (room, ticket) = (request.room.clone(), request.ticket);
+            let (room, ticket, handler) =
+                (request.room.clone(), request.ticket, Arc::clone(&request.handler));
             let parts = Arc::clone(&reviewer.0);
             // In a task of its own: a review that panics has an outcome, too.
             let review = tokio::spawn(async move { parts.review(&request, deadline).await });
-            let outcome = review.await.unwrap_or(Outcome::Failed);
+            let outcome = reviewer.0.outcome(review, &handler).await;
             reviewer.0.bus.reviewed(room, ticket, outcome).await;
         });
     }
@@ -124,6 +126,12 @@ enum AskError {
     NotConfigured,
     /// Nothing has come in time.
     TimedOut,
+    /// The answer has more than [`ANSWER_BYTES_MAX`].
+    TooLong,
+    /// The answer is no verdict: why not.
+    NoResponse(String),
+    /// The review itself has failed.
+    Panicked,
     /// Why not, without a word of what the handler has said.
     Failed(String),
 }
@@ -135,7 +143,21 @@ impl fmt::Display for AskError {
                 formatter.write_str("there is no endpoint of Lambda and there are no AWS credentials")
             }
             Self::TimedOut => formatter.write_str("no answer in time"),
-            Self::Failed(cause) => formatter.write_str(cause),
+            Self::TooLong => formatter.write_str("the answer is too long"),
+            Self::Panicked => formatter.write_str("the review has panicked"),
+            Self::NoResponse(cause) | Self::Failed(cause) => formatter.write_str(cause),
+        }
+    }
+}
+
+impl AskError {
+    /// How it is counted: as the service does, which takes an answer that is too long for one that is none.
+    const fn kind(&self) -> ReviewError {
+        match self {
+            Self::TooLong | Self::NoResponse(_) => ReviewError::ResponseValidation,
+            Self::NotConfigured | Self::TimedOut | Self::Panicked | Self::Failed(_) => {
+                ReviewError::Invocation
+            }
         }
     }
 }
@@ -167,21 +189,32 @@ impl Parts {
 
     /// What an answer, or none, comes to.
     fn read(&self, request: &ReviewRequest, answer: Result<bytes::Bytes, AskError>) -> Outcome {
-        let (kind, cause) = match answer {
-            Ok(answer) => match parse_review_response(&answer, request.message_length_max) {
-                Ok(response) => {
-                    self.breaker.succeeded(&request.handler);
-                    return outcome(response, request);
-                }
-                Err(error) => (ReviewError::ResponseValidation, error.to_string()),
-            },
-            Err(error) => (ReviewError::Invocation, error.to_string()),
-        };
-        self.metrics.count_review_error(kind, &request.handler);
-        if self.breaker.failed(&request.handler) {
+        let response = answer.and_then(|answer| {
+            let response = parse_review_response(&answer, request.message_length_max);
+            response.map_err(|error| AskError::NoResponse(error.to_string()))
+        });
+        match response {
+            Ok(response) => {
+                self.breaker.succeeded(&request.handler);
+                outcome(response, request)
+            }
+            Err(error) => self.failed(&request.handler, &error),
+        }
+    }
+
+    /// The outcome of a review, however it ends.
+    async fn outcome(&self, review: JoinHandle<Outcome>, handler: &Arc<str>) -> Outcome {
+        review.await.unwrap_or_else(|_panic| self.failed(handler, &AskError::Panicked))
+    }
+
+    /// Counts a review that has come to nothing, and tells of it.
+    fn failed(&self, handler: &Arc<str>, error: &AskError) -> Outcome {
+        self.metrics.count_review_error(error.kind(), handler);
+        // What is not set up was told once for all handlers, and costs no time.
+        if *error != AskError::NotConfigured && self.breaker.failed(handler) {
             tracing::warn!(
-                handler = %request.handler,
-                %cause,
+                %handler,
+                cause = %error,
                 "a message was not reviewed: its room's fallback result stands; this is not said again for a minute"
             );
         }
@@ -215,4 +248,30 @@ fn message(request: &ReviewRequest, room_arn: &str) -> String {
         client: request.client,
     };
     message.encode()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use std::sync::Arc;
+
+    use hub::review::Outcome;
+
+    use super::Reviewer;
+    use crate::bus::Bus;
+    use crate::config::{Sources, load};
+    use crate::metrics::Metrics;
+
+    #[tokio::test]
+    async fn a_review_that_panics_is_counted_and_told_by_its_handler() {
+        let metrics = Arc::new(Metrics::new(1));
+        let config = load(&Sources::default()).unwrap().config;
+        let reviewer = Reviewer::new(&config.review, Bus::local(Vec::new()), Arc::clone(&metrics)).unwrap();
+        let handler: Arc<str> = "arn:x".into();
+        let review = tokio::spawn(async { panic!("a planted panic") });
+        assert_eq!(reviewer.0.outcome(review, &handler).await, Outcome::Failed);
+        let counted = "grandstand_review_invocation_errors_total{handler=\"arn:x\"} 1\n";
+        assert!(metrics.encode().unwrap().contains(counted));
+        assert!(!reviewer.0.breaker.failed(&handler), "it was told just now");
+    }
 }
