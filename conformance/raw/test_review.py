@@ -399,6 +399,21 @@ def test_without_endpoint_and_credentials_the_fallback_result_stands_and_the_log
     server.stop()
 
 
+def test_credentials_are_looked_for_when_somebody_joins_a_room_with_a_handler(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as instance:
+        instance.settimeout(60)
+        environment = {"AWS_EC2_METADATA_SERVICE_ENDPOINT": f"http://127.0.0.1:{instance.getsockname()[1]}", "HOME": str(tmp_path)}
+        server = Server(tmp_path / "data", environment=environment).start()
+        scene = Scene(server, None)
+        chat = scene.join(scene.room("any", "ALLOW"))
+        # Nobody has said a word yet.
+        asking, _ = instance.accept()
+        assert asking.recv(100).startswith(b"PUT /latest/api/token ")
+        chat.close()
+        asking.close()
+        server.stop()
+
+
 def test_a_handler_is_reached_though_a_connection_to_it_takes_longer_than_a_review(tmp_path):
     certificate = certify(tmp_path, is_authority=False)
     with Handlers(certificate=certificate, distance_s=0.25) as far:

@@ -62,6 +62,11 @@ impl Lambda {
         Ok(answer.body)
     }
 
+    /// Looks for the credentials, which may take a few seconds.
+    pub(super) async fn prepare(&self) {
+        self.aws.prepare().await;
+    }
+
     /// Whether the function is there and may be invoked: a dry run.
     pub(super) async fn may_invoke(&self, function_arn: &str) -> bool {
         let deadline = Instant::now() + PERMISSION_TIME_MAX;

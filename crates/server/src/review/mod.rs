@@ -17,6 +17,7 @@ mod webhook;
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use hub::message::RoomKey;
@@ -58,6 +59,8 @@ pub struct Reviewer(Arc<Parts>);
 struct Parts {
     handlers: std::collections::HashMap<Box<str>, ReviewHandler>,
     lambda: Lambda,
+    /// Whether what functions need has been looked for.
+    is_prepared: AtomicBool,
     time_limit: Duration,
     breaker: Breaker,
     bus: Bus,
@@ -89,6 +92,7 @@ impl Reviewer {
         Ok(Self(Arc::new(Parts {
             handlers,
             lambda: Lambda::new(AwsClient::new(settings, caller)),
+            is_prepared: AtomicBool::new(false),
             time_limit: Duration::from_millis(config.timeout_ms),
             breaker: Breaker::new(config.breaker_failures, Duration::from_millis(config.breaker_pause_ms)),
             bus,
@@ -111,6 +115,16 @@ impl Reviewer {
             let outcome = reviewer.0.outcome(review, &handler).await;
             reviewer.0.bus.reviewed(room, ticket, outcome).await;
         });
+    }
+
+    /// Somebody has come into a room with this handler: what it takes to ask it is looked for, so that the first message
+    /// need not wait for that. Never blocks.
+    pub fn prepare(&self, handler: &str) {
+        let parts = &self.0;
+        if !parts.handlers.contains_key(handler) && !parts.is_prepared.swap(true, Ordering::Relaxed) {
+            let reviewer = self.clone();
+            parts.runtime.spawn(async move { reviewer.0.lambda.prepare().await });
+        }
     }
 
     /// Whether the handler of an ARN can be asked at all: a function must be there and may be invoked.
