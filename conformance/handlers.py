@@ -5,7 +5,9 @@ It speaks the Invoke API of Lambda as far as a reviewer sees it, and takes webho
 
 import json
 import re
+import ssl
 import threading
+import time
 import urllib.parse
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -53,6 +55,9 @@ class Handlers:
     asked: list = field(default_factory=list)
     # Whoever is stuck waits for this.
     released: threading.Event = field(default_factory=threading.Event)
+    # Certificate and key, when it speaks TLS; and how long it takes to begin with that, as if it were far away.
+    certificate: tuple = None
+    distance_s: float = 0
 
     def __enter__(self):
         handlers = self
@@ -94,6 +99,14 @@ class Handlers:
             # Whoever finds the queue full tries again after a second.
             request_queue_size = 1_024
 
+            def finish_request(self, request, client_address):
+                if handlers.certificate:
+                    time.sleep(handlers.distance_s)
+                    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+                    tls.load_cert_chain(*handlers.certificate)
+                    request = tls.wrap_socket(request, server_side=True)
+                super().finish_request(request, client_address)
+
         self.server = Listener(("127.0.0.1", 0), Answerer)
         self.server.daemon_threads = True
         self.server.handle_error = lambda *_: None
@@ -108,7 +121,8 @@ class Handlers:
     @property
     def url(self):
         """Where it listens."""
-        return f"http://127.0.0.1:{self.server.server_address[1]}"
+        scheme = "https" if self.certificate else "http"
+        return f"{scheme}://127.0.0.1:{self.server.server_address[1]}"
 
     def stuck(self, asked):
         """An answer that comes when `released` is set: it allows the message."""

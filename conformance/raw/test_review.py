@@ -7,6 +7,7 @@ import hmac
 import json
 import re
 import select
+import socket
 import threading
 import time
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 import clients
+from certificate import certify
 from edge import ChatSocket, Dropped
 from handlers import CREDENTIALS, Handlers, allow, deny, function_arn
 from server import Server, get
@@ -133,6 +135,7 @@ NO_RESPONSES = {
     "toolong": lambda asked: allow(asked.event, Content="x" * 501),
     "toolarge": lambda asked: allow(asked.event, Attributes={"k": "v" * 1024}),
     "wordless": lambda asked: {"ReviewResult": "ALLOW"},
+    "endless": lambda asked: allow(asked.event, Unknown="x" * 64 * 1024),
 }
 
 
@@ -389,7 +392,38 @@ def test_without_endpoint_and_credentials_the_fallback_result_stands_and_the_log
         assert [socket.act(**say("x"))["Type"] for _ in range(2)] == [outcome] * 2
     log = server.log_path.read_text(errors="replace")
     assert log.count("message review handlers cannot be invoked") == 1
+    # Nor is it told of each handler.
+    assert log.count("a message was not reviewed") == 0
+    arn = function_arn("any")
+    scene.wait_for_metric(f'grandstand_review_invocation_errors_total{{handler="{arn}"}}', 4)
     server.stop()
+
+
+def test_credentials_are_looked_for_when_somebody_joins_a_room_with_a_handler(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as instance:
+        instance.settimeout(60)
+        environment = {"AWS_EC2_METADATA_SERVICE_ENDPOINT": f"http://127.0.0.1:{instance.getsockname()[1]}", "HOME": str(tmp_path)}
+        server = Server(tmp_path / "data", environment=environment).start()
+        scene = Scene(server, None)
+        chat = scene.join(scene.room("any", "ALLOW"))
+        # Nobody has said a word yet.
+        asking, _ = instance.accept()
+        assert asking.recv(100).startswith(b"PUT /latest/api/token ")
+        chat.close()
+        asking.close()
+        server.stop()
+
+
+def test_a_handler_is_reached_though_a_connection_to_it_takes_longer_than_a_review(tmp_path):
+    certificate = certify(tmp_path, is_authority=False)
+    with Handlers(certificate=certificate, distance_s=0.25) as far:
+        far.answers["me"] = lambda asked: allow(asked.event, Content="reviewed")
+        environment = handlers_file(tmp_path, far.url) | {"SSL_CERT_FILE": str(certificate[0])}
+        with reviewed(tmp_path, environment | {"GRANDSTAND_REVIEW_TIMEOUT_MS": "200"}) as scene:
+            chat = scene.join(scene.room("hook", "ALLOW"))
+            assert chat.act(**say("as sent"))["Content"] == "as sent"
+            # The second or third one, unless the machine is busy.
+            assert "reviewed" in (chat.act(**say("as sent"))["Content"] for _ in range(50))
 
 
 def test_the_breaker_stops_calling_a_failing_handler(tmp_path):

@@ -471,6 +471,24 @@ pub mod outgoing {
     /// Look-ups of host names that the system is asked for at a time, each in a thread of its own; beyond it a call waits
     /// until its deadline.
     pub const LOOK_UPS_MAX: usize = 16;
+    /// As many of them may be of names whose last look-up was slow, so that names whose servers are away leave room for others.
+    pub const LOOK_UPS_SLOW_MAX: usize = LOOK_UPS_MAX / 2;
+    /// A look-up that takes longer is slow, in milliseconds.
+    pub const LOOK_UP_SLOW_MS: u64 = 1_000;
+    /// Slow names that are known; beyond it all are forgotten.
+    pub const SLOW_NAMES_MAX: usize = 1_024;
+    /// Connections to one origin that go on being made though whoever wanted them has given up, for whoever comes next;
+    /// further ones are given up, too.
+    pub const LATE_CONNECTS_PER_ORIGIN_MAX: usize = 64;
+    /// Answers of one origin that go on being read though whoever wanted them has given up, so that their connections
+    /// can be kept; further connections are closed.
+    pub const LATE_ANSWERS_PER_ORIGIN_MAX: usize = 64;
+    /// As many of them may be of one path, so that one that is stuck leaves room for the others.
+    pub const LATE_ANSWERS_PER_PATH_MAX: usize = 16;
+    /// How long either goes on, in milliseconds.
+    pub const LATE_MS_MAX: u64 = 10_000;
+    /// Paths of one origin whose lost connections are counted; beyond it those without are forgotten, then all.
+    pub const PATHS_PER_ORIGIN_MAX: usize = 1_024;
     /// Connections to one origin that are kept for the next call; others are closed after their call.
     pub const IDLE_PER_ORIGIN_MAX: usize = 64;
     /// How long a connection is kept without a call, in seconds.

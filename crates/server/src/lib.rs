@@ -36,6 +36,7 @@ mod linger;
 pub mod metrics;
 pub mod node;
 pub mod outgoing;
+pub mod panics;
 pub mod quota;
 mod random;
 pub mod review;

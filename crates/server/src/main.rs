@@ -12,6 +12,7 @@ use server::hand_over::Predecessor;
 use server::inheritance::{self, Inheritance};
 use server::metrics::Metrics;
 use server::node::{Node, StartError};
+use server::panics;
 use server::store::{self, Location};
 use server::supervisor::{self, Word};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -108,6 +109,7 @@ fn begin(overrides: Overrides) -> Result<Config, ExitCode> {
     let sources = Sources { flags, variables: variables(), file: config_file };
     let loaded = config::load(&sources).map_err(|error| fail(&error))?;
     start_log(&loaded.config).map_err(|error| fail(&format_args!("`log.filter` cannot be used: {error}")))?;
+    panics::tell_in_log();
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
@@ -231,6 +233,8 @@ fn start_log(config: &Config) -> Result<(), ParseError> {
     let filter = EnvFilter::try_new(&config.log.filter)?;
     let ansi = std::io::IsTerminal::is_terminal(&std::io::stderr());
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A log that cannot be written has nowhere to say so, and would panic when it tries.
+    let log = log.log_internal_errors(false);
     match config.log.format {
         LogFormat::Text => log.with_ansi(ansi).init(),
         LogFormat::Json => log.json().flatten_event(true).with_ansi(false).init(),

@@ -64,6 +64,11 @@ impl AwsClient {
         Self { settings, caller, credentials }
     }
 
+    /// Looks for credentials ahead of the first call, unless somebody has.
+    pub async fn prepare(&self) {
+        let _found_or_not = self.credentials.get().await;
+    }
+
     /// Whether calls to `service` can be expected to arrive anywhere: its endpoint is set, or there are credentials, so
     /// that somebody means AWS itself. The first answer may take a few seconds; later ones are known.
     pub async fn is_configured(&self, service: AwsService) -> bool {
@@ -136,6 +141,8 @@ fn signed(settings: &AwsSettings, identity: &Identity, call: AwsCall<'_>) -> Res
         body: call.body,
         deadline: call.deadline,
         answer_bytes_max: call.answer_bytes_max,
+        // What is written to other services must not arrive behind a second try.
+        outlives_deadline: call.service == AwsService::Lambda,
     })
 }
 

@@ -365,6 +365,9 @@ impl Shard {
         let Arrival { join, place, mut transport, mut early, .. } = arrival;
         // The hub may give this connection the index of one that it has just ended: that socket must be closed first.
         self.carry_out_effects();
+        if let Some(review) = &join.settings.review {
+            self.reviewer.prepare(&review.handler);
+        }
         let connection = self.hub.adopt(now, join, placement);
         let interest = Interest::READABLE | Interest::WRITABLE;
         let token = Token(connection as usize);

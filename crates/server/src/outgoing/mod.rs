@@ -6,11 +6,16 @@
 //!   next ones, is bounded ([`protocol::limit::outgoing`]); further calls wait within their deadline. Whoever is stuck is in
 //!   the way of calls to the same origin only.
 //! - A name that is not resolved takes a thread, and no more of them whoever asks for it (`names`).
+//! - Whoever is far away is reached by the calls after the first one: a connection that was made too late for its call is
+//!   kept, and so is one whose answer came too late, where the call allows that (`lasting`).
+//! - A path whose calls lose kept connections gets new ones until it has brought as many: one that is stuck costs the
+//!   others of its origin nothing but those that were there when it began (`pool`).
 //! - A call that has not ended well takes its connection with it, so no answer is taken for that of another call.
 //! - An answer is at most as long as the caller wants.
 //!
 //! A request may arrive twice: when a kept connection breaks before the answer is there, a new one takes its place, once. There are no redirects, no proxies, and no HTTP/2.
 
+mod lasting;
 mod names;
 mod pool;
 mod trust;
@@ -26,7 +31,9 @@ use hyper::{Method, Request, Response, StatusCode, Uri};
 use protocol::limit::outgoing::CALLS_PER_ORIGIN_MAX;
 use tokio::time::{Instant, timeout_at};
 
-use self::pool::{Connection, Origin, Pool};
+use self::lasting::Lasting;
+use self::names::ask_system;
+use self::pool::{Held, Origin, Pool, Visit};
 pub use self::trust::{Trust, TrustError};
 
 /// What is to be sent, and how long that may take.
@@ -44,6 +51,9 @@ pub struct Call {
     pub deadline: Instant,
     /// The longest body of an answer, in bytes.
     pub answer_bytes_max: usize,
+    /// Whether a request that is under way at the deadline is carried to its end, so that its connection can be kept. Not
+    /// for what must not arrive behind a later request.
+    pub outlives_deadline: bool,
 }
 
 /// What came back, whatever its status.
@@ -99,10 +109,10 @@ impl Caller {
     /// A caller that has no connections yet, for at most so many calls to an origin at a time.
     #[must_use]
     pub fn with_calls_per_origin_max(trust: Trust, calls_per_origin_max: usize) -> Self {
-        Self { pool: Arc::new(Pool::new(trust, calls_per_origin_max)) }
+        Self { pool: Arc::new(Pool::new(trust, ask_system, calls_per_origin_max)) }
     }
 
-    /// Makes a call. To drop the future is to give up the call: its connection is closed.
+    /// Makes a call. To drop the future is to give up the call; what becomes of its connection is in the module's promises.
     ///
     /// # Errors
     /// See [`CallError`].
@@ -112,22 +122,26 @@ impl Caller {
     }
 
     async fn carry_out(&self, call: Call) -> Result<Answer, CallError> {
-        let origin = Origin::of(&call.uri)?;
-        let place = self.pool.place(&origin).await?;
-        let mut connection = match place.kept() {
-            Some(connection) => connection,
-            None => self.pool.connect(&origin).await?,
-        };
-        let answer = match exchange(&mut connection, &origin, &call).await {
-            Err(CallError::Broken(_)) if connection.is_used => {
-                drop(connection);
-                connection = self.pool.connect(&origin).await?;
-                exchange(&mut connection, &origin, &call).await?
+        let visit = Visit::new(&self.pool, &call.uri)?;
+        let _place = visit.place().await?;
+        let held = visit.connection().await?;
+        let was_kept = held.was_kept();
+        match self.exchange(&visit, held, &call).await {
+            Err(CallError::Broken(_)) if was_kept => {
+                let held = visit.new_connection().await?;
+                self.exchange(&visit, held, &call).await
             }
-            answer => answer?,
-        };
-        place.keep(connection);
-        Ok(answer)
+            answer => answer,
+        }
+    }
+
+    async fn exchange(&self, visit: &Visit, held: Held, call: &Call) -> Result<Answer, CallError> {
+        let exchange = exchange(held, visit.origin().clone(), call.clone());
+        if call.outlives_deadline {
+            Lasting::new(exchange, visit.rooms_for_late_answers()).await
+        } else {
+            exchange.await
+        }
     }
 }
 
@@ -137,19 +151,22 @@ impl fmt::Debug for Caller {
     }
 }
 
-/// Sends the request and reads the whole answer.
-async fn exchange(connection: &mut Connection, origin: &Origin, call: &Call) -> Result<Answer, CallError> {
+/// Sends the request and reads the whole answer; then the connection is kept.
+async fn exchange(mut held: Held, origin: Origin, call: Call) -> Result<Answer, CallError> {
     let broken = |error: hyper::Error| CallError::Broken(innermost(&error));
-    let mut request = Request::new(Full::new(call.body.clone()));
-    *request.method_mut() = call.method.clone();
     let path = call.uri.path_and_query().map_or("/", |path| path.as_str());
-    *request.uri_mut() =
-        path.parse().map_err(|_| CallError::Unreachable("the path is no path".to_owned()))?;
-    *request.headers_mut() = call.headers.clone();
+    let path = path.parse().map_err(|_| CallError::Unreachable("the path is no path".to_owned()))?;
+    let mut request = Request::new(Full::new(call.body));
+    *request.method_mut() = call.method;
+    *request.uri_mut() = path;
+    *request.headers_mut() = call.headers;
     request.headers_mut().insert(HOST, origin.host_header()?);
-    connection.sender.ready().await.map_err(broken)?;
-    let response = connection.sender.send_request(request).await.map_err(broken)?;
-    read(response, call.answer_bytes_max).await
+    let sender = held.begin()?;
+    sender.ready().await.map_err(broken)?;
+    let response = sender.send_request(request).await.map_err(broken)?;
+    let answer = read(response, call.answer_bytes_max).await?;
+    held.keep();
+    Ok(answer)
 }
 
 async fn read(response: Response<Incoming>, bytes_max: usize) -> Result<Answer, CallError> {

@@ -5,16 +5,18 @@
 //!
 //! Promises:
 //! - There is at most one look-up of a host at a time, whoever waits for it, and [`LOOK_UPS_MAX`] in all.
+//! - Names whose last look-up was slow have at most [`LOOK_UPS_SLOW_MAX`] of them: however many are stuck, others go on.
 //! - Whoever waits may give up at any time. The look-up goes on for those who still wait.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::{Duration, Instant};
 
-use protocol::limit::outgoing::LOOK_UPS_MAX;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use protocol::limit::outgoing::{LOOK_UP_SLOW_MS, LOOK_UPS_MAX, LOOK_UPS_SLOW_MAX, SLOW_NAMES_MAX};
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore, watch};
 
 use super::CallError;
 
@@ -32,6 +34,37 @@ pub(super) struct Names {
     look_up: LookUp,
     under_way: Arc<UnderWay>,
     permits: Arc<Semaphore>,
+    slow: Arc<Slow>,
+}
+
+/// Names whose last look-up was slow.
+struct Slow {
+    hosts: Mutex<HashSet<Box<str>>>,
+    permits: Arc<Semaphore>,
+    /// A look-up that takes so long is slow.
+    time_min: Duration,
+}
+
+impl Slow {
+    fn new(time_min: Duration) -> Self {
+        Self { hosts: Mutex::default(), permits: Arc::new(Semaphore::new(LOOK_UPS_SLOW_MAX)), time_min }
+    }
+
+    fn has(&self, host: &str) -> bool {
+        lock(&self.hosts).contains(host)
+    }
+
+    fn note(&self, host: &str, time: Duration) {
+        let mut hosts = lock(&self.hosts);
+        if time < self.time_min {
+            hosts.remove(host);
+            return;
+        }
+        if hosts.len() >= SLOW_NAMES_MAX {
+            hosts.clear();
+        }
+        hosts.insert(host.into());
+    }
 }
 
 /// A look-up that is under way until this is dropped.
@@ -39,7 +72,7 @@ struct Turn {
     host: Box<str>,
     under_way: Arc<UnderWay>,
     outcome: watch::Sender<Outcome>,
-    _permit: OwnedSemaphorePermit,
+    _permits: Vec<OwnedSemaphorePermit>,
 }
 
 impl Drop for Turn {
@@ -55,7 +88,12 @@ pub(super) fn ask_system(host: &str) -> io::Result<Vec<IpAddr>> {
 
 impl Names {
     pub(super) fn new(look_up: LookUp) -> Self {
-        Self { look_up, under_way: Arc::default(), permits: Arc::new(Semaphore::new(LOOK_UPS_MAX)) }
+        Self {
+            look_up,
+            under_way: Arc::default(),
+            permits: Arc::new(Semaphore::new(LOOK_UPS_MAX)),
+            slow: Arc::new(Slow::new(Duration::from_millis(LOOK_UP_SLOW_MS))),
+        }
     }
 
     /// The addresses of a host, each with the port. Cancel-safe.
@@ -68,9 +106,8 @@ impl Names {
         let mut outcome = match known {
             Some(outcome) => outcome,
             None => {
-                let permit = Arc::clone(&self.permits).acquire_owned().await;
-                self.begin(host, permit.map_err(|error| unreachable(&error))?)
-                    .map_err(|error| unreachable(&error))?
+                let permits = self.turn(host).await.map_err(|error| unreachable(&error))?;
+                self.begin(host, permits).map_err(|error| unreachable(&error))?
             }
         };
         let outcome = outcome.wait_for(Option::is_some).await.map_err(|error| unreachable(&error))?.clone();
@@ -78,8 +115,18 @@ impl Names {
         Ok(found.iter().map(|address| SocketAddr::new(*address, port)).collect())
     }
 
-    /// Begins a look-up, unless one has begun while whoever asks was waiting for the permit.
-    fn begin(&self, host: &str, permit: OwnedSemaphorePermit) -> io::Result<watch::Receiver<Outcome>> {
+    /// Waits for room for one more look-up.
+    async fn turn(&self, host: &str) -> Result<Vec<OwnedSemaphorePermit>, AcquireError> {
+        let mut permits = Vec::new();
+        if self.slow.has(host) {
+            permits.push(Arc::clone(&self.slow.permits).acquire_owned().await?);
+        }
+        permits.push(Arc::clone(&self.permits).acquire_owned().await?);
+        Ok(permits)
+    }
+
+    /// Begins a look-up, unless one has begun while whoever asks was waiting for the permits.
+    fn begin(&self, host: &str, permits: Vec<OwnedSemaphorePermit>) -> io::Result<watch::Receiver<Outcome>> {
         let (sender, receiver) = watch::channel(None);
         {
             let mut under_way = lock(&self.under_way);
@@ -89,19 +136,22 @@ impl Names {
             under_way.insert(host.into(), receiver.clone());
         }
         let under_way = Arc::clone(&self.under_way);
-        let turn = Turn { host: host.into(), under_way, outcome: sender, _permit: permit };
-        let look_up = self.look_up;
+        let turn = Turn { host: host.into(), under_way, outcome: sender, _permits: permits };
+        let (look_up, slow) = (self.look_up, Arc::clone(&self.slow));
         // A thread that cannot be made drops the turn.
         thread::Builder::new().name("look-up".to_owned()).spawn(move || {
-            let found = look_up(&turn.host).map(Arc::from).map_err(|error| error.to_string());
+            let began = Instant::now();
+            let found = look_up(&turn.host);
+            slow.note(&turn.host, began.elapsed());
+            let found = found.map(Arc::from).map_err(|error| error.to_string());
             turn.outcome.send_replace(Some(found));
         })?;
         Ok(receiver)
     }
 }
 
-fn lock(under_way: &UnderWay) -> MutexGuard<'_, HashMap<Box<str>, watch::Receiver<Outcome>>> {
-    under_way.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -110,13 +160,13 @@ mod tests {
     use std::collections::BTreeMap;
     use std::io;
     use std::net::IpAddr;
-    use std::sync::{Condvar, Mutex};
+    use std::sync::{Arc, Condvar, Mutex};
     use std::time::Duration;
 
-    use protocol::limit::outgoing::LOOK_UPS_MAX;
+    use protocol::limit::outgoing::{LOOK_UPS_MAX, LOOK_UPS_SLOW_MAX};
     use tokio::time::timeout;
 
-    use super::Names;
+    use super::{Names, Slow};
     use crate::outgoing::CallError;
 
     /// Name servers that say nothing until they are told to: how often each host was asked for, and whether they may.
@@ -148,6 +198,10 @@ mod tests {
         fn release(&self) {
             self.asked.lock().unwrap().1 = true;
             self.changed.notify_all();
+        }
+
+        fn hold(&self) {
+            self.asked.lock().unwrap().1 = false;
         }
 
         fn asked_for(&self) -> BTreeMap<String, usize> {
@@ -190,5 +244,36 @@ mod tests {
         SERVERS.release();
         assert_eq!(names.addresses(&last, 1).await.unwrap().len(), 1);
         assert_eq!(SERVERS.asked_for()[&last], 1);
+    }
+
+    #[tokio::test]
+    async fn names_that_were_slow_leave_room_for_others() {
+        static SERVERS: Servers = Servers::new();
+        // However quick they are: it is slow.
+        let slow = Arc::new(Slow::new(Duration::ZERO));
+        let names = Names { slow, ..Names::new(|host| SERVERS.look_up(host)) };
+        SERVERS.release();
+        let hosts: Vec<String> = (0..LOOK_UPS_MAX).map(|number| format!("host {number}")).collect();
+        for host in &hosts {
+            assert_eq!(names.addresses(host, 1).await.unwrap().len(), 1);
+        }
+        SERVERS.hold();
+        for host in &hosts {
+            assert!(timeout(A_WHILE, names.addresses(host, 1)).await.is_err());
+        }
+        assert_eq!(names.permits.available_permits(), LOOK_UPS_MAX - LOOK_UPS_SLOW_MAX);
+        assert_eq!(names.addresses("quick", 7).await.unwrap().len(), 1);
+        SERVERS.release();
+        assert_eq!(names.addresses(&hosts[LOOK_UPS_MAX - 1], 1).await.unwrap().len(), 1);
+    }
+
+    #[test]
+    fn a_name_is_slow_until_it_is_quick_again() {
+        let slow = Slow::new(Duration::from_secs(1));
+        slow.note("a", Duration::from_secs(2));
+        slow.note("b", Duration::from_millis(999));
+        assert!(slow.has("a") && !slow.has("b"));
+        slow.note("a", Duration::ZERO);
+        assert!(!slow.has("a"));
     }
 }

@@ -53,12 +53,18 @@ impl Lambda {
         let answer = self.invoke(function_arn, "RequestResponse", body, deadline).await;
         let answer = answer.map_err(|error| match error {
             AwsError::TimedOut => AskError::TimedOut,
+            AwsError::AnswerTooLong => AskError::TooLong,
             error => AskError::Failed(error.to_string()),
         })?;
         if answer.headers.contains_key("x-amz-function-error") {
             return Err(AskError::Failed("the function has failed".to_owned()));
         }
         Ok(answer.body)
+    }
+
+    /// Looks for the credentials, which may take a few seconds.
+    pub(super) async fn prepare(&self) {
+        self.aws.prepare().await;
     }
 
     /// Whether the function is there and may be invoked: a dry run.

@@ -17,6 +17,7 @@ mod webhook;
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use hub::message::RoomKey;
@@ -24,6 +25,7 @@ use hub::review::{Outcome, ReviewRequest};
 use protocol::arn::{Arn, ResourceKind};
 use protocol::review::{ReviewResponse, ReviewedMessage, parse_review_response};
 use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 
 use self::breaker::Breaker;
@@ -58,6 +60,8 @@ pub struct Reviewer(Arc<Parts>);
 struct Parts {
     handlers: std::collections::HashMap<Box<str>, ReviewHandler>,
     lambda: Lambda,
+    /// Whether what functions need has been looked for.
+    is_prepared: AtomicBool,
     time_limit: Duration,
     breaker: Breaker,
     bus: Bus,
@@ -103,6 +107,7 @@ impl Reviewer {
         Ok(Self(Arc::new(Parts {
             handlers,
             lambda: Lambda::new(AwsClient::new(settings, caller)),
+            is_prepared: AtomicBool::new(false),
             time_limit: Duration::from_millis(config.timeout_ms),
             breaker: Breaker::new(config.breaker_failures, Duration::from_millis(config.breaker_pause_ms)),
             bus,
@@ -118,13 +123,24 @@ impl Reviewer {
         let deadline = Instant::now() + *time_limit;
         let reviewer = self.clone();
         runtime.spawn(async move {
-            let (room, ticket) = (request.room.clone(), request.ticket);
+            let (room, ticket, handler) =
+                (request.room.clone(), request.ticket, Arc::clone(&request.handler));
             let parts = Arc::clone(&reviewer.0);
             // In a task of its own: a review that panics has an outcome, too.
             let review = tokio::spawn(async move { parts.observed(&request, deadline).await });
-            let outcome = review.await.unwrap_or(Outcome::Failed);
+            let outcome = reviewer.0.outcome(review, &handler).await;
             reviewer.0.bus.reviewed(room, ticket, outcome).await;
         });
+    }
+
+    /// Somebody has come into a room with this handler: what it takes to ask it is looked for, so that the first message
+    /// need not wait for that. Never blocks.
+    pub fn prepare(&self, handler: &str) {
+        let parts = &self.0;
+        if !parts.handlers.contains_key(handler) && !parts.is_prepared.swap(true, Ordering::Relaxed) {
+            let reviewer = self.clone();
+            parts.runtime.spawn(async move { reviewer.0.lambda.prepare().await });
+        }
     }
 
     /// Whether the handler of an ARN can be asked at all: a function must be there and may be invoked.
@@ -140,6 +156,12 @@ enum AskError {
     NotConfigured,
     /// Nothing has come in time.
     TimedOut,
+    /// The answer has more than [`ANSWER_BYTES_MAX`].
+    TooLong,
+    /// The answer is no verdict: why not.
+    NoResponse(String),
+    /// The review itself has failed.
+    Panicked,
     /// Why not, without a word of what the handler has said.
     Failed(String),
 }
@@ -151,7 +173,30 @@ impl fmt::Display for AskError {
                 formatter.write_str("there is no endpoint of Lambda and there are no AWS credentials")
             }
             Self::TimedOut => formatter.write_str("no answer in time"),
-            Self::Failed(cause) => formatter.write_str(cause),
+            Self::TooLong => formatter.write_str("the answer is too long"),
+            Self::Panicked => formatter.write_str("the review has panicked"),
+            Self::NoResponse(cause) | Self::Failed(cause) => formatter.write_str(cause),
+        }
+    }
+}
+
+impl AskError {
+    /// How it is counted: as the service does, which takes an answer that is too long for one that is none.
+    const fn kind(&self) -> ReviewError {
+        match self {
+            Self::TooLong | Self::NoResponse(_) => ReviewError::ResponseValidation,
+            Self::NotConfigured | Self::TimedOut | Self::Panicked | Self::Failed(_) => {
+                ReviewError::Invocation
+            }
+        }
+    }
+
+    /// What its span calls it.
+    const fn type_name(&self) -> &'static str {
+        match (self, self.kind()) {
+            (Self::TimedOut, _) => "timeout",
+            (_, ReviewError::ResponseValidation) => "invalid_response",
+            (_, ReviewError::Invocation) => "invocation",
         }
     }
 }
@@ -212,23 +257,35 @@ impl Parts {
         answer: Result<bytes::Bytes, AskError>,
         span: &mut Span,
     ) -> Outcome {
-        let (kind, cause, error_type) = match answer {
-            Ok(answer) => match parse_review_response(&answer, request.message_length_max) {
-                Ok(response) => {
-                    self.breaker.succeeded(&request.handler);
-                    return outcome(response, request);
-                }
-                Err(error) => (ReviewError::ResponseValidation, error.to_string(), "invalid_response"),
-            },
-            Err(AskError::TimedOut) => (ReviewError::Invocation, AskError::TimedOut.to_string(), "timeout"),
-            Err(error) => (ReviewError::Invocation, error.to_string(), "invocation"),
-        };
-        fail(span, error_type);
-        self.metrics.count_review_error(kind, &request.handler);
-        if self.breaker.failed(&request.handler) {
+        let response = answer.and_then(|answer| {
+            let response = parse_review_response(&answer, request.message_length_max);
+            response.map_err(|error| AskError::NoResponse(error.to_string()))
+        });
+        match response {
+            Ok(response) => {
+                self.breaker.succeeded(&request.handler);
+                outcome(response, request)
+            }
+            Err(error) => {
+                fail(span, error.type_name());
+                self.failed(&request.handler, &error)
+            }
+        }
+    }
+
+    /// The outcome of a review, however it ends.
+    async fn outcome(&self, review: JoinHandle<Outcome>, handler: &Arc<str>) -> Outcome {
+        review.await.unwrap_or_else(|_panic| self.failed(handler, &AskError::Panicked))
+    }
+
+    /// Counts a review that has come to nothing, and tells of it.
+    fn failed(&self, handler: &Arc<str>, error: &AskError) -> Outcome {
+        self.metrics.count_review_error(error.kind(), handler);
+        // What is not set up was told once for all handlers, and costs no time.
+        if *error != AskError::NotConfigured && self.breaker.failed(handler) {
             tracing::warn!(
-                handler = %request.handler,
-                %cause,
+                %handler,
+                cause = %error,
                 "a message was not reviewed: its room's fallback result stands; this is not said again for a minute"
             );
         }
@@ -269,4 +326,30 @@ fn message(request: &ReviewRequest, room_arn: &str) -> String {
         client: request.client,
     };
     message.encode()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use std::sync::Arc;
+
+    use hub::review::Outcome;
+
+    use super::Reviewer;
+    use crate::bus::Bus;
+    use crate::config::{Sources, load};
+    use crate::metrics::Metrics;
+
+    #[tokio::test]
+    async fn a_review_that_panics_is_counted_and_told_by_its_handler() {
+        let metrics = Arc::new(Metrics::new(1));
+        let config = load(&Sources::default()).unwrap().config;
+        let reviewer = Reviewer::new(&config.review, Bus::local(Vec::new()), Arc::clone(&metrics)).unwrap();
+        let handler: Arc<str> = "arn:x".into();
+        let review = tokio::spawn(async { panic!("a planted panic") });
+        assert_eq!(reviewer.0.outcome(review, &handler).await, Outcome::Failed);
+        let counted = "grandstand_review_invocation_errors_total{handler=\"arn:x\"} 1\n";
+        assert!(metrics.encode().unwrap().contains(counted));
+        assert!(!reviewer.0.breaker.failed(&handler), "it was told just now");
+    }
 }

@@ -53,9 +53,11 @@ impl Webhook {
             body: Bytes::from(body),
             deadline,
             answer_bytes_max: ANSWER_BYTES_MAX,
+            outlives_deadline: true,
         };
         let answer = self.caller.call(call).await.map_err(|error| match error {
             CallError::TimedOut => AskError::TimedOut,
+            CallError::AnswerTooLong => AskError::TooLong,
             error => AskError::Failed(error.to_string()),
         })?;
         match answer.status.as_u16() {

@@ -112,6 +112,7 @@ impl Courier {
             body: Bytes::new(),
             deadline: Instant::now(),
             answer_bytes_max: ANSWER_BYTES_MAX,
+            outlives_deadline: false,
         };
         Self {
             signal,

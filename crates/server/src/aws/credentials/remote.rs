@@ -105,7 +105,15 @@ async fn ask(
 ) -> Result<Option<Bytes>, CallError> {
     let deadline = Instant::now() + TIME_MAX;
     let body = Bytes::new();
-    let call = Call { method, uri, headers, body, deadline, answer_bytes_max: ANSWER_BYTES_MAX };
+    let call = Call {
+        method,
+        uri,
+        headers,
+        body,
+        deadline,
+        answer_bytes_max: ANSWER_BYTES_MAX,
+        outlives_deadline: false,
+    };
     let answer = caller.call(call).await?;
     Ok((answer.status.as_u16() == 200).then_some(answer.body))
 }

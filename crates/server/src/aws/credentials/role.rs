@@ -52,6 +52,7 @@ pub(super) async fn with_web_identity(
         body: Bytes::from(form),
         deadline: Instant::now() + SOURCE_TIME_MAX,
         answer_bytes_max: ANSWER_BYTES_MAX,
+        outlives_deadline: false,
     };
     read(&caller.call(call).await.map_err(|error| error.to_string())?)
 }

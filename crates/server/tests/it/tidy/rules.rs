@@ -5,6 +5,7 @@ pub(super) const MODULE_ORDER: &[&str] = &[
     "clock",
     "random",
     "uuid",
+    "panics",
     "config",
     "inheritance",
     "hand_over",
