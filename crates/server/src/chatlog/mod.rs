@@ -8,7 +8,7 @@
 //! | `generation` | which process writes what | no number is used twice; who gives way comes first |
 //! | `folders` | folders, and their names | what is on disk is found again |
 //! | `reader`, `progress` | reads it in order, and remembers how far it was shipped | damage is passed over, never served |
-//! | `worker`, `shipping` | sends it, and tries again | at least once, in order per room; nobody waits for a dead destination |
+//! | `worker`, `attempt`, `shipping` | sends it, and tries again | at least once, in order per room; nobody waits for a dead destination |
 //! | `parcel`, `object` | divides batches for their destinations | a retry goes on where it was, or writes over |
 //! | `sink`, `s3`, `cloudwatch_logs`, `firehose`, `folder` | destinations | what is acknowledged is there |
 //! | `tail` | shows what a room publishes, out of the spool | also what is shipped and removed before it looks |
@@ -25,6 +25,7 @@
 //! # What it is not
 //! Exactly once: after a crash, what was sent and not yet noted as taken is sent again.
 
+mod attempt;
 mod cloudwatch_logs;
 mod firehose;
 mod folder;

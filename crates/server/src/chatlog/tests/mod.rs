@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
+mod destinations;
+mod fake;
 mod limits;
 mod model;
 mod shipping;

@@ -17,8 +17,8 @@ use crate::aws::{AwsClient, AwsSettings};
 use crate::outgoing::{Caller, Trust};
 use crate::store::{Destination, Location, LoggingConfigurationChange, NewLoggingConfiguration, Store};
 
-const DEADLINE: Duration = Duration::from_secs(60);
-const WINDOW_S: u64 = 300;
+pub(super) const DEADLINE: Duration = Duration::from_secs(60);
+pub(super) const WINDOW_S: u64 = 300;
 /// A moment in a window that is long over.
 const LONG_AGO: Timestamp = Timestamp::from_seconds(1_665_769_205);
 
@@ -28,7 +28,7 @@ fn sink(data_dir: &Path) -> Sink {
     Sink { folder: FolderSink::new(data_dir), client, are_aws: ServiceSet::default() }
 }
 
-async fn configuration(store: &Store, destination: Destination) -> Id {
+pub(super) async fn configuration(store: &Store, destination: Destination) -> Id {
     let new = NewLoggingConfiguration { name: String::new(), destination, tags: Default::default() };
     store.create_logging_configuration(&scope(), new).await.unwrap().id
 }
@@ -38,7 +38,7 @@ fn ship(process: &Process, store: &Store, data_dir: &Path) -> Shipping {
 }
 
 /// Waits for something that another thread brings about.
-async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+pub(super) async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     let end = Instant::now() + DEADLINE;
     while !is_so() {
         assert!(Instant::now() < end, "not in time: {what}");

@@ -1,0 +1,99 @@
+//! Proves what a destination gets that does not take everything at once: nothing twice, and all of it in the end.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use protocol::id::Id;
+
+use super::fake::{self, all_taken, texts, throttled};
+use super::shipping::{DEADLINE, WINDOW_S, configuration, until};
+use super::{Process, RULES, id, note};
+use crate::chatlog::{Shipping, lock};
+use crate::store::{Destination, Location, Store};
+
+/// A throttled delivery stream takes this many calls, and then refuses so many.
+const CALLS_TAKEN: usize = 7;
+const CALLS_REFUSED: usize = 2;
+
+#[tokio::test]
+async fn a_throttled_stream_gets_every_record_of_all_lanes_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let (process, store) = (Process::start(folder.path()), Store::open(&Location::Memory).await.unwrap());
+    let configuration: Id = configuration(&store, Destination::Firehose("stream".to_owned())).await;
+    let mut lanes = [process.lane(0, RULES), process.lane(1, RULES)];
+    // Twenty calls for each lane: 500 records are taken by one.
+    for number in 0..10_000 {
+        for (index, lane) in lanes.iter_mut().enumerate() {
+            note(lane, index as u128, &[configuration], &format!("{index} {number}")).unwrap();
+        }
+    }
+    let [busy, other] = lanes;
+    let busy = Mutex::new(busy);
+    let (arrived, noted) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicUsize::new(20_000)));
+    let (calls, spring) = (AtomicUsize::new(0), Arc::clone(&noted));
+    let shelf = Arc::clone(&arrived);
+    let sink = fake::sink(move |request| {
+        if calls.fetch_add(1, Ordering::Relaxed) % (CALLS_TAKEN + CALLS_REFUSED) >= CALLS_TAKEN {
+            // There is always something in the first lane, too.
+            if spring.load(Ordering::Relaxed) < 20_040 {
+                note(
+                    &mut lock(&busy),
+                    0,
+                    &[configuration],
+                    &format!("0 more {}", spring.load(Ordering::Relaxed)),
+                )
+                .unwrap();
+                spring.fetch_add(1, Ordering::Relaxed);
+            }
+            return throttled();
+        }
+        lock(&shelf).extend(texts(request));
+        all_taken(request)
+    })
+    .await;
+    let shipping = Shipping::start(process.spools.clone(), store, sink, WINDOW_S, DEADLINE);
+    let is_there = |text: &str| lock(&arrived).iter().any(|arrived| arrived == text);
+    until("the last record of each lane", || is_there("0 9999") && is_there("1 9999")).await;
+    until("all records", || lock(&arrived).len() >= noted.load(Ordering::Relaxed)).await;
+    shipping.stop().await;
+    let mut all = std::mem::take(&mut *lock(&arrived));
+    for lane in ["0", "1"] {
+        let numbers =
+            all.iter().filter_map(|text| text.strip_prefix(&format!("{lane} "))?.parse::<u32>().ok());
+        assert!(numbers.is_sorted(), "the records of a room are in order");
+    }
+    let count = all.len();
+    all.sort_unstable();
+    all.dedup();
+    assert_eq!(count, all.len(), "none comes twice");
+    drop(other);
+}
+
+#[tokio::test]
+async fn a_lane_whose_records_are_refused_holds_back_no_other_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let (process, store) = (Process::start(folder.path()), Store::open(&Location::Memory).await.unwrap());
+    let configuration = configuration(&store, Destination::Firehose("stream".to_owned())).await;
+    let mut lanes = [process.lane(0, RULES), process.lane(1, RULES), process.lane(2, RULES)];
+    for (lane, text) in lanes.iter_mut().zip(["refused", "1", "2"]) {
+        note(lane, 1, &[configuration], text).unwrap();
+    }
+    let (arrived, is_mended) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicBool::new(false)));
+    let (shelf, switch) = (Arc::clone(&arrived), Arc::clone(&is_mended));
+    let sink = fake::sink(move |request| {
+        let texts = texts(request);
+        if texts[0] == "refused" && !switch.load(Ordering::Relaxed) {
+            return throttled();
+        }
+        lock(&shelf).extend(texts);
+        all_taken(request)
+    })
+    .await;
+    let shipping = Shipping::start(process.spools.clone(), store, sink, WINDOW_S, DEADLINE);
+    until("the records of the others", || lock(&arrived).len() == 2).await;
+    is_mended.store(true, Ordering::Relaxed);
+    until("the other record", || lock(&arrived).len() == 3).await;
+    shipping.stop().await;
+    assert_eq!(*lock(&arrived), ["1", "2", "refused"]);
+    assert_eq!(process.lost(id(1)), 0);
+}
