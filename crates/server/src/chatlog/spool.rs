@@ -118,9 +118,17 @@ pub(super) struct Spool {
     /// The names of the folders above it are on disk.
     is_rooted: AtomicBool,
     /// Where its records went last, as far as this process knows.
-    destination: Mutex<Option<Destination>>,
+    destination: Mutex<LastDestination>,
     /// When its last trouble was logged, in seconds of the monotonic clock and one.
     complained_at: AtomicU64,
+}
+
+/// Where records went last.
+#[derive(Default)]
+struct LastDestination {
+    known: Option<Destination>,
+    /// The file says so, too.
+    is_saved: bool,
 }
 
 impl Spool {
@@ -198,16 +206,25 @@ impl Spool {
         Ok(())
     }
 
-    /// Remembers where its records go, for when its logging configuration is deleted before all have gone there.
+    /// Remembers where its records go, for when its logging configuration is deleted before all have gone there. Nothing is
+    /// written when the file says so already: on a full disk that could not be done.
     ///
     /// # Errors
-    /// Those of the file system.
+    /// Those of the file system; then this process knows, and the next one may not.
     pub(super) fn remember(&self, destination: &Destination) -> io::Result<()> {
-        let mut known = lock(&self.destination);
-        if known.as_ref() != Some(destination) {
+        let mut last = lock(&self.destination);
+        if last.known.is_none() {
+            // What cannot be read is written anew.
+            last.known = progress::load_destination(&self.folder).unwrap_or_default();
+            last.is_saved = last.known.is_some();
+        }
+        if last.known.as_ref() != Some(destination) {
+            *last = LastDestination { known: Some(destination.clone()), is_saved: false };
+        }
+        if !last.is_saved {
             make_folder(&self.folder)?;
             progress::save_destination(&self.folder, destination)?;
-            *known = Some(destination.clone());
+            last.is_saved = true;
         }
         Ok(())
     }
@@ -217,11 +234,12 @@ impl Spool {
     /// # Errors
     /// Those of the file system.
     pub(super) fn last_destination(&self) -> io::Result<Option<Destination>> {
-        let mut known = lock(&self.destination);
-        if known.is_none() {
-            *known = progress::load_destination(&self.folder)?;
+        let mut last = lock(&self.destination);
+        if last.known.is_none() {
+            last.known = progress::load_destination(&self.folder)?;
+            last.is_saved = last.known.is_some();
         }
-        Ok(known.clone())
+        Ok(last.known.clone())
     }
 
     /// Its segments with their lengths, in the order in which they are read. Counts their bytes anew.

@@ -62,6 +62,8 @@ pub(super) struct Worker {
     failures: u32,
     /// The destination of a deleted logging configuration has denied access, or was not there, since then.
     refused_since: Option<Instant>,
+    /// Where records go could not be written down the last time.
+    is_forgetful: bool,
     /// There was nothing to ship since then.
     idle_since: Option<Instant>,
 }
@@ -125,6 +127,7 @@ impl Worker {
             failed_lane: None,
             failures: 0,
             refused_since: None,
+            is_forgetful: false,
             idle_since: None,
         }
     }
@@ -209,8 +212,8 @@ impl Worker {
     }
 
     /// Where records go, as the logging configuration says now; `None` when it was deleted and none went anywhere.
-    async fn whereto(&self) -> Result<Option<Whereto>, Trouble> {
-        let key = &self.spool.key;
+    async fn whereto(&mut self) -> Result<Option<Whereto>, Trouble> {
+        let key = self.spool.key.clone();
         let (destination, is_deleted) =
             match self.house.store.get_logging_configuration(&key.scope, key.configuration).await {
                 Ok(found) => (Some(found.destination), false),
@@ -221,8 +224,16 @@ impl Worker {
             };
         let Some(destination) = destination else { return Ok(None) };
         if !is_deleted {
-            let destination = destination.clone();
-            self.with_spool(move |spool| spool.remember(&destination)).await?;
+            let wanted = destination.clone();
+            let remembered = self.with_spool(move |spool| spool.remember(&wanted)).await;
+            // To ship is what makes place on a full disk: it does not wait for this.
+            if let Err(error) = &remembered
+                && !self.is_forgetful
+            {
+                let configuration = self.spool.key.arn();
+                tracing::error!(%configuration, %error, "where a chat log goes cannot be remembered; it is shipped all the same");
+            }
+            self.is_forgetful = remembered.is_err();
         }
         Ok(Some(Whereto { destination, is_deleted }))
     }

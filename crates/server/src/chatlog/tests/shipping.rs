@@ -225,3 +225,41 @@ async fn nothing_is_shipped_while_another_process_does_and_all_of_it_after_that(
     assert!(order.is_sorted(), "{text}");
     timeout(DEADLINE, second.stop()).await.unwrap();
 }
+
+#[tokio::test]
+async fn a_destination_that_cannot_be_remembered_gets_its_records_all_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let (process, store) = (Process::start(folder.path()), Store::open(&Location::Memory).await.unwrap());
+    let configuration = configuration(&store, Destination::Firehose("stream".to_owned())).await;
+    let mut lane = process.lane(0, RULES);
+    note(&mut lane, 1, &[configuration], "a").unwrap();
+    let spool = process.spools.spool(&super::key(configuration));
+    // As on a full disk, the file cannot be made.
+    let in_the_way = spool.folder.join("destination.json.new");
+    fs::create_dir(&in_the_way).unwrap();
+    let shipping = ship(&process, &store, folder.path());
+    let stream = folder.path().join("destinations/firehose/stream.ndjson");
+    until("the record", || lines(&stream) == 1).await;
+    // This process knows it.
+    store.delete_logging_configuration(&scope(), configuration).await.unwrap();
+    note(&mut lane, 1, &[configuration], "b").unwrap();
+    until("the record of the deleted configuration", || lines(&stream) == 2).await;
+    shipping.stop().await;
+}
+
+#[test]
+fn a_destination_that_was_remembered_is_not_written_down_again_by_the_next_process() {
+    let folder = tempfile::tempdir().unwrap();
+    let destination = |name: &str| Destination::S3(name.to_owned());
+    let spool = || Process::start(folder.path()).spools.spool(&super::key(id(1)));
+    spool().remember(&destination("one")).unwrap();
+    let next = spool();
+    let in_the_way = next.folder.join("destination.json.new");
+    fs::create_dir(&in_the_way).unwrap();
+    next.remember(&destination("one")).unwrap();
+    next.remember(&destination("two")).unwrap_err();
+    assert_eq!(next.last_destination().unwrap(), Some(destination("two")));
+    fs::remove_dir(in_the_way).unwrap();
+    next.remember(&destination("two")).unwrap();
+    assert_eq!(spool().last_destination().unwrap(), Some(destination("two")));
+}
