@@ -4,10 +4,13 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use protocol::id::Id;
+use protocol::limit::chat_log::LOG_EVENTS_SPAN_MS_MAX;
+use protocol::time::Timestamp;
+use serde_json::{Value, json};
 
 use super::fake::{self, all_taken, texts, throttled};
 use super::shipping::{DEADLINE, WINDOW_S, configuration, until};
-use super::{Process, RULES, id, note};
+use super::{Process, RULES, id, note, note_at};
 use crate::chatlog::{Shipping, lock};
 use crate::store::{Destination, Location, Store};
 
@@ -96,4 +99,46 @@ async fn a_lane_whose_records_are_refused_holds_back_no_other_one() {
     shipping.stop().await;
     assert_eq!(*lock(&arrived), ["1", "2", "refused"]);
     assert_eq!(process.lost(id(1)), 0);
+}
+
+/// What the events of a PutLogEvents say, with their times.
+fn events(request: &Value) -> Vec<(u64, String)> {
+    let event = |event: &Value| {
+        let record: Value = serde_json::from_str(event["message"].as_str().unwrap()).unwrap();
+        (event["timestamp"].as_u64().unwrap(), record["payload"].as_str().unwrap().to_owned())
+    };
+    request["logEvents"].as_array().unwrap().iter().map(event).collect()
+}
+
+#[tokio::test]
+async fn a_clock_that_was_ahead_for_a_moment_costs_no_record_behind_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (process, store) = (Process::start(folder.path()), Store::open(&Location::Memory).await.unwrap());
+    let configuration = configuration(&store, Destination::CloudWatchLogs("group".to_owned())).await;
+    let mut lane = process.lane(0, RULES);
+    let now_s = crate::clock::now().as_seconds();
+    let day_s = 24 * 3_600;
+    let times = [now_s - day_s / 2, now_s + 3 * day_s, now_s - 60, now_s - 59];
+    for (number, time) in times.into_iter().enumerate() {
+        note_at(&mut lane, 1, &[configuration], &number.to_string(), Timestamp::from_seconds(time)).unwrap();
+    }
+    let arrived = Arc::new(Mutex::new(Vec::new()));
+    let shelf = Arc::clone(&arrived);
+    let sink = fake::sink(move |request| {
+        lock(&shelf).push(events(request));
+        Some((200, json!({})))
+    })
+    .await;
+    let shipping = Shipping::start(process.spools.clone(), store, sink, WINDOW_S, DEADLINE);
+    until("all events", || lock(&arrived).iter().map(Vec::len).sum::<usize>() == times.len()).await;
+    shipping.stop().await;
+    let latest_ms = crate::clock::now().as_nanos() / 1_000_000;
+    let calls = std::mem::take(&mut *lock(&arrived));
+    for call in &calls {
+        assert!(call.iter().map(|(time, _)| *time).is_sorted(), "{call:?}");
+        assert!(call[call.len() - 1].0 - call[0].0 < LOG_EVENTS_SPAN_MS_MAX, "{call:?}");
+        assert!(call.iter().all(|(time, _)| *time <= latest_ms), "AWS takes none of {call:?} that is ahead");
+    }
+    let texts: Vec<String> = calls.into_iter().flatten().map(|(_, text)| text).collect();
+    assert_eq!(texts, ["0", "1", "2", "3"]);
 }
