@@ -18,7 +18,8 @@
 //!   `chatlog.on_failure = "refuse"` its rooms publish nothing. Others go on.
 //! - A disk that takes nothing: the same, for all that it does not take.
 //! - Memory: 128 MiB of batches, and 64 small ones for destinations that took nothing the last time, whatever their number.
-//! - Descriptors: 256 open segments (or three for each shard), whatever the number of logging configurations.
+//! - Descriptors: 256 open segments (or three for each shard), whatever the number of logging configurations. So many are
+//!   kept from connections (`entrance`).
 //!
 //! `spool` says what is durable when, who reads what, and who removes it.
 //!
@@ -54,7 +55,8 @@ use std::time::Duration;
 
 use protocol::arn::Scope;
 use protocol::id::Id;
-use protocol::limit::chat_log::DELETED_SECONDS_MAX;
+use protocol::limit::chat_log::{DELETED_SECONDS_MAX, SEGMENTS_OPEN_MAX};
+use protocol::limit::member::LOGGING_CONFIGURATIONS_PER_ROOM_MAX;
 
 use self::folder::FolderSink;
 use self::lane::{Lane, Rules};
@@ -150,6 +152,13 @@ impl ChatLogs {
     pub fn go_on(&self) {
         self.spools.generations.set_given_way(false);
     }
+}
+
+/// How many files of spools a server with so many shards may have open for writing.
+#[must_use]
+pub fn files_max(shards: u8) -> u64 {
+    let each = u64::from(shards) * LOGGING_CONFIGURATIONS_PER_ROOM_MAX as u64;
+    each.max(SEGMENTS_OPEN_MAX as u64)
 }
 
 /// Locks `mutex`; a thread that panicked while it held the lock does not take the others down.

@@ -12,6 +12,7 @@ pub(super) const MODULE_ORDER: &[&str] = &[
     "slot",
     "health",
     "linger",
+    "entrance",
     "http",
     "metrics",
     "audit",
