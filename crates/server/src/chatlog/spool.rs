@@ -57,7 +57,7 @@ use crate::metrics::Metrics;
 use crate::store::Destination;
 
 /// Below the data folder.
-const FOLDER_NAME: &str = "chatlog";
+pub(super) const FOLDER_NAME: &str = "chatlog";
 const SPOOLS_NAME: &str = "spool";
 const SHIPPING_LOCK: &str = "shipping.lock";
 

@@ -12,9 +12,9 @@
 //! - Nothing else is changed. The folder of a tail that was killed is removed by the next tail, or with the next segment.
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -110,10 +110,24 @@ impl TailFolders {
     }
 }
 
-/// Whether somebody holds the lock of a tail's folder.
+/// Whether somebody may hold the lock of a tail's folder: only one that is known to be free, or gone, is held by nobody.
 fn is_held(folder: &Path) -> bool {
-    let Ok(file) = File::open(folder.join(LOCK_NAME)) else { return false };
-    matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock))
+    match File::open(folder.join(LOCK_NAME)) {
+        Ok(file) => file.try_lock_shared().is_err(),
+        Err(error) => error.kind() != io::ErrorKind::NotFound,
+    }
+}
+
+/// Who owns the chat logs of a data folder, or what else its server has made there. The folder itself may be of whoever has
+/// set up the machine.
+fn owner(data_dir: &Path) -> io::Result<u32> {
+    let chat_logs = fs::metadata(data_dir.join(super::spool::FOLDER_NAME));
+    if let Ok(chat_logs) = chat_logs {
+        return Ok(chat_logs.uid());
+    }
+    let files = list(data_dir)?.into_iter().filter_map(|entry| entry.metadata().ok());
+    let mut own = files.filter(fs::Metadata::is_file);
+    own.next().map_or_else(|| fs::metadata(data_dir), Ok).map(|metadata| metadata.uid())
 }
 
 /// See the module.
@@ -152,10 +166,18 @@ impl Tail {
     /// Shows what is published in a room from now on.
     ///
     /// # Errors
-    /// Those of the file system; the data folder has to be there, and to be writable.
-    pub fn new(data_dir: &Path, scope: &Scope, room: Id) -> io::Result<Self> {
+    /// Those of the file system; the data folder has to be there, and its server to run as `user`, too, which this runs as:
+    /// of what another one makes there, the server could write and see nothing.
+    pub fn new(data_dir: &Path, scope: &Scope, room: Id, user: u32) -> io::Result<Self> {
         // Nothing is made where no server is.
         fs::read_dir(data_dir)?;
+        let owner = owner(data_dir)?;
+        if owner != user {
+            let text = format!(
+                "they belong to the user with the id {owner}, and to nobody else ({user} has called)"
+            );
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, text));
+        }
         let spools = Spools::new(data_dir, u64::MAX, Arc::new(Metrics::new(0)));
         let (folder, lock) = spools.tails.make()?;
         let mut tail = Self {
