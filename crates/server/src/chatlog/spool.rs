@@ -34,7 +34,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -268,7 +268,9 @@ impl Spool {
     /// Those of the file system.
     pub(super) fn remove(&self, name: SegmentName, bytes: u64, is_kept: bool) -> io::Result<()> {
         let path = self.folder.join(name.to_string());
-        if !is_kept && self.live_segment(name).is_some() {
+        // Somebody may have linked it to somewhere else, to keep it.
+        let is_linked = fs::metadata(&path).is_ok_and(|metadata| metadata.nlink() > 1);
+        if !is_kept && !is_linked && self.live_segment(name).is_some() {
             // If it fails, the disk is free when the shard has closed it.
             let _ = OpenOptions::new().write(true).open(&path).and_then(|file| file.set_len(0));
         }

@@ -112,3 +112,20 @@ fn damage_costs_the_record_that_it_is_in_and_is_counted_once() {
     assert_eq!(texts, ["1", "3"]);
     assert_eq!(process.metric("damaged_bytes_total"), record);
 }
+
+#[test]
+fn what_somebody_has_linked_to_somewhere_else_is_not_emptied() {
+    let folder = tempfile::tempdir().unwrap();
+    let process = Process::start(folder.path());
+    let mut lane = process.lane(0, RULES);
+    note(&mut lane, 1, &[id(1)], "1").unwrap();
+    let spool = process.spools.spool(&key(id(1)));
+    let path = spool.folder.join(spool.segments().unwrap()[0].0.to_string());
+    let (kept, bytes) = (folder.path().join("kept"), fs::read(&path).unwrap());
+    fs::hard_link(&path, &kept).unwrap();
+    let mut reader = process.reader(id(1));
+    assert_eq!(ship_all(&mut reader).len(), 1);
+    reader.retire().unwrap();
+    assert!(!path.exists());
+    assert_eq!(fs::read(kept).unwrap(), bytes);
+}
