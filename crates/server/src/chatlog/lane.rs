@@ -233,8 +233,9 @@ impl Lane {
         if self.rules.syncs_always
             && let Err(error) = spool.sync_names()
         {
-            // Nothing is ever written to it: whoever reads goes on.
+            // Nothing is ever written to it: it is not there for the next record. If it cannot be removed, whoever reads goes on.
             segment.seal();
+            let _ = spool.remove(name, segment.committed_bytes(), true);
             return Err(error);
         }
         // Nobody else may seal it: nothing of it can have been shipped.

@@ -129,3 +129,21 @@ fn what_somebody_has_linked_to_somewhere_else_is_not_emptied() {
     assert!(!path.exists());
     assert_eq!(fs::read(kept).unwrap(), bytes);
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_file_whose_name_cannot_be_brought_to_the_disk_is_not_left_for_each_record() {
+    use std::os::fd::AsRawFd;
+
+    let folder = tempfile::tempdir().unwrap();
+    let open = fs::File::open(folder.path()).unwrap();
+    // The folder around it is none that can be synced.
+    let process = Process::start(Path::new(&format!("/proc/self/fd/{}", open.as_raw_fd())));
+    let mut lane = process.lane(0, Rules { syncs_always: true, ..RULES });
+    for lost in 1..4 {
+        note(&mut lane, 1, &[id(1)], "it is lost").unwrap();
+        assert_eq!(process.lost(id(1)), lost);
+    }
+    let spool = process.spools.spool(&key(id(1)));
+    assert_eq!((spool.bytes(), spool.segments().unwrap().len()), (0, 0));
+}
