@@ -17,6 +17,7 @@ use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use protocol::arn::Scope;
 use protocol::id::Id;
@@ -34,6 +35,9 @@ use crate::uuid::uuid;
 /// So many records are remembered as shown: more than are written between two looks.
 const SHOWN_MAX: usize = 100_000;
 const FOLDER_PREFIX: &str = "tail-";
+/// Before that, while it has no lock yet.
+const UNFINISHED_PREFIX: &str = "new-";
+const UNFINISHED_TIME_MAX: Duration = Duration::from_secs(60);
 const LOCK_NAME: &str = "lock";
 /// It is there when something could not be kept for the tail.
 const MISSED_NAME: &str = "missed";
@@ -78,7 +82,8 @@ impl TailFolders {
 
     /// Removes the folders of tails that have ended without doing so.
     pub(super) fn tidy_up(&self) {
-        for folder in self.all().into_iter().filter(|folder| !is_held(folder)) {
+        let unfinished = self.all_with(UNFINISHED_PREFIX).into_iter().filter(|folder| is_old(folder));
+        for folder in self.all().into_iter().chain(unfinished).filter(|folder| !is_held(folder)) {
             let _ = fs::remove_dir_all(folder);
         }
     }
@@ -88,7 +93,8 @@ impl TailFolders {
         self.tidy_up();
         let name = format!("{FOLDER_PREFIX}{}", uuid());
         // It gets its name when it is locked: one that is not held is removed by whoever sees it.
-        let (unfinished, folder) = (self.root.join(format!("new-{name}")), self.root.join(name));
+        let (unfinished, folder) =
+            (self.root.join(format!("{UNFINISHED_PREFIX}{name}")), self.root.join(name));
         make_folder(&unfinished)?;
         let lock = unfinished.join(LOCK_NAME);
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(lock)?;
@@ -98,9 +104,12 @@ impl TailFolders {
     }
 
     fn all(&self) -> Vec<PathBuf> {
-        let is_one = |entry: &fs::DirEntry| {
-            entry.file_name().to_str().is_some_and(|name| name.starts_with(FOLDER_PREFIX))
-        };
+        self.all_with(FOLDER_PREFIX)
+    }
+
+    fn all_with(&self, prefix: &str) -> Vec<PathBuf> {
+        let is_one =
+            |entry: &fs::DirEntry| entry.file_name().to_str().is_some_and(|name| name.starts_with(prefix));
         list(&self.root)
             .unwrap_or_default()
             .iter()
@@ -108,6 +117,12 @@ impl TailFolders {
             .map(fs::DirEntry::path)
             .collect()
     }
+}
+
+/// Whether a folder was made so long ago that its tail has its lock by now, or has ended.
+fn is_old(folder: &Path) -> bool {
+    let age = fs::metadata(folder).and_then(|metadata| metadata.modified()).map(|time| time.elapsed());
+    matches!(age, Ok(Ok(age)) if age >= UNFINISHED_TIME_MAX)
 }
 
 /// Whether somebody may hold the lock of a tail's folder: only one that is known to be free, or gone, is held by nobody.

@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::time::{Duration, SystemTime};
 
 use protocol::limit::chat_log::TAIL_BYTES_MAX;
 
@@ -124,8 +125,16 @@ fn what_a_killed_tail_has_left_is_removed_by_the_next_one() {
     let left = folder.path().join("chatlog/tail-of-a-process-that-was-killed");
     fs::create_dir(&left).unwrap();
     fs::write(left.join("lock"), b"").unwrap();
+    let [killed, beginning] =
+        ["killed", "beginning"].map(|name| folder.path().join(format!("chatlog/new-tail-{name}")));
+    for unfinished in [&killed, &beginning] {
+        fs::create_dir(unfinished).unwrap();
+    }
+    let long_ago = SystemTime::now() - Duration::from_secs(90);
+    fs::File::open(&killed).unwrap().set_modified(long_ago).unwrap();
     let tail = tail_of(folder.path()).unwrap();
-    assert!(!left.exists());
+    assert!(!left.exists() && !killed.exists());
+    assert!(beginning.exists(), "it may get its lock in a moment");
     assert_eq!(kept(folder.path()), 1);
     drop(tail);
 }
