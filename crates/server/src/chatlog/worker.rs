@@ -309,6 +309,8 @@ impl Worker {
     /// Whether a destination whose logging configuration was deleted has refused for so long that it will not take any more.
     fn is_refused_for_good(&mut self, error: &SinkError) -> bool {
         if !error.is_lasting() {
+            // It may take them when it can be reached.
+            self.refused_since = None;
             return false;
         }
         let since = *self.refused_since.get_or_insert_with(Instant::now);

@@ -2,13 +2,14 @@
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use protocol::id::Id;
 use protocol::limit::chat_log::LOG_EVENTS_SPAN_MS_MAX;
 use protocol::time::Timestamp;
 use serde_json::{Value, json};
 
-use super::fake::{self, all_taken, texts, throttled};
+use super::fake::{self, Answer, all_taken, texts, throttled};
 use super::shipping::{DEADLINE, WINDOW_S, configuration, until};
 use super::{Process, RULES, id, note, note_at};
 use crate::chatlog::{Shipping, lock};
@@ -141,4 +142,44 @@ async fn a_clock_that_was_ahead_for_a_moment_costs_no_record_behind_it() {
     }
     let texts: Vec<String> = calls.into_iter().flatten().map(|(_, text)| text).collect();
     assert_eq!(texts, ["0", "1", "2", "3"]);
+}
+
+/// A deleted configuration whose destination answers one call after the other so, and then takes everything; whether its one
+/// record has arrived, or was given up after so long a denial.
+async fn arrives_in_the_end(answers: Vec<Answer>, denial_max: Duration) -> bool {
+    let folder = tempfile::tempdir().unwrap();
+    let (process, store) = (Process::start(folder.path()), Store::open(&Location::Memory).await.unwrap());
+    let configuration = configuration(&store, Destination::Firehose("stream".to_owned())).await;
+    note(&mut process.lane(0, RULES), 1, &[configuration], "last").unwrap();
+    let spool = process.spools.spool(&super::key(configuration));
+    spool.remember(&Destination::Firehose("stream".to_owned())).unwrap();
+    store.delete_logging_configuration(&super::scope(), configuration).await.unwrap();
+    let (arrived, answers) = (Arc::new(AtomicUsize::new(0)), Mutex::new(answers.into_iter()));
+    let shelf = Arc::clone(&arrived);
+    let sink = fake::sink(move |request| {
+        let next = lock(&answers).next();
+        next.unwrap_or_else(|| {
+            shelf.fetch_add(texts(request).len(), Ordering::Relaxed);
+            all_taken(request)
+        })
+    })
+    .await;
+    let shipping = Shipping::start(process.spools.clone(), store, sink, WINDOW_S, denial_max);
+    let outcome = || (arrived.load(Ordering::Relaxed), process.lost(configuration));
+    until("its end", || outcome() != (0, 0)).await;
+    shipping.stop().await;
+    assert!([(1, 0), (0, 1)].contains(&outcome()), "{:?}", outcome());
+    outcome() == (1, 0)
+}
+
+#[tokio::test]
+async fn what_a_deleted_configuration_has_left_is_given_up_when_it_is_denied_for_long_and_without_a_break() {
+    let denied = || Some((400, json!({"__type": "AccessDeniedException", "message": "no"})));
+    let short = Duration::from_millis(400);
+    assert!(!arrives_in_the_end(vec![denied(); 100], short).await, "it is denied for long");
+    // The third call is more than that after the first one.
+    assert!(
+        arrives_in_the_end(vec![denied(), throttled(), denied()], short).await,
+        "nobody knows for how long"
+    );
 }
