@@ -128,6 +128,7 @@ async fn run(house: Arc<House>) {
             Err(error) => tracing::error!(%error, "the folder of chat logs cannot be looked through"),
         }
         show(&house);
+        workers.retain(|key, worker| !worker.is_finished() || house.spools.known_spool(key).is_some());
         for spool in house.spools.all() {
             // Who was told to hurry may have ended by itself.
             let is_at_work =

@@ -22,7 +22,7 @@
 //! # Who removes, and when
 //! The process that ships, and nobody else: whole segments, when all of their records are shipped. One that is still written to
 //! is sealed for that when it is larger than [`SHIPPED_BYTES_MAX`], when the spool has half of what it may have, or when nothing
-//! was written to the spool for a while.
+//! was written to the spool for a while. When its logging configuration is deleted, too, the spool itself goes ([`Spools::retire`]).
 //!
 //! # Limits
 //! - Disk: `chatlog.spool_mib_max` for each spool; a segment has at most a 64th of that, so that what is shipped and not yet
@@ -109,6 +109,8 @@ pub(super) struct Spool {
     bytes_max: u64,
     /// The segments of this process that are still there.
     live: Mutex<BTreeMap<SegmentName, Arc<Segment>>>,
+    /// Nothing is written to it any more: whoever has something to write asks for the spool anew. Set while `live` is locked.
+    is_retired: AtomicBool,
     /// Records have come to the disk.
     pub(super) written: Notify,
     /// The logging configuration was changed, or the server stops: what waits is to be tried now.
@@ -140,6 +142,7 @@ impl Spool {
             bytes: AtomicU64::new(0),
             bytes_max,
             live: Mutex::default(),
+            is_retired: AtomicBool::new(false),
             written: Notify::new(),
             hurried: Notify::new(),
             oldest_ms: AtomicU64::new(0),
@@ -180,12 +183,22 @@ impl Spool {
 
     /// Begins a segment; its file is open for writing.
     pub(super) fn begin_segment(&self, name: SegmentName) -> io::Result<(Arc<Segment>, File)> {
+        let mut live = lock(&self.live);
+        if self.is_retired() {
+            return Err(io::Error::other("its logging configuration was deleted"));
+        }
         make_folder(&self.folder)?;
         let (segment, file) = Segment::create(&self.folder, name)?;
         let segment = Arc::new(segment);
         self.grow(segment.committed_bytes());
-        lock(&self.live).insert(name, Arc::clone(&segment));
+        live.insert(name, Arc::clone(&segment));
         Ok((segment, file))
+    }
+
+    /// Whether nothing is written to it any more.
+    #[must_use]
+    pub(super) fn is_retired(&self) -> bool {
+        self.is_retired.load(Ordering::Acquire)
     }
 
     /// A segment that was shipped up to `bytes` is sealed, if that is all it has and there is a reason to be rid of it.
@@ -304,6 +317,8 @@ pub(super) struct Spools {
     data_dir: Arc<Path>,
     bytes_max: u64,
     known: Mutex<HashMap<SpoolKey, Arc<Spool>>>,
+    /// How many spools were retired.
+    pub(super) retired: AtomicU64,
     /// Who writes what.
     pub(super) generations: Generations,
     /// Who shows what is written, and is to see it before it is removed.
@@ -325,6 +340,7 @@ impl Spools {
             data_dir: data_dir.into(),
             bytes_max,
             known: Mutex::default(),
+            retired: AtomicU64::new(0),
             generations: Generations::new(root.clone()),
             tails: TailFolders::new(root),
             open_segments: AtomicUsize::new(0),
@@ -350,6 +366,24 @@ impl Spools {
     #[must_use]
     pub(super) fn known_spool(&self, key: &SpoolKey) -> Option<Arc<Spool>> {
         lock(&self.known).get(key).cloned()
+    }
+
+    /// Is rid of a spool whose logging configuration was deleted, if there is nothing in it: its folder, too. Whether it was.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub(super) fn retire(&self, spool: &Spool) -> io::Result<bool> {
+        {
+            let live = lock(&spool.live);
+            if !live.is_empty() || !spool.segments()?.is_empty() {
+                return Ok(false);
+            }
+            spool.is_retired.store(true, Ordering::Release);
+        }
+        lock(&self.known).remove(&spool.key);
+        self.retired.fetch_add(1, Ordering::Release);
+        progress::forget(&spool.folder)?;
+        Ok(true)
     }
 
     /// All spools that are known.

@@ -37,7 +37,7 @@ use super::reader::{Batch, Bounds, Reader, Stretch};
 use super::record::Record;
 use super::shipping::House;
 use super::sink::{Consignment, Sink, SinkError};
-use super::spool::Spool;
+use super::spool::{Spool, SpoolKey};
 use crate::clock;
 use crate::store::{Destination, StoreError};
 
@@ -97,6 +97,8 @@ enum Turn {
     Idle,
     /// There is something, but not yet.
     NotBefore(Duration),
+    /// There is nothing, and nothing is to come: the spool was removed.
+    Over,
 }
 
 /// What stands in the way.
@@ -139,6 +141,7 @@ impl Worker {
             let Some(turned) = house.cut_off.run_until_cancelled(self.turn()).await else { return };
             let (pause, hears_records) = match turned {
                 Ok(Turn::Shipped) => continue,
+                Ok(Turn::Over) => return,
                 Ok(Turn::Idle) if house.hurries() => return,
                 Ok(Turn::Idle) => (if house.has_others() { LOOK_WITH_OTHERS } else { IDLE }, true),
                 Ok(Turn::NotBefore(pause)) => (pause, false),
@@ -174,8 +177,7 @@ impl Worker {
         self.attempts.retain(|lane, _| heads.iter().any(|(stretch, _)| stretch.lane == *lane));
         if heads.is_empty() {
             self.failures = 0;
-            self.rest().await?;
-            return Ok(Turn::Idle);
+            return Ok(if self.rest().await? { Turn::Over } else { Turn::Idle });
         }
         self.idle_since = None;
         let whereto = self.whereto().await?;
@@ -202,13 +204,22 @@ impl Worker {
         })
     }
 
-    /// There is nothing to ship. After a while, segments that are still written to go, too.
-    async fn rest(&mut self) -> io::Result<()> {
-        if self.idle_since.get_or_insert_with(Instant::now).elapsed() >= IDLE {
-            self.idle_since = None;
-            self.with_reader(Reader::retire).await?;
+    /// There is nothing to ship. After a while, segments that are still written to go, too, and the spool with them when its
+    /// logging configuration was deleted: whether it did.
+    async fn rest(&mut self) -> io::Result<bool> {
+        if self.idle_since.get_or_insert_with(Instant::now).elapsed() < IDLE {
+            return Ok(false);
         }
-        Ok(())
+        self.idle_since = None;
+        self.with_reader(Reader::retire).await?;
+        let SpoolKey { scope, configuration } = &self.spool.key;
+        let found = self.house.store.get_logging_configuration(scope, *configuration).await;
+        let is_deleted = matches!(found, Err(StoreError::LoggingConfigurationNotFound(_)));
+        if !is_deleted || self.house.has_others() {
+            return Ok(false);
+        }
+        let spools = Arc::clone(&self.house.spools);
+        self.with_spool(move |spool| spools.retire(spool)).await
     }
 
     /// Where records go, as the logging configuration says now; `None` when it was deleted and none went anywhere.

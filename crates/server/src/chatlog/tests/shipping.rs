@@ -263,3 +263,40 @@ fn a_destination_that_was_remembered_is_not_written_down_again_by_the_next_proce
     next.remember(&destination("two")).unwrap();
     assert_eq!(spool().last_destination().unwrap(), Some(destination("two")));
 }
+
+#[tokio::test]
+async fn nothing_stays_of_a_deleted_configuration_that_has_nothing_left() {
+    let folder = tempfile::tempdir().unwrap();
+    let (process, store) = (Process::start(folder.path()), Store::open(&Location::Memory).await.unwrap());
+    let stream = |name: &str| folder.path().join(format!("destinations/firehose/{name}.ndjson"));
+    let mut all = Vec::new();
+    for name in ["kept", "deleted"] {
+        all.push(configuration(&store, Destination::Firehose(name.to_owned())).await);
+    }
+    let [kept, deleted] = all[..] else { panic!("there are two") };
+    let mut lane = process.lane(0, RULES);
+    let shipping = ship(&process, &store, folder.path());
+    note(&mut lane, 1, &all, "a").unwrap();
+    until("the records", || lines(&stream("kept")) == 1 && lines(&stream("deleted")) == 1).await;
+    store.delete_logging_configuration(&scope(), deleted).await.unwrap();
+    let spool = process.spools.spool(&super::key(deleted));
+    // Minutes go by while nobody has anything to do; the store has a clock of its own.
+    tokio::time::pause();
+    for _ in 0..1_000 {
+        sleep(Duration::from_secs(10)).await;
+        store.get_logging_configuration(&scope(), kept).await.unwrap();
+    }
+    tokio::time::resume();
+    until("its end", || process.spools.known_spool(&super::key(deleted)).is_none()).await;
+    until("the end of its folder", || !spool.folder.exists()).await;
+    assert!(process.spools.known_spool(&super::key(kept)).is_some());
+    assert!(process.spools.spool(&super::key(kept)).folder.exists());
+    // A room that has not heard of it yet.
+    note(&mut lane, 1, &all, "b").unwrap();
+    assert_eq!(process.spools.open_segments.load(std::sync::atomic::Ordering::Relaxed), 2);
+    until("the last record", || lines(&stream("kept")) == 2).await;
+    until("the loss of what has no destination any more", || process.lost(deleted) == 1).await;
+    shipping.stop().await;
+    drop(lane);
+    assert_eq!(process.spools.open_segments.load(std::sync::atomic::Ordering::Relaxed), 0);
+}
