@@ -404,6 +404,9 @@ pub mod chat_log {
     pub const SHIPMENT_UNITS_MAX: u32 = 512;
     /// Each batch counts as this many bytes at least. Ours.
     pub const SHIPMENT_UNIT_BYTES: usize = 256 * 1_024;
+    /// The same of batches for destinations that took some of one the last time, and not all: 32 MiB. They wait for each other,
+    /// and for nobody else. Ours.
+    pub const RETRY_UNITS_MAX: u32 = 128;
     /// Batches that are shipped at once to destinations that took nothing the last time. They are small, and keep nobody else
     /// waiting. Ours.
     pub const PROBES_MAX: usize = 64;

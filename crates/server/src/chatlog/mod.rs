@@ -17,7 +17,8 @@
 //! - `chatlog.spool_mib_max` for each logging configuration: new records for it are lost, counted and logged; with
 //!   `chatlog.on_failure = "refuse"` its rooms publish nothing. Others go on.
 //! - A disk that takes nothing: the same, for all that it does not take.
-//! - Memory: 128 MiB of batches, and 64 small ones for destinations that took nothing the last time, whatever their number.
+//! - Memory: 128 MiB of batches, 32 MiB for destinations that took only some of the last one, and 64 small ones for those that
+//!   took nothing, whatever their number.
 //! - Descriptors: 256 open segments (or three for each shard), whatever the number of logging configurations. So many are
 //!   kept from connections (`entrance`).
 //!

@@ -6,7 +6,7 @@
 //!   lane in the same process has stopped: what is known to be taken comes once.
 //! - In order, for each room.
 //! - A destination that fails keeps nobody else waiting: a worker has a spool to itself; one that took nothing gets a small
-//!   batch the next time, of which there may be many at once; and nothing is kept in memory between two tries but how far the
+//!   batch the next time, of which there may be many at once; those that took some of one wait for each other only; and nothing is kept in memory between two tries but how far the
 //!   last one of each lane came. A lane that fails is not the first one of the next turn, so no lane waits for another one.
 //! - Records go where their logging configuration says when they are shipped; so one that is corrected lets what has
 //!   waited through. When it is deleted, what is left goes where it went last, and is given up for lost when that
@@ -56,6 +56,8 @@ pub(super) struct Worker {
     reader: Arc<Mutex<Reader>>,
     /// By lane, the batch that was not taken as a whole.
     attempts: HashMap<LaneName, Attempt>,
+    /// No large batch was taken at the first try since one was not.
+    has_struggled: bool,
     /// The lane whose failure has ended the last turn that had one.
     failed_lane: Option<LaneName>,
     /// Tries in a row that have failed; one that got somewhere is the first.
@@ -126,6 +128,7 @@ impl Worker {
             spool,
             reader: Arc::new(Mutex::new(reader)),
             attempts: HashMap::new(),
+            has_struggled: false,
             failed_lane: None,
             failures: 0,
             refused_since: None,
@@ -278,7 +281,7 @@ impl Worker {
         let is_probe = self.failures > 0 && is_stuck;
         let bytes_max = if is_probe { PROBE_BYTES_MAX } else { BATCH_BYTES_MAX };
         // It fails only when nobody gives permits any more.
-        let _permit = permit(&house, &stretch, is_probe).await;
+        let _permit = permit(&house, &stretch, is_probe, self.has_struggled).await;
         let batch = self.read(stretch, whereto, bytes_max).await?;
         if batch.end == batch.from {
             return Ok(false);
@@ -296,7 +299,10 @@ impl Worker {
             self.lose(taken.newly_rejected());
             let left_now = taken.left(extent.records).len();
             match sent {
-                Ok(()) => self.failures = 0,
+                Ok(()) => {
+                    self.failures = 0;
+                    self.has_struggled &= is_probe || left.len() < extent.records;
+                }
                 Err(error) if *is_deleted && self.is_refused_for_good(&error) => {
                     let why = format!("it was deleted, and its destination does not take them: {error}");
                     self.give_up(&extent, left_now, &why).await?;
@@ -308,6 +314,7 @@ impl Worker {
                         attempt.is_stuck = is_stuck;
                     }
                     self.failures = if is_stuck { self.failures } else { 0 };
+                    self.has_struggled = true;
                     return Err(Trouble::Sink(error));
                 }
             }
@@ -488,13 +495,16 @@ async fn permit<'a>(
     house: &'a House,
     stretch: &Stretch,
     is_probe: bool,
+    has_struggled: bool,
 ) -> Result<SemaphorePermit<'a>, AcquireError> {
     if is_probe {
         return house.probes.acquire().await;
     }
     let bytes = usize::try_from(stretch.bytes).unwrap_or(usize::MAX).min(BATCH_BYTES_MAX);
     let units = u32::try_from(bytes.div_ceil(SHIPMENT_UNIT_BYTES)).unwrap_or(SHIPMENT_UNITS_MAX);
-    house.shipments.acquire_many(units.clamp(1, SHIPMENT_UNITS_MAX)).await
+    // Who takes a little of each batch, and slowly, keeps nobody waiting who takes all of them.
+    let shipments = if has_struggled { &house.retries } else { &house.shipments };
+    shipments.acquire_many(units.max(1)).await
 }
 
 /// What there is, and the first record of each.

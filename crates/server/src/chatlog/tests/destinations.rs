@@ -1,11 +1,14 @@
 //! Proves what a destination gets that does not take everything at once: nothing twice, and all of it in the end.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use protocol::id::Id;
-use protocol::limit::chat_log::LOG_EVENTS_SPAN_MS_MAX;
+use protocol::limit::chat_log::{
+    BATCH_BYTES_MAX, LOG_EVENTS_SPAN_MS_MAX, SHIPMENT_UNIT_BYTES, SHIPMENT_UNITS_MAX,
+};
 use protocol::time::Timestamp;
 use serde_json::{Value, json};
 
@@ -182,4 +185,68 @@ async fn what_a_deleted_configuration_has_left_is_given_up_when_it_is_denied_for
         arrives_in_the_end(vec![denied(), throttled(), denied()], short).await,
         "nobody knows for how long"
     );
+}
+
+/// As many as take all there is of memory for batches, each with one that has as much as it may have.
+const HOLES: usize = SHIPMENT_UNITS_MAX as usize * SHIPMENT_UNIT_BYTES / BATCH_BYTES_MAX + 1;
+
+/// Destinations that take so many calls, then refuse one, and then do not answer any more; whether another one, which was
+/// refused once if it `comes_back`, gets its record before one of those is given up.
+async fn is_held_back(calls_taken: usize, comes_back: bool) -> bool {
+    let folder = tempfile::tempdir().unwrap();
+    let (process, store) = (Process::start(folder.path()), Store::open(&Location::Memory).await.unwrap());
+    let mut holes = Vec::new();
+    for number in 0..HOLES {
+        holes.push(configuration(&store, Destination::Firehose(format!("hole-{number}"))).await);
+    }
+    let other = configuration(&store, Destination::Firehose("other".to_owned())).await;
+    let mut lane = process.lane(0, RULES);
+    let text = "x".repeat(200_000);
+    for _ in 0..BATCH_BYTES_MAX.div_ceil(text.len()) {
+        for three in holes.chunks(3) {
+            note(&mut lane, 1, three, &text).unwrap();
+        }
+    }
+    let (calls, held, arrived) =
+        (Mutex::new(HashMap::new()), Arc::<AtomicUsize>::default(), Arc::<AtomicUsize>::default());
+    let (waiting, shelf) = (Arc::clone(&held), Arc::clone(&arrived));
+    let sink = fake::sink(move |request| {
+        let stream = request["DeliveryStreamName"].as_str().unwrap();
+        let mut calls = lock(&calls);
+        let count: &mut usize = calls.entry(stream.to_owned()).or_default();
+        *count += 1;
+        let taken = if stream == "other" { 0 } else { calls_taken };
+        match (stream, *count) {
+            ("other", count) if count > 1 || !comes_back => {
+                shelf.fetch_add(1, Ordering::Relaxed);
+                all_taken(request)
+            }
+            (_, count) if count <= taken => all_taken(request),
+            (_, count) if count == taken + 1 => throttled(),
+            _ => {
+                waiting.fetch_add(1, Ordering::Relaxed);
+                None
+            }
+        }
+    })
+    .await;
+    let shipping = Shipping::start(process.spools.clone(), store, sink, WINDOW_S, DEADLINE);
+    let failures = |id: Id| process.failures(id);
+    until("a refusal of each", || holes.iter().all(|hole| failures(*hole) == 1)).await;
+    until("calls that are not answered", || held.load(Ordering::Relaxed) >= 2).await;
+    note(&mut lane, 2, &[other], "other").unwrap();
+    until("the other record", || arrived.load(Ordering::Relaxed) == 1).await;
+    let is_held_back = holes.iter().any(|hole| failures(*hole) > 1);
+    shipping.stop().await;
+    is_held_back
+}
+
+#[tokio::test]
+async fn destinations_that_take_a_little_and_then_hang_hold_back_none_that_is_well() {
+    assert!(!is_held_back(1, false).await);
+}
+
+#[tokio::test]
+async fn destinations_that_never_answer_hold_back_none_that_comes_back_however_much_waits_for_them() {
+    assert!(!is_held_back(0, true).await);
 }

@@ -67,6 +67,14 @@ impl Process {
         line.unwrap_or("0").parse().unwrap()
     }
 
+    /// Failed tries of a destination.
+    fn failures(&self, configuration: Id) -> u64 {
+        let text = self.spools.metrics.encode().unwrap();
+        let name =
+            format!("grandstand_log_destination_errors_total{{logging_configuration=\"{configuration}\"}} ");
+        text.lines().find_map(|line| line.strip_prefix(&name)).unwrap_or("0").parse().unwrap()
+    }
+
     fn lost(&self, configuration: Id) -> u64 {
         self.metric(&format!("records_lost_total{{logging_configuration=\"{configuration}\"}}"))
     }
