@@ -15,6 +15,7 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io;
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -43,6 +44,8 @@ use crate::store::{Destination, StoreError};
 
 /// Nobody tells of what another process writes, so it is looked for.
 const LOOK_WITH_OTHERS: Duration = Duration::from_secs(1);
+/// How often it is looked whether a window is over.
+const LOOK_AT_WINDOW: Duration = Duration::from_secs(30);
 /// When nothing was written for so long, what is left of shipped segments is removed.
 const IDLE: Duration = Duration::from_millis(IDLE_MS_MAX);
 /// A record that is farther ahead of the clock than this waits for no window: the clock was set back.
@@ -97,8 +100,8 @@ enum Turn {
     Shipped,
     /// There is nothing to ship.
     Idle,
-    /// There is something, but not yet.
-    NotBefore(Duration),
+    /// There is something, but not yet; or as soon as the spool has so many bytes.
+    NotBefore(Duration, Option<u64>),
     /// There is nothing, and nothing is to come: the spool was removed.
     Over,
 }
@@ -142,26 +145,38 @@ impl Worker {
         while !self.house.stop.is_cancelled() {
             let house = Arc::clone(&self.house);
             let Some(turned) = house.cut_off.run_until_cancelled(self.turn()).await else { return };
-            let (pause, hears_records) = match turned {
+            let (pause, bytes_awaited) = match turned {
                 Ok(Turn::Shipped) => continue,
                 Ok(Turn::Over) => return,
                 Ok(Turn::Idle) if house.hurries() => return,
-                Ok(Turn::Idle) => (if house.has_others() { LOOK_WITH_OTHERS } else { IDLE }, true),
-                Ok(Turn::NotBefore(pause)) => (pause, false),
+                Ok(Turn::Idle) => (if house.has_others() { LOOK_WITH_OTHERS } else { IDLE }, Some(0)),
+                Ok(Turn::NotBefore(pause, bytes)) => (pause, bytes),
                 Err(trouble) => {
                     self.failures += 1;
                     self.report(&trouble);
                     if house.hurries() {
                         return;
                     }
-                    (self.backoff(), false)
+                    (self.backoff(), None)
                 }
             };
+            self.wait(pause, bytes_awaited).await;
+        }
+    }
+
+    /// Waits so long, or until it is to hurry, to stop, or there are records and so many bytes in the spool.
+    async fn wait(&self, pause: Duration, bytes_awaited: Option<u64>) {
+        let mut end = pin!(sleep(pause));
+        loop {
             tokio::select! {
-                () = sleep(pause) => {}
-                () = self.spool.hurried.notified() => {}
-                () = self.spool.written.notified(), if hears_records => {}
-                () = house.stop.cancelled() => {}
+                () = &mut end => return,
+                () = self.spool.hurried.notified() => return,
+                () = self.spool.written.notified(), if bytes_awaited.is_some() => {
+                    if bytes_awaited.is_some_and(|bytes| self.spool.bytes() >= bytes) {
+                        return;
+                    }
+                }
+                () = self.house.stop.cancelled() => return,
             }
         }
     }
@@ -202,7 +217,11 @@ impl Worker {
         }
         Ok(match pauses.into_iter().min() {
             _ if has_shipped => Turn::Shipped,
-            Some(pause) => Turn::NotBefore(pause),
+            // To read what there is once more would tell nothing new.
+            Some(pause) if self.spool.bytes() < BATCH_BYTES_MAX as u64 && !self.house.has_others() => {
+                Turn::NotBefore(pause, Some(BATCH_BYTES_MAX as u64))
+            }
+            Some(pause) => Turn::NotBefore(pause.min(LOOK_WITH_OTHERS), None),
             None => Turn::Idle,
         })
     }
@@ -270,8 +289,8 @@ impl Worker {
             || self.house.hurries()
             || stretch.bytes >= bytes_max as u64
             || first.time_ms > now_ms + AHEAD_MS_MAX;
-        // Looked at again before that: there may be enough by then, or a change.
-        (!is_due).then(|| Duration::from_millis(due_ms - now_ms).min(LOOK_WITH_OTHERS))
+        // Looked at again before that: the clock may be set, or the destination be changed by another server.
+        (!is_due).then(|| Duration::from_millis(due_ms - now_ms).min(LOOK_AT_WINDOW))
     }
 
     /// Ships the batch that a stretch begins with; whether there was anything.

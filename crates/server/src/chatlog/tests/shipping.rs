@@ -3,9 +3,11 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use protocol::id::Id;
+use protocol::limit::chat_log::BATCH_BYTES_MAX;
 use protocol::time::Timestamp;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -293,10 +295,40 @@ async fn nothing_stays_of_a_deleted_configuration_that_has_nothing_left() {
     assert!(process.spools.spool(&super::key(kept)).folder.exists());
     // A room that has not heard of it yet.
     note(&mut lane, 1, &all, "b").unwrap();
-    assert_eq!(process.spools.open_segments.load(std::sync::atomic::Ordering::Relaxed), 2);
+    assert_eq!(process.spools.open_segments.load(Ordering::Relaxed), 2);
     until("the last record", || lines(&stream("kept")) == 2).await;
     until("the loss of what has no destination any more", || process.lost(deleted) == 1).await;
     shipping.stop().await;
     drop(lane);
-    assert_eq!(process.spools.open_segments.load(std::sync::atomic::Ordering::Relaxed), 0);
+    assert_eq!(process.spools.open_segments.load(Ordering::Relaxed), 0);
+}
+
+#[tokio::test]
+async fn who_waits_for_a_window_does_not_look_all_the_time_and_hears_when_there_is_enough() {
+    let folder = tempfile::tempdir().unwrap();
+    let (process, store) = (Process::start(folder.path()), Store::open(&Location::Memory).await.unwrap());
+    let s3 = configuration(&store, Destination::S3("bucket".to_owned())).await;
+    let now = crate::clock::now();
+    let spools = process.spools.clone();
+    let shipping =
+        Shipping::start(spools, store.clone(), sink(folder.path()), 2 * now.as_seconds(), DEADLINE);
+    let mut lane = process.lane(0, RULES);
+    note_at(&mut lane, 1, &[s3], "a", now).unwrap();
+    let spool = process.spools.spool(&super::key(s3));
+    until("a look", || spool.oldest_ms.load(Ordering::Relaxed) > 0).await;
+    // Whoever looks says what is the oldest.
+    spool.oldest_ms.store(0, Ordering::Relaxed);
+    tokio::time::pause();
+    for _ in 0..20 {
+        sleep(Duration::from_secs(1)).await;
+        store.get_logging_configuration(&scope(), s3).await.unwrap();
+    }
+    tokio::time::resume();
+    assert_eq!(spool.oldest_ms.load(Ordering::Relaxed), 0, "nothing has changed");
+    let text = "x".repeat(200_000);
+    for _ in 0..BATCH_BYTES_MAX.div_ceil(text.len()) {
+        note_at(&mut lane, 1, &[s3], &text, now).unwrap();
+    }
+    until("an object", || files(&folder.path().join("destinations/s3/bucket")).len() == 1).await;
+    shipping.stop().await;
 }
