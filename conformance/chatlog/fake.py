@@ -3,12 +3,14 @@ of events, missing buckets, groups, streams; and faults as a test wants them. Wh
 """
 
 import base64
+import bisect
 import contextlib
 import gzip
 import hashlib
 import json
 import socket
 import threading
+import time
 from collections import defaultdict
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -19,6 +21,8 @@ LOG_EVENT_OVERHEAD_BYTES = 26
 FIREHOSE_RECORDS_MAX = 500
 FIREHOSE_BYTES_MAX = 4 * 1024 * 1024
 DAY_MS = 24 * 3600 * 1000
+LOG_EVENT_AGE_MS_MAX = 14 * DAY_MS
+LOG_EVENT_AHEAD_MS_MAX = 2 * 3600 * 1000
 # What somebody in between says who takes no calls to AWS.
 PORTAL = b"<html>Welcome to our network. Please log in.</html>"
 
@@ -139,10 +143,15 @@ class FakeAws:
             return self.offend("events are not in chronological order")
         if times[-1] - times[0] > DAY_MS:
             return self.offend("events span more than a day")
-        rejected = min(self.too_old, len(events))
-        self.too_old -= rejected
-        stream += [event["message"] for event in events[rejected:]]
-        return 200, {"rejectedLogEventsInfo": {"tooOldLogEventEndIndex": rejected}} if rejected else {}
+        now_ms = int(time.time() * 1000)
+        wanted = min(self.too_old, len(events))
+        self.too_old -= wanted
+        old = max(wanted, bisect.bisect_left(times, now_ms - LOG_EVENT_AGE_MS_MAX))
+        new = max(old, bisect.bisect_right(times, now_ms + LOG_EVENT_AHEAD_MS_MAX))
+        stream += [event["message"] for event in events[old:new]]
+        info = {"tooOldLogEventEndIndex": old} if old else {}
+        info |= {"tooNewLogEventStartIndex": new} if new < len(events) else {}
+        return 200, {"rejectedLogEventsInfo": info} if info else {}
 
     def PutRecordBatch(self, request):  # noqa: N802
         if request["DeliveryStreamName"] in self.broken:

@@ -258,6 +258,7 @@ def test_who_answers_200_and_is_not_the_service_has_taken_nothing(start, fake, p
 
 
 def test_destinations_that_never_answer_hold_back_none_that_comes_back(start, fake, proxy):
+    # How much may wait for them is proved where it is made in a moment: `chatlog/tests/destinations.rs` of the server.
     server = start(AWS_ENDPOINT_URL=proxy.url, **KEYS)
     chat = clients.ivschat(server)
     names = [f"hole-{number}" for number in range(12)]

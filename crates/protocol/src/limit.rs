@@ -199,6 +199,19 @@ pub mod audit {
     pub const AUDIT_WRITE_SECONDS_MAX: u64 = 5;
 }
 
+/// File descriptors. Some are kept from connections of clients: while only those are left, whoever connects waits.
+pub mod descriptors {
+    /// Kept for calls to others and their connections: message review handlers, destinations of chat logs. The files of chat
+    /// logs that may be open come to these (`chat_log::SEGMENTS_OPEN_MAX`). Ours.
+    pub const OF_CALLS: u64 = 256;
+    /// Kept for all else that is opened: the store, certificates, files that are read or synced, a next process. Ours.
+    pub const OF_OTHERS: u64 = 64;
+    /// Kept for connections to the admin port: who watches gets in though a crowd of clients does not. Ours.
+    pub const OF_WATCHERS: u64 = 32;
+    /// All of this together is this share of the process's descriptors at most, in percent. Ours.
+    pub const KEPT_PERCENT_MAX: u64 = 25;
+}
+
 /// The admin port; what is not here is as for the control plane.
 pub mod admin {
     /// Open connections, as a share of the process's file descriptors, in percent; beyond it an idle one makes
@@ -392,6 +405,9 @@ pub mod chat_log {
     pub const SHIPMENT_UNITS_MAX: u32 = 512;
     /// Each batch counts as this many bytes at least. Ours.
     pub const SHIPMENT_UNIT_BYTES: usize = 256 * 1_024;
+    /// The same of batches for destinations that took some of one the last time, and not all: 32 MiB. They wait for each other,
+    /// and for nobody else. Ours.
+    pub const RETRY_UNITS_MAX: u32 = 128;
     /// Batches that are shipped at once to destinations that took nothing the last time. They are small, and keep nobody else
     /// waiting. Ours.
     pub const PROBES_MAX: usize = 64;

@@ -24,6 +24,7 @@ use protocol::token::{self, Claims};
 use rustls::ServerConfig;
 use server::config::{ReviewConfig, TrustedProxies};
 use server::edge::{Admission, Edge, EdgeSettings, Shards, Surroundings};
+use server::entrance::Entrance;
 use server::health::{Phase, Readiness};
 use server::keys::KeyRing;
 use server::metrics::Metrics;
@@ -96,7 +97,11 @@ impl Echo {
         let edge = shards.start(settings, surroundings)?;
         let listener = Arc::new(TcpListener::bind("127.0.0.1:0").await?);
         let url = format!("{scheme}://{}", listener.local_addr()?);
-        tokio::spawn(edge.accept(listener, CancellationToken::new(), TaskTracker::new()));
+        tokio::spawn(edge.accept(
+            Entrance::new(listener, u64::MAX),
+            CancellationToken::new(),
+            TaskTracker::new(),
+        ));
         Ok(Self { url, edge, room, token_keys })
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Promises:
 //! - Every answer comes from the handler: it is asked even when a request cannot be read.
-//! - At most [`Port::connections_max`] connections are open, and one that waits for a place; more wait in the kernel's queue. Idle
+//! - At most [`Port::connections_max`] connections are open, and one that waits for a place; more wait in the kernel's queue, and so do all while descriptors are scarce. Idle
 //!   connections give way to new ones, so nobody keeps others out by saying nothing ([`places`]).
 //! - A head that does not arrive within [`REQUEST_SECONDS_MAX`] ends its connection, and so does a TLS handshake.
 //! - No connection lives much longer than [`CONNECTION_SECONDS_MAX`], so nobody keeps a place for ever.
@@ -48,10 +48,9 @@ use self::outlet::Outlet;
 pub use self::outlet::Unreadable;
 use self::places::Places;
 pub use self::places::Seat;
+use crate::entrance::Entrance;
 use crate::linger::linger;
 
-/// How long to wait when the process has no file descriptor left for a new connection.
-const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 const REQUEST_TIME_MAX: Duration = Duration::from_secs(REQUEST_SECONDS_MAX);
 /// A client that has connected right before the drain asks something in a moment.
 const FIRST_WORD_TIME_MAX: Duration = Duration::from_millis(FIRST_WORD_MS_MAX);
@@ -72,6 +71,8 @@ pub type Answer = Response<Full<Bytes>>;
 pub struct Port {
     /// Bound already.
     pub listener: Arc<TcpListener>,
+    /// Nobody is let in who would leave others fewer than all but so many descriptors.
+    pub descriptors_max: u64,
     /// `None`: plain HTTP.
     pub tls: Option<TlsAcceptor>,
     /// Open connections; beyond it an idle one makes room for a new one.
@@ -97,13 +98,15 @@ where
     H: Fn(Arrived) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Answer> + Send + 'static,
 {
-    let Port { listener, tls, connections_max, stop } = port;
+    let Port { listener, descriptors_max, tls, connections_max, stop } = port;
+    let mut entrance = Entrance::new(listener, descriptors_max);
     let mut places = Places::new(connections_max);
     loop {
-        let (socket, peer) = tokio::select! {
+        let (socket, address) = tokio::select! {
             () = stop.end.cancelled() => break,
-            accepted = accept(&listener) => accepted,
+            accepted = entrance.accept() => accepted,
         };
+        let peer = Peer(address.ip().to_canonical());
         let place = tokio::select! {
             biased;
             place = places.take() => place,
@@ -135,18 +138,6 @@ where
             tokio::spawn(connection);
         } else {
             stop.under_way.spawn(connection);
-        }
-    }
-}
-
-async fn accept(listener: &TcpListener) -> (TcpStream, Peer) {
-    loop {
-        match listener.accept().await {
-            Ok((socket, address)) => return (socket, Peer(address.ip().to_canonical())),
-            Err(error) => {
-                tracing::error!(%error, "cannot accept a connection");
-                tokio::time::sleep(ACCEPT_RETRY).await;
-            }
         }
     }
 }

@@ -27,6 +27,7 @@ pub mod config;
 pub mod control;
 pub mod credentials;
 pub mod edge;
+pub mod entrance;
 pub mod hand_over;
 pub mod health;
 pub mod http;

@@ -40,11 +40,12 @@ use self::ports::{ListeningPort, Ports};
 use crate::admin::Admin;
 use crate::audit::Audit;
 use crate::bus::Bus;
-use crate::chatlog::{ChatLogs, Shipping};
+use crate::chatlog::{self, ChatLogs, Shipping};
 use crate::config::Config;
 use crate::control::{self, ControlPlane, KeptPages};
 use crate::credentials::{self, CredentialsError, FirstCredentials};
 use crate::edge::{Admission, Edge, EdgeSettings, Shards, Surroundings};
+use crate::entrance::{Entrance, Shares};
 use crate::hand_over::{HandOverError, Predecessor, Successor};
 use crate::health::{Phase, Readiness};
 use crate::http::{Port, Stop};
@@ -373,9 +374,11 @@ impl Building {
     fn begin_term(&self) -> Term {
         let stop = Stop::default();
         let (control, handshakes) = (Arc::new(SetOnce::new()), TaskTracker::new());
-        let api = self.port(&self.ports.api, CONNECTIONS_PERCENT_OF_DESCRIPTORS, stop.clone());
+        let shares = self.shares();
+        let api =
+            self.port(&self.ports.api, CONNECTIONS_PERCENT_OF_DESCRIPTORS, shares.clients_max, stop.clone());
         let api = control::serve(api, self.readiness.clone(), Arc::clone(&control));
-        let edge = Arc::clone(&self.ports.edge.listener);
+        let edge = Entrance::new(Arc::clone(&self.ports.edge.listener), shares.clients_max);
         let edge = self.edge.accept(edge, stop.end.clone(), handshakes.clone());
         let watched = Admin {
             metrics: Arc::clone(&self.metrics),
@@ -385,7 +388,8 @@ impl Building {
         // Nobody who watches is sent away before the end.
         let admin_stop = Stop { drain: stop.end.clone(), end: stop.end.clone(), ..Stop::default() };
         let admin_percent = limit::admin::CONNECTIONS_PERCENT_OF_DESCRIPTORS;
-        let admin = watched.serve(self.port(&self.ports.admin, admin_percent, admin_stop));
+        let admin =
+            watched.serve(self.port(&self.ports.admin, admin_percent, shares.watchers_max, admin_stop));
         if let Some(Tls { certificate, .. }) = &self.tls {
             stop.under_way.spawn(Arc::clone(certificate).follow(stop.drain.clone()));
         }
@@ -393,11 +397,17 @@ impl Building {
         Term { stop, accepting, handshakes, control }
     }
 
-    fn port(&self, port: &ListeningPort, percent_of_descriptors: u64, stop: Stop) -> Port {
+    /// How many of the descriptors connections may take.
+    fn shares(&self) -> Shares {
+        Shares::of(self.descriptors, chatlog::files_max(shard_count(&self.config)))
+    }
+
+    fn port(&self, port: &ListeningPort, percent: u64, descriptors_max: u64, stop: Stop) -> Port {
         Port {
             listener: Arc::clone(&port.listener),
+            descriptors_max,
             tls: self.tls.as_ref().map(|tls| TlsAcceptor::from(Arc::clone(&tls.config))),
-            connections_max: share(self.descriptors, percent_of_descriptors).min(CONNECTIONS_MAX),
+            connections_max: share(self.descriptors, percent).min(CONNECTIONS_MAX),
             stop,
         }
     }

@@ -5,6 +5,7 @@ use serde_json::Value;
 use super::parcel::{Parcel, event_times};
 use super::sink::{Consignment, SinkError, call_json, push_json};
 use crate::aws::{AwsClient, AwsError, AwsService};
+use crate::clock;
 
 const PUT_LOG_EVENTS: &str = "Logs_20140328.PutLogEvents";
 const CREATE_LOG_STREAM: &str = "Logs_20140328.CreateLogStream";
@@ -21,7 +22,7 @@ pub(super) async fn put(
 ) -> Result<u64, SinkError> {
     let region = &consignment.key.scope.region;
     let stream = protocol::chat_log::log_stream_name(parcel.room);
-    let body = put_body(consignment, parcel, group, &stream);
+    let body = put_body(consignment, parcel, group, &stream, clock::now().as_nanos() / 1_000_000);
     let call = |target, body| call_json(client, AwsService::CloudWatchLogs, region, target, body);
     let put = match call(PUT_LOG_EVENTS, body.clone()).await {
         Err(error) if is(&error, "ResourceNotFoundException") => {
@@ -58,9 +59,11 @@ fn names(group: &str, stream: &str, rest: &[u8]) -> Vec<u8> {
     body
 }
 
-fn put_body(consignment: &Consignment, parcel: &Parcel, group: &str, stream: &str) -> Vec<u8> {
+/// No event is later than `now_ms`: of a batch, the service takes none that is two hours ahead, and those behind a record of
+/// a clock that was ahead have its time.
+fn put_body(consignment: &Consignment, parcel: &Parcel, group: &str, stream: &str, now_ms: u64) -> Vec<u8> {
     let mut events = b",\"logEvents\":[".to_vec();
-    let times = event_times(parcel, &consignment.records);
+    let times = event_times(parcel, &consignment.records).into_iter().map(|time| time.min(now_ms));
     for (count, (index, time)) in parcel.records.iter().zip(times).enumerate() {
         if count > 0 {
             events.push(b',');

@@ -9,7 +9,6 @@ use protocol::limit::chat_log::{FIREHOSE_TRIES_MAX, RETRY_MS_MIN};
 use serde_json::Value;
 use tokio::time::sleep;
 
-use super::lock;
 use super::parcel::Parcel;
 use super::sink::{Consignment, SinkError, call_json, push_json};
 use crate::aws::{AwsClient, AwsService};
@@ -28,22 +27,20 @@ pub(super) async fn put(
     stream: &str,
 ) -> Result<(), SinkError> {
     let region = &consignment.key.scope.region;
+    let mut left = parcel.records.clone();
     for number in 0..FIREHOSE_TRIES_MAX {
         if number > 0 {
             sleep(Duration::from_millis(RETRY_MS_MIN << number)).await;
         }
-        let left: Vec<usize> = {
-            let taken = lock(&consignment.taken);
-            parcel.records.iter().copied().filter(|index| !taken.contains(index)).collect()
-        };
         let body = body(consignment, &left, stream);
         let answer = call_json(client, AwsService::Firehose, region, PUT_RECORD_BATCH, body).await?;
         let Some(failed) = failed(&answer, left.len()) else {
             return Err(SinkError::other("the answer to PutRecordBatch makes no sense"));
         };
-        lock(&consignment.taken)
-            .extend(left.iter().zip(&failed).filter(|(_, failed)| !**failed).map(|(index, _)| index));
-        if !failed.contains(&true) {
+        let (again, taken): (Vec<_>, Vec<_>) = left.iter().zip(failed).partition(|(_, failed)| *failed);
+        consignment.taken.add(taken.into_iter().map(|(index, _)| *index));
+        left = again.into_iter().map(|(index, _)| *index).collect();
+        if left.is_empty() {
             return Ok(());
         }
     }

@@ -27,6 +27,10 @@ const FOLDER_NAME: &str = "destinations";
 const TAIL_BYTES: u64 = 512 * 1_024;
 /// … and when a process before may have left lines that were never synced: more than are appended at once.
 const UNSYNCED_BYTES_MAX: u64 = 2 * FIREHOSE_BYTES_MAX as u64;
+/// Longest part of a name that is one folder's name, in bytes; with an ending and a mark it is less than file systems take.
+const PART_BYTES_MAX: usize = 240;
+/// At the end of a folder's name when the next one goes on with it. No name of a destination has it.
+const GOES_ON: char = '~';
 /// So many files and folders are remembered that are known to be on disk.
 const SETTLED_MAX: usize = 32_768;
 
@@ -111,7 +115,13 @@ fn lines(consignment: &Consignment, parcel: &Parcel) -> Vec<u8> {
 /// The path of a name below a folder. Names of log groups have slashes, and may have parts that mean something else to a
 /// file system.
 fn below(mut folder: PathBuf, name: &str) -> PathBuf {
-    for part in name.split('/').filter(|part| !part.is_empty()) {
+    for mut part in name.split('/').filter(|part| !part.is_empty()) {
+        // A log group may have 512 characters between two slashes, and a folder's name 255 bytes.
+        while part.len() > PART_BYTES_MAX {
+            let (start, rest) = part.split_at(part.floor_char_boundary(PART_BYTES_MAX));
+            folder.push(format!("{start}{GOES_ON}"));
+            part = rest;
+        }
         match part {
             "." => folder.push("%2E"),
             ".." => folder.push("%2E%2E"),
@@ -195,6 +205,9 @@ mod tests {
             ("../../etc", "root/%2E%2E/%2E%2E/etc"),
             ("a/./b//c", "root/a/%2E/b/c"),
             ("..", "root/%2E%2E"),
+            (&format!("a/{}/c", "b".repeat(240)), &format!("root/a/{}/c", "b".repeat(240))),
+            (&"b".repeat(241), &format!("root/{}~/b", "b".repeat(240))),
+            (&"b".repeat(512), &format!("root/{0}~/{0}~/{1}", "b".repeat(240), "b".repeat(32))),
         ] {
             assert_eq!(below(PathBuf::from("root"), name), PathBuf::from(expected), "{name}");
         }

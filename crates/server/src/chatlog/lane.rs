@@ -51,6 +51,8 @@ pub(super) struct Lane {
     places: HashMap<SpoolKey, Place>,
     /// Those with an open file, in the order in which they are looked at when one has to be closed.
     open: VecDeque<SpoolKey>,
+    /// Spools that were retired when the places were last looked through.
+    retired: u64,
     /// Segments begun so far, and records.
     segments: u64,
     records: u64,
@@ -105,6 +107,7 @@ impl Lane {
             syncer,
             places: HashMap::new(),
             open: VecDeque::new(),
+            retired: 0,
             segments: 0,
             records: 0,
             bytes: Vec::new(),
@@ -117,6 +120,7 @@ impl Lane {
     /// [`Unlogged`] when one of them cannot take it and the room may not go on without.
     pub(super) fn note(&mut self, entry: &Entry<'_>) -> Result<(), Unlogged> {
         self.records += 1;
+        self.drop_retired();
         self.bytes.clear();
         let json = encode_record(entry.kind, entry.time, entry.payload);
         let time_ms = entry.time.as_nanos() / 1_000_000;
@@ -168,6 +172,19 @@ impl Lane {
             self.take_back(key);
         }
         Ok(kept?)
+    }
+
+    /// Forgets the spools that there are no more.
+    fn drop_retired(&mut self) {
+        let retired = self.spools.retired.load(Ordering::Acquire);
+        if retired == self.retired {
+            return;
+        }
+        self.retired = retired;
+        self.places.retain(|_, place| !place.spool.is_retired());
+        let listed = self.open.len();
+        self.open.retain(|key| self.places.contains_key(key));
+        self.spools.open_segments.fetch_sub(listed - self.open.len(), Ordering::Relaxed);
     }
 
     fn place(&mut self, key: &SpoolKey) -> &mut Place {
@@ -233,8 +250,9 @@ impl Lane {
         if self.rules.syncs_always
             && let Err(error) = spool.sync_names()
         {
-            // Nothing is ever written to it: whoever reads goes on.
+            // Nothing is ever written to it: it is not there for the next record. If it cannot be removed, whoever reads goes on.
             segment.seal();
+            let _ = spool.remove(name, segment.committed_bytes(), true);
             return Err(error);
         }
         // Nobody else may seal it: nothing of it can have been shipped.

@@ -8,7 +8,7 @@
 //! | `generation` | which process writes what | no number is used twice; who gives way comes first |
 //! | `folders` | folders, and their names | what is on disk is found again |
 //! | `reader`, `progress` | reads it in order, and remembers how far it was shipped | damage is passed over, never served |
-//! | `worker`, `shipping` | sends it, and tries again | at least once, in order per room; nobody waits for a dead destination |
+//! | `worker`, `attempt`, `shipping` | sends it, and tries again | at least once, in order per room; nobody waits for a dead destination |
 //! | `parcel`, `object` | divides batches for their destinations | a retry goes on where it was, or writes over |
 //! | `sink`, `s3`, `cloudwatch_logs`, `firehose`, `folder` | destinations | what is acknowledged is there |
 //! | `tail` | shows what a room publishes, out of the spool | also what is shipped and removed before it looks |
@@ -17,14 +17,17 @@
 //! - `chatlog.spool_mib_max` for each logging configuration: new records for it are lost, counted and logged; with
 //!   `chatlog.on_failure = "refuse"` its rooms publish nothing. Others go on.
 //! - A disk that takes nothing: the same, for all that it does not take.
-//! - Memory: 128 MiB of batches, and 64 small ones for destinations that took nothing the last time, whatever their number.
-//! - Descriptors: 256 open segments (or three for each shard), whatever the number of logging configurations.
+//! - Memory: 128 MiB of batches, 32 MiB for destinations that took only some of the last one, and 64 small ones for those that
+//!   took nothing, whatever their number.
+//! - Descriptors: 256 open segments (or three for each shard), whatever the number of logging configurations. So many are
+//!   kept from connections (`entrance`).
 //!
 //! `spool` says what is durable when, who reads what, and who removes it.
 //!
 //! # What it is not
 //! Exactly once: after a crash, what was sent and not yet noted as taken is sent again.
 
+mod attempt;
 mod cloudwatch_logs;
 mod firehose;
 mod folder;
@@ -53,7 +56,8 @@ use std::time::Duration;
 
 use protocol::arn::Scope;
 use protocol::id::Id;
-use protocol::limit::chat_log::DELETED_SECONDS_MAX;
+use protocol::limit::chat_log::{DELETED_SECONDS_MAX, SEGMENTS_OPEN_MAX};
+use protocol::limit::member::LOGGING_CONFIGURATIONS_PER_ROOM_MAX;
 
 use self::folder::FolderSink;
 use self::lane::{Lane, Rules};
@@ -151,6 +155,13 @@ impl ChatLogs {
     pub fn go_on(&self) {
         self.spools.generations.set_given_way(false);
     }
+}
+
+/// How many files of spools a server with so many shards may have open for writing.
+#[must_use]
+pub fn files_max(shards: u8) -> u64 {
+    let each = u64::from(shards) * LOGGING_CONFIGURATIONS_PER_ROOM_MAX as u64;
+    each.max(SEGMENTS_OPEN_MAX as u64)
 }
 
 /// Locks `mutex`; a thread that panicked while it held the lock does not take the others down.

@@ -1,8 +1,7 @@
 //! How a batch is divided into what goes to a destination in one piece: an object of S3, one PutLogEvents, one
 //! PutRecordBatch.
 //!
-//! Promises: the same batch is always divided in the same way, so that a retry goes on where it was; every parcel is within
-//! the limits of its service; parcels of one chain are sent one after the other, which keeps the order in each room.
+//! Promises: what is left of the same batch is always divided in the same way; every parcel is within the limits of its service; parcels of one chain are sent one after the other, which keeps the order in each room.
 
 use protocol::id::Id;
 use protocol::limit::chat_log::{
@@ -29,26 +28,26 @@ pub(super) struct Parcel {
     pub(super) not_before_ms: u64,
 }
 
-/// Divides a batch into chains of parcels.
+/// Divides those records of a batch that are `left`, by place, into chains of parcels.
 #[must_use]
-pub(super) fn divide(destination: &Destination, records: &[Record]) -> Vec<Vec<Parcel>> {
+pub(super) fn divide(destination: &Destination, records: &[Record], left: &[usize]) -> Vec<Vec<Parcel>> {
     match destination {
-        Destination::S3(_) => by_room(records).into_iter().map(|parcel| vec![parcel]).collect(),
+        Destination::S3(_) => by_room(records, left).into_iter().map(|parcel| vec![parcel]).collect(),
         Destination::CloudWatchLogs(_) => {
-            by_room(records).into_iter().map(|parcel| log_events(&parcel, records)).collect()
+            by_room(records, left).into_iter().map(|parcel| log_events(&parcel, records)).collect()
         }
         Destination::Firehose(_) => {
-            let all = firehose_batches(records);
+            let all = firehose_batches(records, left);
             if all.is_empty() { Vec::new() } else { vec![all] }
         }
     }
 }
 
 /// One parcel for each room, in the order of their first records.
-fn by_room(records: &[Record]) -> Vec<Parcel> {
+fn by_room(records: &[Record], left: &[usize]) -> Vec<Parcel> {
     let mut parcels: Vec<Parcel> = Vec::new();
     let mut places = std::collections::HashMap::new();
-    for (index, record) in records.iter().enumerate() {
+    for (index, record) in left.iter().map(|index| (*index, &records[*index])) {
         let place = *places.entry(record.room).or_insert_with(|| {
             parcels.push(Parcel { room: record.room, records: Vec::new(), not_before_ms: 0 });
             parcels.len() - 1
@@ -97,10 +96,10 @@ fn log_events(room: &Parcel, records: &[Record]) -> Vec<Parcel> {
 }
 
 /// Divides records for PutRecordBatch, whatever their rooms.
-fn firehose_batches(records: &[Record]) -> Vec<Parcel> {
+fn firehose_batches(records: &[Record], left: &[usize]) -> Vec<Parcel> {
     let mut parcels: Vec<Parcel> = Vec::new();
     let mut bytes = 0;
-    for (index, record) in records.iter().enumerate() {
+    for (index, record) in left.iter().map(|index| (*index, &records[*index])) {
         // In Base64, with a line's end.
         let record_bytes = (record.json.len() + 1).div_ceil(3) * 4 + FIREHOSE_RECORD_FRAME_BYTES;
         match parcels.last_mut() {
@@ -133,12 +132,16 @@ mod tests {
     use super::{Parcel, Record, divide, event_times};
     use crate::store::Destination;
 
+    fn all_of(records: &[Record]) -> Vec<usize> {
+        (0..records.len()).collect()
+    }
+
     fn record(room: u128, time_ms: u64, bytes: usize) -> Record {
         Record { room: Id::from_random(room), time_ms, number: 0, json: "x".repeat(bytes).into() }
     }
 
-    /// Every record is in one parcel, and those of a room are in order in one chain.
-    fn check_chains(chains: &[Vec<Parcel>], records: &[Record]) {
+    /// Every record that is left is in one parcel, and those of a room are in order in one chain.
+    fn check_chains(chains: &[Vec<Parcel>], records: &[Record], left: &[usize]) {
         let mut all: Vec<usize> = Vec::new();
         for chain in chains {
             let places: Vec<usize> = chain.iter().flat_map(|parcel| parcel.records.clone()).collect();
@@ -146,7 +149,7 @@ mod tests {
             all.extend(places);
         }
         all.sort_unstable();
-        assert_eq!(all, (0..records.len()).collect::<Vec<_>>());
+        assert_eq!(all, left);
         let rooms = |chain: &[Parcel]| {
             let places = chain.iter().flat_map(|parcel| &parcel.records);
             places.map(|index| records[*index].room).collect::<std::collections::HashSet<_>>()
@@ -159,15 +162,16 @@ mod tests {
     proptest! {
         #[test]
         fn every_record_is_in_one_parcel_and_rooms_are_in_order(
-            made in vec((0..4_u128, 0..200_000_000_u64, 0..3_000_usize), 0..300),
+            made in vec((0..4_u128, 0..200_000_000_u64, 0..3_000_usize, 0..5_u8), 0..300),
         ) {
+            let left: Vec<usize> = (0..made.len()).filter(|place| made[*place].3 > 0).collect();
             let records: Vec<Record> =
-                made.into_iter().map(|(room, time_ms, bytes)| record(room, time_ms, bytes)).collect();
+                made.into_iter().map(|(room, time_ms, bytes, _)| record(room, time_ms, bytes)).collect();
             for destination in [Destination::S3, Destination::CloudWatchLogs, Destination::Firehose] {
-                let chains = divide(&destination("d".to_owned()), &records);
-                check_chains(&chains, &records);
+                let chains = divide(&destination("d".to_owned()), &records, &left);
+                check_chains(&chains, &records, &left);
             }
-            for chain in divide(&Destination::CloudWatchLogs(String::new()), &records) {
+            for chain in divide(&Destination::CloudWatchLogs(String::new()), &records, &all_of(&records)) {
                 let mut all = Vec::new();
                 for parcel in chain {
                     let times = event_times(&parcel, &records);
@@ -185,8 +189,8 @@ mod tests {
             [(10_001_usize, 1_usize), (25_000, 10), (9, 131_046), (8, 131_046), (2_500, 500)]
         {
             let records: Vec<Record> = (0..count).map(|_| record(1, 5, bytes)).collect();
-            let chains = divide(&Destination::CloudWatchLogs(String::new()), &records);
-            check_chains(&chains, &records);
+            let chains = divide(&Destination::CloudWatchLogs(String::new()), &records, &all_of(&records));
+            check_chains(&chains, &records, &all_of(&records));
             let parcels: Vec<usize> = chains[0].iter().map(|parcel| parcel.records.len()).collect();
             assert!(parcels.iter().all(|length| {
                 *length <= LOG_EVENTS_MAX
@@ -201,8 +205,8 @@ mod tests {
     fn no_put_record_batch_is_too_large() {
         for (count, bytes) in [(501, 10), (1_000, 10), (100, 100_000)] {
             let records: Vec<Record> = (0..count).map(|_| record(1, 5, bytes)).collect();
-            let chains = divide(&Destination::Firehose(String::new()), &records);
-            check_chains(&chains, &records);
+            let chains = divide(&Destination::Firehose(String::new()), &records, &all_of(&records));
+            check_chains(&chains, &records, &all_of(&records));
             for parcel in &chains[0] {
                 assert!(parcel.records.len() <= FIREHOSE_RECORDS_MAX);
                 assert!(parcel.records.len() * (bytes + 1) * 4 / 3 <= FIREHOSE_BYTES_MAX);

@@ -118,6 +118,23 @@ pub(super) fn save_destination(folder: &Path, destination: &Destination) -> io::
     replace(folder, DESTINATION_UNFINISHED_NAME, DESTINATION_NAME, &serde_json::to_vec(&kept)?)
 }
 
+/// Removes all of this, and the folder, when there is nothing else in it.
+///
+/// # Errors
+/// Those of the file system; what is not there is no error.
+pub(super) fn forget(folder: &Path) -> io::Result<()> {
+    let is_gone = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
+    for name in [FILE_NAME, UNFINISHED_NAME, DESTINATION_NAME, DESTINATION_UNFINISHED_NAME] {
+        fs::remove_file(folder.join(name))
+            .or_else(|error| if is_gone(&error) { Ok(()) } else { Err(error) })?;
+    }
+    match fs::remove_dir(folder) {
+        // Somebody has begun to write there again.
+        Err(error) if is_gone(&error) || error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(()),
+        removed => removed,
+    }
+}
+
 /// Puts `bytes` into the file `name`, in one piece; `unfinished` is what it is called before that. Both it and its name are
 /// on disk when this returns.
 pub(super) fn replace(folder: &Path, unfinished: &str, name: &str, bytes: &[u8]) -> io::Result<()> {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use protocol::limit::chat_log::{LOOK_INTERVAL_MS, PROBES_MAX, SHIPMENT_UNITS_MAX};
+use protocol::limit::chat_log::{LOOK_INTERVAL_MS, PROBES_MAX, RETRY_UNITS_MAX, SHIPMENT_UNITS_MAX};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
@@ -38,6 +38,8 @@ pub(super) struct House {
     pub(super) deleted_time_max: Duration,
     /// What batches for destinations that take some may have together.
     pub(super) shipments: Semaphore,
+    /// What batches for destinations may have together that took only some of the last one.
+    pub(super) retries: Semaphore,
     /// Small batches for destinations that took nothing the last time.
     pub(super) probes: Semaphore,
     /// Nothing new is begun.
@@ -83,6 +85,7 @@ impl Shipping {
             window_s,
             deleted_time_max,
             shipments: Semaphore::new(usize::try_from(SHIPMENT_UNITS_MAX).unwrap_or(usize::MAX)),
+            retries: Semaphore::new(usize::try_from(RETRY_UNITS_MAX).unwrap_or(usize::MAX)),
             probes: Semaphore::new(PROBES_MAX),
             stop: CancellationToken::new(),
             cut_off: CancellationToken::new(),
@@ -128,6 +131,7 @@ async fn run(house: Arc<House>) {
             Err(error) => tracing::error!(%error, "the folder of chat logs cannot be looked through"),
         }
         show(&house);
+        workers.retain(|key, worker| !worker.is_finished() || house.spools.known_spool(key).is_some());
         for spool in house.spools.all() {
             // Who was told to hurry may have ended by itself.
             let is_at_work =

@@ -1,9 +1,8 @@
 //! Where records go: S3, CloudWatch Logs or Firehose, at AWS (or whatever speaks like it) or as folders of the same names.
 
-use std::collections::HashSet;
 use std::fmt;
 use std::fs::File;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,6 +10,7 @@ use hyper::Method;
 use protocol::limit::chat_log::{ANSWER_BYTES_MAX, CALL_SECONDS_MAX};
 use tokio::time::Instant;
 
+use super::attempt::Taken;
 use super::folder::FolderSink;
 use super::parcel::Parcel;
 use super::record::Record;
@@ -67,9 +67,8 @@ pub(super) struct Consignment {
     pub(super) attempt: u32,
     /// The lock of the process that ships: it is not given back while anything is on its way.
     pub(super) _turn: Arc<File>,
-    /// Records that a destination has taken of a parcel which it did not take as a whole; they are kept from one try to the
-    /// next.
-    pub(super) taken: Arc<Mutex<HashSet<usize>>>,
+    /// What the destination has taken of the batch, kept from one try to the next.
+    pub(super) taken: Arc<Taken>,
 }
 
 /// Why a parcel did not arrive. Never says what is in it.

@@ -22,7 +22,7 @@
 //! # Who removes, and when
 //! The process that ships, and nobody else: whole segments, when all of their records are shipped. One that is still written to
 //! is sealed for that when it is larger than [`SHIPPED_BYTES_MAX`], when the spool has half of what it may have, or when nothing
-//! was written to the spool for a while.
+//! was written to the spool for a while. When its logging configuration is deleted, too, the spool itself goes ([`Spools::retire`]).
 //!
 //! # Limits
 //! - Disk: `chatlog.spool_mib_max` for each spool; a segment has at most a 64th of that, so that what is shipped and not yet
@@ -34,7 +34,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -57,7 +57,7 @@ use crate::metrics::Metrics;
 use crate::store::Destination;
 
 /// Below the data folder.
-const FOLDER_NAME: &str = "chatlog";
+pub(super) const FOLDER_NAME: &str = "chatlog";
 const SPOOLS_NAME: &str = "spool";
 const SHIPPING_LOCK: &str = "shipping.lock";
 
@@ -109,6 +109,8 @@ pub(super) struct Spool {
     bytes_max: u64,
     /// The segments of this process that are still there.
     live: Mutex<BTreeMap<SegmentName, Arc<Segment>>>,
+    /// Nothing is written to it any more: whoever has something to write asks for the spool anew. Set while `live` is locked.
+    is_retired: AtomicBool,
     /// Records have come to the disk.
     pub(super) written: Notify,
     /// The logging configuration was changed, or the server stops: what waits is to be tried now.
@@ -118,9 +120,17 @@ pub(super) struct Spool {
     /// The names of the folders above it are on disk.
     is_rooted: AtomicBool,
     /// Where its records went last, as far as this process knows.
-    destination: Mutex<Option<Destination>>,
+    destination: Mutex<LastDestination>,
     /// When its last trouble was logged, in seconds of the monotonic clock and one.
     complained_at: AtomicU64,
+}
+
+/// Where records went last.
+#[derive(Default)]
+struct LastDestination {
+    known: Option<Destination>,
+    /// The file says so, too.
+    is_saved: bool,
 }
 
 impl Spool {
@@ -132,6 +142,7 @@ impl Spool {
             bytes: AtomicU64::new(0),
             bytes_max,
             live: Mutex::default(),
+            is_retired: AtomicBool::new(false),
             written: Notify::new(),
             hurried: Notify::new(),
             oldest_ms: AtomicU64::new(0),
@@ -172,12 +183,22 @@ impl Spool {
 
     /// Begins a segment; its file is open for writing.
     pub(super) fn begin_segment(&self, name: SegmentName) -> io::Result<(Arc<Segment>, File)> {
+        let mut live = lock(&self.live);
+        if self.is_retired() {
+            return Err(io::Error::other("its logging configuration was deleted"));
+        }
         make_folder(&self.folder)?;
         let (segment, file) = Segment::create(&self.folder, name)?;
         let segment = Arc::new(segment);
         self.grow(segment.committed_bytes());
-        lock(&self.live).insert(name, Arc::clone(&segment));
+        live.insert(name, Arc::clone(&segment));
         Ok((segment, file))
+    }
+
+    /// Whether nothing is written to it any more.
+    #[must_use]
+    pub(super) fn is_retired(&self) -> bool {
+        self.is_retired.load(Ordering::Acquire)
     }
 
     /// A segment that was shipped up to `bytes` is sealed, if that is all it has and there is a reason to be rid of it.
@@ -198,16 +219,25 @@ impl Spool {
         Ok(())
     }
 
-    /// Remembers where its records go, for when its logging configuration is deleted before all have gone there.
+    /// Remembers where its records go, for when its logging configuration is deleted before all have gone there. Nothing is
+    /// written when the file says so already: on a full disk that could not be done.
     ///
     /// # Errors
-    /// Those of the file system.
+    /// Those of the file system; then this process knows, and the next one may not.
     pub(super) fn remember(&self, destination: &Destination) -> io::Result<()> {
-        let mut known = lock(&self.destination);
-        if known.as_ref() != Some(destination) {
+        let mut last = lock(&self.destination);
+        if last.known.is_none() {
+            // What cannot be read is written anew.
+            last.known = progress::load_destination(&self.folder).unwrap_or_default();
+            last.is_saved = last.known.is_some();
+        }
+        if last.known.as_ref() != Some(destination) {
+            *last = LastDestination { known: Some(destination.clone()), is_saved: false };
+        }
+        if !last.is_saved {
             make_folder(&self.folder)?;
             progress::save_destination(&self.folder, destination)?;
-            *known = Some(destination.clone());
+            last.is_saved = true;
         }
         Ok(())
     }
@@ -217,11 +247,12 @@ impl Spool {
     /// # Errors
     /// Those of the file system.
     pub(super) fn last_destination(&self) -> io::Result<Option<Destination>> {
-        let mut known = lock(&self.destination);
-        if known.is_none() {
-            *known = progress::load_destination(&self.folder)?;
+        let mut last = lock(&self.destination);
+        if last.known.is_none() {
+            last.known = progress::load_destination(&self.folder)?;
+            last.is_saved = last.known.is_some();
         }
-        Ok(known.clone())
+        Ok(last.known.clone())
     }
 
     /// Its segments with their lengths, in the order in which they are read. Counts their bytes anew.
@@ -250,7 +281,9 @@ impl Spool {
     /// Those of the file system.
     pub(super) fn remove(&self, name: SegmentName, bytes: u64, is_kept: bool) -> io::Result<()> {
         let path = self.folder.join(name.to_string());
-        if !is_kept && self.live_segment(name).is_some() {
+        // Somebody may have linked it to somewhere else, to keep it.
+        let is_linked = fs::metadata(&path).is_ok_and(|metadata| metadata.nlink() > 1);
+        if !is_kept && !is_linked && self.live_segment(name).is_some() {
             // If it fails, the disk is free when the shard has closed it.
             let _ = OpenOptions::new().write(true).open(&path).and_then(|file| file.set_len(0));
         }
@@ -284,6 +317,8 @@ pub(super) struct Spools {
     data_dir: Arc<Path>,
     bytes_max: u64,
     known: Mutex<HashMap<SpoolKey, Arc<Spool>>>,
+    /// How many spools were retired.
+    pub(super) retired: AtomicU64,
     /// Who writes what.
     pub(super) generations: Generations,
     /// Who shows what is written, and is to see it before it is removed.
@@ -305,6 +340,7 @@ impl Spools {
             data_dir: data_dir.into(),
             bytes_max,
             known: Mutex::default(),
+            retired: AtomicU64::new(0),
             generations: Generations::new(root.clone()),
             tails: TailFolders::new(root),
             open_segments: AtomicUsize::new(0),
@@ -330,6 +366,24 @@ impl Spools {
     #[must_use]
     pub(super) fn known_spool(&self, key: &SpoolKey) -> Option<Arc<Spool>> {
         lock(&self.known).get(key).cloned()
+    }
+
+    /// Is rid of a spool whose logging configuration was deleted, if there is nothing in it: its folder, too. Whether it was.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub(super) fn retire(&self, spool: &Spool) -> io::Result<bool> {
+        {
+            let live = lock(&spool.live);
+            if !live.is_empty() || !spool.segments()?.is_empty() {
+                return Ok(false);
+            }
+            spool.is_retired.store(true, Ordering::Release);
+        }
+        lock(&self.known).remove(&spool.key);
+        self.retired.fetch_add(1, Ordering::Release);
+        progress::forget(&spool.folder)?;
+        Ok(true)
     }
 
     /// All spools that are known.

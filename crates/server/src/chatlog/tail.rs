@@ -12,11 +12,12 @@
 //! - Nothing else is changed. The folder of a tail that was killed is removed by the next tail, or with the next segment.
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use protocol::arn::Scope;
 use protocol::id::Id;
@@ -34,6 +35,9 @@ use crate::uuid::uuid;
 /// So many records are remembered as shown: more than are written between two looks.
 const SHOWN_MAX: usize = 100_000;
 const FOLDER_PREFIX: &str = "tail-";
+/// Before that, while it has no lock yet.
+const UNFINISHED_PREFIX: &str = "new-";
+const UNFINISHED_TIME_MAX: Duration = Duration::from_secs(60);
 const LOCK_NAME: &str = "lock";
 /// It is there when something could not be kept for the tail.
 const MISSED_NAME: &str = "missed";
@@ -78,7 +82,8 @@ impl TailFolders {
 
     /// Removes the folders of tails that have ended without doing so.
     pub(super) fn tidy_up(&self) {
-        for folder in self.all().into_iter().filter(|folder| !is_held(folder)) {
+        let unfinished = self.all_with(UNFINISHED_PREFIX).into_iter().filter(|folder| is_old(folder));
+        for folder in self.all().into_iter().chain(unfinished).filter(|folder| !is_held(folder)) {
             let _ = fs::remove_dir_all(folder);
         }
     }
@@ -88,7 +93,8 @@ impl TailFolders {
         self.tidy_up();
         let name = format!("{FOLDER_PREFIX}{}", uuid());
         // It gets its name when it is locked: one that is not held is removed by whoever sees it.
-        let (unfinished, folder) = (self.root.join(format!("new-{name}")), self.root.join(name));
+        let (unfinished, folder) =
+            (self.root.join(format!("{UNFINISHED_PREFIX}{name}")), self.root.join(name));
         make_folder(&unfinished)?;
         let lock = unfinished.join(LOCK_NAME);
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(lock)?;
@@ -98,9 +104,12 @@ impl TailFolders {
     }
 
     fn all(&self) -> Vec<PathBuf> {
-        let is_one = |entry: &fs::DirEntry| {
-            entry.file_name().to_str().is_some_and(|name| name.starts_with(FOLDER_PREFIX))
-        };
+        self.all_with(FOLDER_PREFIX)
+    }
+
+    fn all_with(&self, prefix: &str) -> Vec<PathBuf> {
+        let is_one =
+            |entry: &fs::DirEntry| entry.file_name().to_str().is_some_and(|name| name.starts_with(prefix));
         list(&self.root)
             .unwrap_or_default()
             .iter()
@@ -110,10 +119,30 @@ impl TailFolders {
     }
 }
 
-/// Whether somebody holds the lock of a tail's folder.
+/// Whether a folder was made so long ago that its tail has its lock by now, or has ended.
+fn is_old(folder: &Path) -> bool {
+    let age = fs::metadata(folder).and_then(|metadata| metadata.modified()).map(|time| time.elapsed());
+    matches!(age, Ok(Ok(age)) if age >= UNFINISHED_TIME_MAX)
+}
+
+/// Whether somebody may hold the lock of a tail's folder: only one that is known to be free, or gone, is held by nobody.
 fn is_held(folder: &Path) -> bool {
-    let Ok(file) = File::open(folder.join(LOCK_NAME)) else { return false };
-    matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock))
+    match File::open(folder.join(LOCK_NAME)) {
+        Ok(file) => file.try_lock_shared().is_err(),
+        Err(error) => error.kind() != io::ErrorKind::NotFound,
+    }
+}
+
+/// Who owns the chat logs of a data folder, or what else its server has made there. The folder itself may be of whoever has
+/// set up the machine.
+fn owner(data_dir: &Path) -> io::Result<u32> {
+    let chat_logs = fs::metadata(data_dir.join(super::spool::FOLDER_NAME));
+    if let Ok(chat_logs) = chat_logs {
+        return Ok(chat_logs.uid());
+    }
+    let files = list(data_dir)?.into_iter().filter_map(|entry| entry.metadata().ok());
+    let mut own = files.filter(fs::Metadata::is_file);
+    own.next().map_or_else(|| fs::metadata(data_dir), Ok).map(|metadata| metadata.uid())
 }
 
 /// See the module.
@@ -152,10 +181,18 @@ impl Tail {
     /// Shows what is published in a room from now on.
     ///
     /// # Errors
-    /// Those of the file system; the data folder has to be there, and to be writable.
-    pub fn new(data_dir: &Path, scope: &Scope, room: Id) -> io::Result<Self> {
+    /// Those of the file system; the data folder has to be there, and its server to run as `user`, too, which this runs as:
+    /// of what another one makes there, the server could write and see nothing.
+    pub fn new(data_dir: &Path, scope: &Scope, room: Id, user: u32) -> io::Result<Self> {
         // Nothing is made where no server is.
         fs::read_dir(data_dir)?;
+        let owner = owner(data_dir)?;
+        if owner != user {
+            let text = format!(
+                "they belong to the user with the id {owner}, and to nobody else ({user} has called)"
+            );
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, text));
+        }
         let spools = Spools::new(data_dir, u64::MAX, Arc::new(Metrics::new(0)));
         let (folder, lock) = spools.tails.make()?;
         let mut tail = Self {

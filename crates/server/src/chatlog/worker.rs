@@ -2,20 +2,21 @@
 //! again, for as long as it takes.
 //!
 //! Promises:
-//! - At least once: a batch is acknowledged when its destination has taken all of it. A try goes on where the last one of the
-//!   same process has stopped, so little comes twice.
+//! - At least once: a batch is acknowledged when its destination has taken all of it. A try goes on where the last one of its
+//!   lane in the same process has stopped: what is known to be taken comes once.
 //! - In order, for each room.
 //! - A destination that fails keeps nobody else waiting: a worker has a spool to itself; one that took nothing gets a small
-//!   batch the next time, of which there may be many at once; and nothing is kept in memory between two tries but how far the
-//!   first one came.
+//!   batch the next time, of which there may be many at once; those that took some of one wait for each other only; and nothing is kept in memory between two tries but how far the
+//!   last one of each lane came. A lane that fails is not the first one of the next turn, so no lane waits for another one.
 //! - Records go where their logging configuration says when they are shipped; so one that is corrected lets what has
 //!   waited through. When it is deleted, what is left goes where it went last, and is given up for lost when that
 //!   destination has been gone, too, or has denied access, for a day.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::fs::File;
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -28,6 +29,7 @@ use protocol::limit::chat_log::{
 use tokio::sync::{AcquireError, SemaphorePermit};
 use tokio::time::{Instant, sleep, timeout};
 
+use super::attempt::{Attempt, Taken};
 use super::lock;
 use super::object::window_of;
 use super::parcel::{Parcel, divide};
@@ -36,12 +38,14 @@ use super::reader::{Batch, Bounds, Reader, Stretch};
 use super::record::Record;
 use super::shipping::House;
 use super::sink::{Consignment, Sink, SinkError};
-use super::spool::Spool;
+use super::spool::{Spool, SpoolKey};
 use crate::clock;
 use crate::store::{Destination, StoreError};
 
 /// Nobody tells of what another process writes, so it is looked for.
 const LOOK_WITH_OTHERS: Duration = Duration::from_secs(1);
+/// How often it is looked whether a window is over.
+const LOOK_AT_WINDOW: Duration = Duration::from_secs(30);
 /// When nothing was written for so long, what is left of shipped segments is removed.
 const IDLE: Duration = Duration::from_millis(IDLE_MS_MAX);
 /// A record that is farther ahead of the clock than this waits for no window: the clock was set back.
@@ -53,37 +57,20 @@ pub(super) struct Worker {
     turn: Arc<File>,
     spool: Arc<Spool>,
     reader: Arc<Mutex<Reader>>,
-    /// The batch that was not taken as a whole.
-    attempt: Option<Arc<Attempt>>,
-    /// Tries in a row that have failed.
+    /// By lane, the batch that was not taken as a whole.
+    attempts: HashMap<LaneName, Attempt>,
+    /// No large batch was taken at the first try since one was not.
+    has_struggled: bool,
+    /// The lane whose failure has ended the last turn that had one.
+    failed_lane: Option<LaneName>,
+    /// Tries in a row that have failed; one that got somewhere is the first.
     failures: u32,
     /// The destination of a deleted logging configuration has denied access, or was not there, since then.
     refused_since: Option<Instant>,
+    /// Where records go could not be written down the last time.
+    is_forgetful: bool,
     /// There was nothing to ship since then.
     idle_since: Option<Instant>,
-}
-
-/// How far a batch came that was not taken as a whole.
-struct Attempt {
-    lane: LaneName,
-    from: Position,
-    end: Position,
-    destination: Destination,
-    /// Parcels that were taken, by chain.
-    taken_parcels: Vec<AtomicUsize>,
-    taken_records: Arc<Mutex<HashSet<usize>>>,
-    /// Records that will never be taken.
-    rejected: AtomicUsize,
-    /// A chain has failed in this try.
-    has_failed: AtomicBool,
-}
-
-impl Attempt {
-    /// Parcels and single records that were taken so far.
-    fn taken(&self) -> (usize, usize) {
-        let parcels = self.taken_parcels.iter().map(|taken| taken.load(Ordering::Relaxed)).sum();
-        (parcels, lock(&self.taken_records).len())
-    }
 }
 
 /// Where records are to go.
@@ -93,14 +80,30 @@ struct Whereto {
     is_deleted: bool,
 }
 
+/// What of a lane a batch is.
+#[derive(Clone, Copy)]
+struct Extent {
+    lane: LaneName,
+    end: Position,
+    records: usize,
+}
+
+impl Extent {
+    fn of(batch: &Batch) -> Self {
+        Self { lane: batch.lane, end: batch.end, records: batch.records.len() }
+    }
+}
+
 /// What came of a look.
 enum Turn {
     /// Some were shipped; there may be more.
     Shipped,
     /// There is nothing to ship.
     Idle,
-    /// There is something, but not yet.
-    NotBefore(Duration),
+    /// There is something, but not yet; or as soon as the spool has so many bytes.
+    NotBefore(Duration, Option<u64>),
+    /// There is nothing, and nothing is to come: the spool was removed.
+    Over,
 }
 
 /// What stands in the way.
@@ -127,9 +130,12 @@ impl Worker {
             turn,
             spool,
             reader: Arc::new(Mutex::new(reader)),
-            attempt: None,
+            attempts: HashMap::new(),
+            has_struggled: false,
+            failed_lane: None,
             failures: 0,
             refused_since: None,
+            is_forgetful: false,
             idle_since: None,
         }
     }
@@ -139,28 +145,38 @@ impl Worker {
         while !self.house.stop.is_cancelled() {
             let house = Arc::clone(&self.house);
             let Some(turned) = house.cut_off.run_until_cancelled(self.turn()).await else { return };
-            let (pause, hears_records) = match turned {
-                Ok(Turn::Shipped) => {
-                    self.failures = 0;
-                    continue;
-                }
+            let (pause, bytes_awaited) = match turned {
+                Ok(Turn::Shipped) => continue,
+                Ok(Turn::Over) => return,
                 Ok(Turn::Idle) if house.hurries() => return,
-                Ok(Turn::Idle) => (if house.has_others() { LOOK_WITH_OTHERS } else { IDLE }, true),
-                Ok(Turn::NotBefore(pause)) => (pause, false),
+                Ok(Turn::Idle) => (if house.has_others() { LOOK_WITH_OTHERS } else { IDLE }, Some(0)),
+                Ok(Turn::NotBefore(pause, bytes)) => (pause, bytes),
                 Err(trouble) => {
                     self.failures += 1;
                     self.report(&trouble);
                     if house.hurries() {
                         return;
                     }
-                    (self.backoff(), false)
+                    (self.backoff(), None)
                 }
             };
+            self.wait(pause, bytes_awaited).await;
+        }
+    }
+
+    /// Waits so long, or until it is to hurry, to stop, or there are records and so many bytes in the spool.
+    async fn wait(&self, pause: Duration, bytes_awaited: Option<u64>) {
+        let mut end = pin!(sleep(pause));
+        loop {
             tokio::select! {
-                () = sleep(pause) => {}
-                () = self.spool.hurried.notified() => {}
-                () = self.spool.written.notified(), if hears_records => {}
-                () = house.stop.cancelled() => {}
+                () = &mut end => return,
+                () = self.spool.hurried.notified() => return,
+                () = self.spool.written.notified(), if bytes_awaited.is_some() => {
+                    if bytes_awaited.is_some_and(|bytes| self.spool.bytes() >= bytes) {
+                        return;
+                    }
+                }
+                () = self.house.stop.cancelled() => return,
             }
         }
     }
@@ -173,43 +189,64 @@ impl Worker {
 
     /// Looks what there is, and ships a batch of each lane that is due.
     async fn turn(&mut self) -> Result<Turn, Trouble> {
-        let heads = self.with_reader(heads).await?;
+        let mut heads = self.with_reader(heads).await?;
         let oldest = heads.iter().filter_map(|(_, first)| first.as_ref()).map(|first| first.time_ms).min();
         self.spool.oldest_ms.store(oldest.unwrap_or(0), Ordering::Relaxed);
+        self.attempts.retain(|lane, _| heads.iter().any(|(stretch, _)| stretch.lane == *lane));
         if heads.is_empty() {
-            self.rest().await?;
-            return Ok(Turn::Idle);
+            self.failures = 0;
+            return Ok(if self.rest().await? { Turn::Over } else { Turn::Idle });
         }
         self.idle_since = None;
         let whereto = self.whereto().await?;
+        let behind = |(stretch, _): &(Stretch, _)| Some(stretch.lane) > self.failed_lane;
+        let first = heads.iter().position(behind).unwrap_or(0);
+        heads.rotate_left(first);
         let mut pauses = Vec::new();
         let mut has_shipped = false;
         for (stretch, first) in heads {
+            let lane = stretch.lane;
             let pause = first.as_ref().and_then(|first| self.pause_before(&stretch, first, whereto.as_ref()));
             match pause {
                 Some(pause) => pauses.push(pause),
-                None => has_shipped |= self.ship(stretch, whereto.as_ref()).await?,
+                None => {
+                    let shipped = self.ship(stretch, whereto.as_ref()).await;
+                    has_shipped |= shipped.inspect_err(|_| self.failed_lane = Some(lane))?;
+                }
             }
         }
         Ok(match pauses.into_iter().min() {
             _ if has_shipped => Turn::Shipped,
-            Some(pause) => Turn::NotBefore(pause),
+            // To read what there is once more would tell nothing new.
+            Some(pause) if self.spool.bytes() < BATCH_BYTES_MAX as u64 && !self.house.has_others() => {
+                Turn::NotBefore(pause, Some(BATCH_BYTES_MAX as u64))
+            }
+            Some(pause) => Turn::NotBefore(pause.min(LOOK_WITH_OTHERS), None),
             None => Turn::Idle,
         })
     }
 
-    /// There is nothing to ship. After a while, segments that are still written to go, too.
-    async fn rest(&mut self) -> io::Result<()> {
-        if self.idle_since.get_or_insert_with(Instant::now).elapsed() >= IDLE {
-            self.idle_since = None;
-            self.with_reader(Reader::retire).await?;
+    /// There is nothing to ship. After a while, segments that are still written to go, too, and the spool with them when its
+    /// logging configuration was deleted: whether it did.
+    async fn rest(&mut self) -> io::Result<bool> {
+        if self.idle_since.get_or_insert_with(Instant::now).elapsed() < IDLE {
+            return Ok(false);
         }
-        Ok(())
+        self.idle_since = None;
+        self.with_reader(Reader::retire).await?;
+        let SpoolKey { scope, configuration } = &self.spool.key;
+        let found = self.house.store.get_logging_configuration(scope, *configuration).await;
+        let is_deleted = matches!(found, Err(StoreError::LoggingConfigurationNotFound(_)));
+        if !is_deleted || self.house.has_others() {
+            return Ok(false);
+        }
+        let spools = Arc::clone(&self.house.spools);
+        self.with_spool(move |spool| spools.retire(spool)).await
     }
 
     /// Where records go, as the logging configuration says now; `None` when it was deleted and none went anywhere.
-    async fn whereto(&self) -> Result<Option<Whereto>, Trouble> {
-        let key = &self.spool.key;
+    async fn whereto(&mut self) -> Result<Option<Whereto>, Trouble> {
+        let key = self.spool.key.clone();
         let (destination, is_deleted) =
             match self.house.store.get_logging_configuration(&key.scope, key.configuration).await {
                 Ok(found) => (Some(found.destination), false),
@@ -220,8 +257,16 @@ impl Worker {
             };
         let Some(destination) = destination else { return Ok(None) };
         if !is_deleted {
-            let destination = destination.clone();
-            self.with_spool(move |spool| spool.remember(&destination)).await?;
+            let wanted = destination.clone();
+            let remembered = self.with_spool(move |spool| spool.remember(&wanted)).await;
+            // To ship is what makes place on a full disk: it does not wait for this.
+            if let Err(error) = &remembered
+                && !self.is_forgetful
+            {
+                let configuration = self.spool.key.arn();
+                tracing::error!(%configuration, %error, "where a chat log goes cannot be remembered; it is shipped all the same");
+            }
+            self.is_forgetful = remembered.is_err();
         }
         Ok(Some(Whereto { destination, is_deleted }))
     }
@@ -244,54 +289,65 @@ impl Worker {
             || self.house.hurries()
             || stretch.bytes >= bytes_max as u64
             || first.time_ms > now_ms + AHEAD_MS_MAX;
-        // Looked at again before that: there may be enough by then, or a change.
-        (!is_due).then(|| Duration::from_millis(due_ms - now_ms).min(LOOK_WITH_OTHERS))
+        // Looked at again before that: the clock may be set, or the destination be changed by another server.
+        (!is_due).then(|| Duration::from_millis(due_ms - now_ms).min(LOOK_AT_WINDOW))
     }
 
     /// Ships the batch that a stretch begins with; whether there was anything.
     async fn ship(&mut self, stretch: Stretch, whereto: Option<&Whereto>) -> Result<bool, Trouble> {
         let house = Arc::clone(&self.house);
-        let is_probe = self.failures > 0 && self.attempt.is_none();
+        let is_stuck = self.attempts.get(&stretch.lane).is_none_or(|attempt| attempt.is_stuck);
+        let is_probe = self.failures > 0 && is_stuck;
         let bytes_max = if is_probe { PROBE_BYTES_MAX } else { BATCH_BYTES_MAX };
         // It fails only when nobody gives permits any more.
-        let _permit = permit(&house, &stretch, is_probe).await;
+        let _permit = permit(&house, &stretch, is_probe, self.has_struggled).await;
         let batch = self.read(stretch, whereto, bytes_max).await?;
         if batch.end == batch.from {
             return Ok(false);
         }
         let Some(Whereto { destination, is_deleted }) = whereto else {
             let why = "it was deleted, and none of them ever went anywhere";
-            self.give_up(batch.lane, batch.end, batch.records.len(), why).await?;
+            self.give_up(&Extent::of(&batch), batch.records.len(), why).await?;
             return Ok(true);
         };
-        if !batch.records.is_empty() {
-            let attempt = self.attempt_at(&batch, destination);
-            let (lane, end, count) = (batch.lane, batch.end, batch.records.len());
-            let taken_before = attempt.taken();
-            match self.send(&attempt, batch.records).await {
-                Ok(()) => self.lose(attempt.rejected.load(Ordering::Relaxed)),
+        let extent = Extent::of(&batch);
+        let taken = self.attempt_at(&batch, destination);
+        let left = taken.left(batch.records.len());
+        if !left.is_empty() {
+            let sent = self.send(destination, &taken, batch.records, &left).await;
+            self.lose(taken.newly_rejected());
+            let left_now = taken.left(extent.records).len();
+            match sent {
+                Ok(()) => {
+                    self.failures = 0;
+                    self.has_struggled &= is_probe || left.len() < extent.records;
+                }
                 Err(error) if *is_deleted && self.is_refused_for_good(&error) => {
                     let why = format!("it was deleted, and its destination does not take them: {error}");
-                    self.give_up(lane, end, count, &why).await?;
+                    self.give_up(&extent, left_now, &why).await?;
                     return Ok(true);
                 }
                 Err(error) => {
-                    if attempt.taken() == taken_before {
-                        // What comes next is small.
-                        self.attempt = None;
+                    let is_stuck = left_now == left.len();
+                    if let Some(attempt) = self.attempts.get_mut(&extent.lane) {
+                        attempt.is_stuck = is_stuck;
                     }
+                    self.failures = if is_stuck { self.failures } else { 0 };
+                    self.has_struggled = true;
                     return Err(Trouble::Sink(error));
                 }
             }
+            self.refused_since = None;
         }
-        self.refused_since = None;
-        self.acknowledge(batch.lane, batch.end).await?;
+        self.acknowledge(&extent).await?;
         Ok(true)
     }
 
     /// Whether a destination whose logging configuration was deleted has refused for so long that it will not take any more.
     fn is_refused_for_good(&mut self, error: &SinkError) -> bool {
         if !error.is_lasting() {
+            // It may take them when it can be reached.
+            self.refused_since = None;
             return false;
         }
         let since = *self.refused_since.get_or_insert_with(Instant::now);
@@ -304,8 +360,8 @@ impl Worker {
         whereto: Option<&Whereto>,
         bytes_max: usize,
     ) -> Result<Batch, Trouble> {
-        let is_same = |attempt: &&Arc<Attempt>| (attempt.lane, attempt.from) == (stretch.lane, stretch.from);
-        let end = self.attempt.as_ref().filter(is_same).map(|attempt| attempt.end);
+        let attempt = self.attempts.get(&stretch.lane).filter(|attempt| attempt.from == stretch.from);
+        let end = attempt.map(|attempt| attempt.end);
         let has_windows = matches!(whereto, Some(Whereto { destination: Destination::S3(_), .. }));
         let interval_s = self.house.window_s;
         let read = move |reader: &mut Reader| {
@@ -317,50 +373,46 @@ impl Worker {
         Ok(self.with_reader(read).await?)
     }
 
-    /// The attempt to go on with, or a new one.
-    fn attempt_at(&mut self, batch: &Batch, destination: &Destination) -> Arc<Attempt> {
+    /// What was taken of a batch before.
+    fn attempt_at(&mut self, batch: &Batch, destination: &Destination) -> Arc<Taken> {
         let Batch { lane, from, end, .. } = *batch;
-        if let Some(attempt) = &self.attempt
-            && (attempt.lane, attempt.from, attempt.end) == (lane, from, end)
-            && attempt.destination == *destination
-        {
-            return Arc::clone(attempt);
+        let goes_on = |attempt: &&Attempt| attempt.from == from && attempt.destination == *destination;
+        if let Some(attempt) = self.attempts.get(&lane).filter(goes_on) {
+            return Arc::clone(&attempt.taken);
         }
-        let chains = divide(destination, &batch.records).len();
-        let attempt = Arc::new(Attempt {
-            lane,
-            from,
-            end,
-            destination: destination.clone(),
-            taken_parcels: (0..chains).map(|_| AtomicUsize::new(0)).collect(),
-            taken_records: Arc::default(),
-            rejected: AtomicUsize::new(0),
-            has_failed: AtomicBool::new(false),
-        });
-        self.attempt = Some(Arc::clone(&attempt));
-        attempt
+        let taken = Arc::<Taken>::default();
+        let destination = destination.clone();
+        self.attempts
+            .insert(lane, Attempt { from, end, destination, taken: Arc::clone(&taken), is_stuck: false });
+        taken
     }
 
-    /// Sends what of a batch was not taken yet. What is under way goes on whatever becomes of the others; once one has
-    /// failed, nothing new is begun, so that a permit is not kept for one time-out after the other.
-    async fn send(&self, attempt: &Arc<Attempt>, records: Vec<Record>) -> Result<(), SinkError> {
-        let chains = divide(&attempt.destination, &records);
+    /// Sends what of a batch is left. What is under way goes on whatever becomes of the others; once one has failed, nothing
+    /// new is begun, so that a permit is not kept for one time-out after the other.
+    async fn send(
+        &self,
+        destination: &Destination,
+        taken: &Arc<Taken>,
+        records: Vec<Record>,
+        left: &[usize],
+    ) -> Result<(), SinkError> {
+        let chains = divide(destination, &records, left);
         let first_ms = records.first().map_or(0, |first| first.time_ms);
         let consignment = Arc::new(Consignment {
             key: self.spool.key.clone(),
-            destination: attempt.destination.clone(),
+            destination: destination.clone(),
             records: records.into(),
             window_s: window_of(first_ms, self.house.window_s),
             attempt: self.failures.saturating_add(1),
-            taken: Arc::clone(&attempt.taken_records),
+            taken: Arc::clone(taken),
             _turn: Arc::clone(&self.turn),
         });
-        attempt.has_failed.store(false, Ordering::Relaxed);
+        let has_failed = Arc::new(AtomicBool::new(false));
         // Everything is the chain's own: whoever borrowed here could not be on several threads.
-        let chain_of = |(index, chain)| {
-            send_chain(self.house.sink.clone(), Arc::clone(attempt), Arc::clone(&consignment), index, chain)
+        let chain_of = |chain| {
+            send_chain(self.house.sink.clone(), Arc::clone(&has_failed), Arc::clone(&consignment), chain)
         };
-        let sent = stream::iter(chains.into_iter().enumerate().map(chain_of).collect::<Vec<_>>())
+        let sent = stream::iter(chains.into_iter().map(chain_of).collect::<Vec<_>>())
             .buffer_unordered(CALLS_MAX)
             .fold(Ok(()), |all, one| std::future::ready(if all.is_err() { all } else { one }));
         let time_max = Duration::from_secs(SHIPMENT_SECONDS_MAX);
@@ -368,29 +420,31 @@ impl Worker {
         timeout(time_max, sent).await.unwrap_or_else(late)
     }
 
-    async fn acknowledge(&mut self, lane: LaneName, end: Position) -> Result<(), Trouble> {
-        self.attempt = None;
+    async fn acknowledge(&mut self, extent: &Extent) -> Result<(), Trouble> {
+        let Extent { lane, end, records } = *extent;
+        if let Some(attempt) = self.attempts.get_mut(&lane).filter(|attempt| attempt.end > end) {
+            // It was a small batch: how far the large one came before is still known.
+            attempt.from = end;
+            attempt.taken.drop_first(records);
+            attempt.is_stuck = false;
+        } else {
+            self.attempts.remove(&lane);
+        }
         Ok(self.with_reader(move |reader| reader.acknowledge(lane, end)).await?)
     }
 
-    /// Passes over a batch that can never be delivered.
-    async fn give_up(
-        &mut self,
-        lane: LaneName,
-        end: Position,
-        records: usize,
-        why: &str,
-    ) -> Result<(), Trouble> {
-        self.lose(records);
+    /// Passes over a batch that can never be delivered, and of which so many records are left.
+    async fn give_up(&mut self, extent: &Extent, records: usize, why: &str) -> Result<(), Trouble> {
+        self.lose(records as u64);
         let configuration = self.spool.key.arn();
         tracing::error!(%configuration, records, "records of a logging configuration are lost: {why}");
-        self.acknowledge(lane, end).await
+        self.acknowledge(extent).await
     }
 
-    fn lose(&self, records: usize) {
+    fn lose(&self, records: u64) {
         if records > 0 {
             let configuration = self.spool.key.configuration;
-            self.house.spools.metrics.chat_log.lose(configuration.as_str(), records as u64);
+            self.house.spools.metrics.chat_log.lose(configuration.as_str(), records);
         }
     }
 
@@ -436,27 +490,22 @@ impl Worker {
     }
 }
 
-/// Sends the parcels of a chain that were not taken yet.
+/// Sends the parcels of a chain.
 async fn send_chain(
     sink: Sink,
-    attempt: Arc<Attempt>,
+    has_failed: Arc<AtomicBool>,
     consignment: Arc<Consignment>,
-    index: usize,
     chain: Vec<Parcel>,
 ) -> Result<(), SinkError> {
-    let taken = &attempt.taken_parcels[index];
-    for parcel in chain.into_iter().skip(taken.load(Ordering::Relaxed)) {
-        if attempt.has_failed.load(Ordering::Relaxed) {
+    for parcel in chain {
+        if has_failed.load(Ordering::Relaxed) {
             // Whoever has failed says why.
             return Ok(());
         }
         let sent = sink.send(&consignment, &parcel).await;
-        attempt.has_failed.fetch_or(sent.is_err(), Ordering::Relaxed);
-        let rejected = sent?;
-        attempt.rejected.fetch_add(usize::try_from(rejected).unwrap_or(usize::MAX), Ordering::Relaxed);
-        taken.fetch_add(1, Ordering::Relaxed);
-        // They were of this parcel.
-        lock(&consignment.taken).clear();
+        has_failed.fetch_or(sent.is_err(), Ordering::Relaxed);
+        consignment.taken.reject(sent?);
+        consignment.taken.add(parcel.records);
     }
     Ok(())
 }
@@ -466,13 +515,16 @@ async fn permit<'a>(
     house: &'a House,
     stretch: &Stretch,
     is_probe: bool,
+    has_struggled: bool,
 ) -> Result<SemaphorePermit<'a>, AcquireError> {
     if is_probe {
         return house.probes.acquire().await;
     }
     let bytes = usize::try_from(stretch.bytes).unwrap_or(usize::MAX).min(BATCH_BYTES_MAX);
     let units = u32::try_from(bytes.div_ceil(SHIPMENT_UNIT_BYTES)).unwrap_or(SHIPMENT_UNITS_MAX);
-    house.shipments.acquire_many(units.clamp(1, SHIPMENT_UNITS_MAX)).await
+    // Who takes a little of each batch, and slowly, keeps nobody waiting who takes all of them.
+    let shipments = if has_struggled { &house.retries } else { &house.shipments };
+    shipments.acquire_many(units.max(1)).await
 }
 
 /// What there is, and the first record of each.

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use protocol::arn::{Arn, ResourceKind};
+use tokio::net::UnixStream;
 use tokio::time::sleep;
 
 use super::CommandError;
@@ -23,7 +24,7 @@ pub async fn tail_logs(data_dir: &Path, room: &str, output: &mut impl Write) -> 
         .and_then(|arn| arn.id().map(|id| (arn, id)))
         .ok_or_else(|| CommandError::Room(room.to_owned()))?;
     let unreadable = |error| CommandError::Spool(data_dir.to_owned(), error);
-    let mut tail = Tail::new(data_dir, arn.scope(), id).map_err(unreadable)?;
+    let mut tail = Tail::new(data_dir, arn.scope(), id, own_user()?).map_err(unreadable)?;
     loop {
         for record in tail.new_records().map_err(unreadable)? {
             match writeln!(output, "{record}").and_then(|()| output.flush()) {
@@ -36,4 +37,10 @@ pub async fn tail_logs(data_dir: &Path, room: &str, output: &mut impl Write) -> 
         }
         sleep(LOOK_INTERVAL).await;
     }
+}
+
+/// Whom this process runs as: the system says so of whoever has made a pair of sockets.
+fn own_user() -> io::Result<u32> {
+    let (one, _other) = UnixStream::pair()?;
+    Ok(one.peer_cred()?.uid())
 }

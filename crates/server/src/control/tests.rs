@@ -96,6 +96,7 @@ impl Server {
         let stop = Stop::default();
         let port = Port {
             listener: Arc::new(listener),
+            descriptors_max: u64::MAX,
             tls: None,
             connections_max: CONNECTIONS_MAX,
             stop: stop.clone(),

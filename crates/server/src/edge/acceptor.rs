@@ -1,20 +1,19 @@
 //! The listening socket of the messaging edge, and the handshakes that are under way.
 //!
 //! Promises: handshakes never run on a shard; a client that takes its time costs a task and nothing else; when too
-//! many handshakes are unfinished the oldest is closed, so nobody can keep the door shut; when the process is out of
-//! descriptors accepting pauses, and goes on by itself.
+//! many handshakes are unfinished the oldest is closed, so nobody can keep the door shut; when descriptors are scarce
+//! accepting pauses, and goes on by itself.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use hub::message::ShardIndex;
 use prometheus_client::metrics::gauge::Gauge;
 use protocol::arn::{Arn, ResourceKind};
 use protocol::limit::edge::SEND_BUFFER_BYTES;
 use socket2::SockRef;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -23,11 +22,9 @@ use tokio_util::task::TaskTracker;
 use super::arrival::ArrivalSender;
 use super::handshake::{Door, Outcome};
 use crate::bus::Bus;
+use crate::entrance::Entrance;
 use crate::metrics::{HandshakeRefusal, Metrics};
 use crate::telemetry::{Span, SpanKind, Telemetry};
-
-/// How long accepting pauses after it failed.
-const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 
 /// See the module.
 pub(super) struct Acceptor {
@@ -44,22 +41,16 @@ impl Acceptor {
     /// Accepts until `end`. Handshakes that are not done by then go on; `handshakes` knows of all.
     pub(super) async fn run(
         self: Arc<Self>,
-        listener: Arc<TcpListener>,
+        mut entrance: Entrance,
         end: CancellationToken,
         handshakes: TaskTracker,
     ) {
         loop {
-            let accepted = tokio::select! {
+            let (stream, peer) = tokio::select! {
                 () = end.cancelled() => break,
-                accepted = listener.accept() => accepted,
+                accepted = entrance.accept() => accepted,
             };
-            match accepted {
-                Ok((stream, peer)) => self.clone().begin(stream, peer, &handshakes),
-                Err(error) => {
-                    tracing::warn!(%error, "cannot accept a connection; trying again shortly");
-                    tokio::time::sleep(ACCEPT_RETRY).await;
-                }
-            }
+            self.clone().begin(stream, peer, &handshakes);
         }
     }
 

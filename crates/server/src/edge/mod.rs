@@ -27,7 +27,6 @@ use hub::review::ReviewLimits;
 use mio::{Poll, Waker};
 use protocol::limit::edge::ROOM_LOADS_MAX;
 use rustls::ServerConfig;
-use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -43,6 +42,7 @@ use crate::audit::Audit;
 use crate::bus::{Bus, Inbox, InboxReader, inbox, room_settings};
 use crate::chatlog::ChatLogs;
 use crate::config::TrustedProxies;
+use crate::entrance::Entrance;
 use crate::health::Readiness;
 use crate::keys::KeyRing;
 use crate::metrics::Metrics;
@@ -195,15 +195,15 @@ impl Shards {
 }
 
 impl Edge {
-    /// Lets clients in through `listener` until `end`; what is returned ends when nothing is accepted any more. Handshakes
+    /// Lets clients in through `entrance` until `end`; what is returned ends when nothing is accepted any more. Handshakes
     /// that are under way then go on, and are tracked by `handshakes`.
     pub fn accept(
         &self,
-        listener: Arc<TcpListener>,
+        entrance: Entrance,
         end: CancellationToken,
         handshakes: TaskTracker,
     ) -> impl Future<Output = ()> + Send + 'static {
-        Arc::clone(&self.acceptor).run(listener, end, handshakes)
+        Arc::clone(&self.acceptor).run(entrance, end, handshakes)
     }
 
     /// Closes all connections, a few at a time and without Close frames, so that clients come back to whoever serves

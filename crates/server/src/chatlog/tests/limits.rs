@@ -112,3 +112,38 @@ fn damage_costs_the_record_that_it_is_in_and_is_counted_once() {
     assert_eq!(texts, ["1", "3"]);
     assert_eq!(process.metric("damaged_bytes_total"), record);
 }
+
+#[test]
+fn what_somebody_has_linked_to_somewhere_else_is_not_emptied() {
+    let folder = tempfile::tempdir().unwrap();
+    let process = Process::start(folder.path());
+    let mut lane = process.lane(0, RULES);
+    note(&mut lane, 1, &[id(1)], "1").unwrap();
+    let spool = process.spools.spool(&key(id(1)));
+    let path = spool.folder.join(spool.segments().unwrap()[0].0.to_string());
+    let (kept, bytes) = (folder.path().join("kept"), fs::read(&path).unwrap());
+    fs::hard_link(&path, &kept).unwrap();
+    let mut reader = process.reader(id(1));
+    assert_eq!(ship_all(&mut reader).len(), 1);
+    reader.retire().unwrap();
+    assert!(!path.exists());
+    assert_eq!(fs::read(kept).unwrap(), bytes);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_file_whose_name_cannot_be_brought_to_the_disk_is_not_left_for_each_record() {
+    use std::os::fd::AsRawFd;
+
+    let folder = tempfile::tempdir().unwrap();
+    let open = fs::File::open(folder.path()).unwrap();
+    // The folder around it is none that can be synced.
+    let process = Process::start(Path::new(&format!("/proc/self/fd/{}", open.as_raw_fd())));
+    let mut lane = process.lane(0, Rules { syncs_always: true, ..RULES });
+    for lost in 1..4 {
+        note(&mut lane, 1, &[id(1)], "it is lost").unwrap();
+        assert_eq!(process.lost(id(1)), lost);
+    }
+    let spool = process.spools.spool(&key(id(1)));
+    assert_eq!((spool.bytes(), spool.segments().unwrap().len()), (0, 0));
+}

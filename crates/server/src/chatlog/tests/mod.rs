@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
+mod destinations;
+mod fake;
 mod limits;
 mod model;
 mod shipping;
@@ -63,6 +65,14 @@ impl Process {
         let text = self.spools.metrics.encode().unwrap();
         let line = text.lines().find_map(|line| line.strip_prefix(&format!("grandstand_chatlog_{name} ")));
         line.unwrap_or("0").parse().unwrap()
+    }
+
+    /// Failed tries of a destination.
+    fn failures(&self, configuration: Id) -> u64 {
+        let text = self.spools.metrics.encode().unwrap();
+        let name =
+            format!("grandstand_log_destination_errors_total{{logging_configuration=\"{configuration}\"}} ");
+        text.lines().find_map(|line| line.strip_prefix(&name)).unwrap_or("0").parse().unwrap()
     }
 
     fn lost(&self, configuration: Id) -> u64 {

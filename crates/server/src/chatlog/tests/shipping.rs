@@ -3,9 +3,11 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use protocol::id::Id;
+use protocol::limit::chat_log::BATCH_BYTES_MAX;
 use protocol::time::Timestamp;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -18,8 +20,8 @@ use crate::outgoing::{Caller, Trust};
 use crate::store::{Destination, Location, LoggingConfigurationChange, NewLoggingConfiguration, Store};
 use crate::telemetry::Telemetry;
 
-const DEADLINE: Duration = Duration::from_secs(60);
-const WINDOW_S: u64 = 300;
+pub(super) const DEADLINE: Duration = Duration::from_secs(60);
+pub(super) const WINDOW_S: u64 = 300;
 /// A moment in a window that is long over.
 const LONG_AGO: Timestamp = Timestamp::from_seconds(1_665_769_205);
 
@@ -34,7 +36,7 @@ fn sink(data_dir: &Path) -> Sink {
     }
 }
 
-async fn configuration(store: &Store, destination: Destination) -> Id {
+pub(super) async fn configuration(store: &Store, destination: Destination) -> Id {
     let new = NewLoggingConfiguration { name: String::new(), destination, tags: Default::default() };
     store.create_logging_configuration(&scope(), new).await.unwrap().id
 }
@@ -44,7 +46,7 @@ fn ship(process: &Process, store: &Store, data_dir: &Path) -> Shipping {
 }
 
 /// Waits for something that another thread brings about.
-async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+pub(super) async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     let end = Instant::now() + DEADLINE;
     while !is_so() {
         assert!(Instant::now() < end, "not in time: {what}");
@@ -230,4 +232,109 @@ async fn nothing_is_shipped_while_another_process_does_and_all_of_it_after_that(
         (1..4).map(|number| text.find(&format!("\"payload\":\"{number}\"")).unwrap()).collect();
     assert!(order.is_sorted(), "{text}");
     timeout(DEADLINE, second.stop()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_destination_that_cannot_be_remembered_gets_its_records_all_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let (process, store) = (Process::start(folder.path()), Store::open(&Location::Memory).await.unwrap());
+    let configuration = configuration(&store, Destination::Firehose("stream".to_owned())).await;
+    let mut lane = process.lane(0, RULES);
+    note(&mut lane, 1, &[configuration], "a").unwrap();
+    let spool = process.spools.spool(&super::key(configuration));
+    // As on a full disk, the file cannot be made.
+    let in_the_way = spool.folder.join("destination.json.new");
+    fs::create_dir(&in_the_way).unwrap();
+    let shipping = ship(&process, &store, folder.path());
+    let stream = folder.path().join("destinations/firehose/stream.ndjson");
+    until("the record", || lines(&stream) == 1).await;
+    // This process knows it.
+    store.delete_logging_configuration(&scope(), configuration).await.unwrap();
+    note(&mut lane, 1, &[configuration], "b").unwrap();
+    until("the record of the deleted configuration", || lines(&stream) == 2).await;
+    shipping.stop().await;
+}
+
+#[test]
+fn a_destination_that_was_remembered_is_not_written_down_again_by_the_next_process() {
+    let folder = tempfile::tempdir().unwrap();
+    let destination = |name: &str| Destination::S3(name.to_owned());
+    let spool = || Process::start(folder.path()).spools.spool(&super::key(id(1)));
+    spool().remember(&destination("one")).unwrap();
+    let next = spool();
+    let in_the_way = next.folder.join("destination.json.new");
+    fs::create_dir(&in_the_way).unwrap();
+    next.remember(&destination("one")).unwrap();
+    next.remember(&destination("two")).unwrap_err();
+    assert_eq!(next.last_destination().unwrap(), Some(destination("two")));
+    fs::remove_dir(in_the_way).unwrap();
+    next.remember(&destination("two")).unwrap();
+    assert_eq!(spool().last_destination().unwrap(), Some(destination("two")));
+}
+
+#[tokio::test]
+async fn nothing_stays_of_a_deleted_configuration_that_has_nothing_left() {
+    let folder = tempfile::tempdir().unwrap();
+    let (process, store) = (Process::start(folder.path()), Store::open(&Location::Memory).await.unwrap());
+    let stream = |name: &str| folder.path().join(format!("destinations/firehose/{name}.ndjson"));
+    let mut all = Vec::new();
+    for name in ["kept", "deleted"] {
+        all.push(configuration(&store, Destination::Firehose(name.to_owned())).await);
+    }
+    let [kept, deleted] = all[..] else { panic!("there are two") };
+    let mut lane = process.lane(0, RULES);
+    let shipping = ship(&process, &store, folder.path());
+    note(&mut lane, 1, &all, "a").unwrap();
+    until("the records", || lines(&stream("kept")) == 1 && lines(&stream("deleted")) == 1).await;
+    store.delete_logging_configuration(&scope(), deleted).await.unwrap();
+    let spool = process.spools.spool(&super::key(deleted));
+    // Minutes go by while nobody has anything to do; the store has a clock of its own.
+    tokio::time::pause();
+    for _ in 0..1_000 {
+        sleep(Duration::from_secs(10)).await;
+        store.get_logging_configuration(&scope(), kept).await.unwrap();
+    }
+    tokio::time::resume();
+    until("its end", || process.spools.known_spool(&super::key(deleted)).is_none()).await;
+    until("the end of its folder", || !spool.folder.exists()).await;
+    assert!(process.spools.known_spool(&super::key(kept)).is_some());
+    assert!(process.spools.spool(&super::key(kept)).folder.exists());
+    // A room that has not heard of it yet.
+    note(&mut lane, 1, &all, "b").unwrap();
+    assert_eq!(process.spools.open_segments.load(Ordering::Relaxed), 2);
+    until("the last record", || lines(&stream("kept")) == 2).await;
+    until("the loss of what has no destination any more", || process.lost(deleted) == 1).await;
+    shipping.stop().await;
+    drop(lane);
+    assert_eq!(process.spools.open_segments.load(Ordering::Relaxed), 0);
+}
+
+#[tokio::test]
+async fn who_waits_for_a_window_does_not_look_all_the_time_and_hears_when_there_is_enough() {
+    let folder = tempfile::tempdir().unwrap();
+    let (process, store) = (Process::start(folder.path()), Store::open(&Location::Memory).await.unwrap());
+    let s3 = configuration(&store, Destination::S3("bucket".to_owned())).await;
+    let now = crate::clock::now();
+    let spools = process.spools.clone();
+    let shipping =
+        Shipping::start(spools, store.clone(), sink(folder.path()), 2 * now.as_seconds(), DEADLINE);
+    let mut lane = process.lane(0, RULES);
+    note_at(&mut lane, 1, &[s3], "a", now).unwrap();
+    let spool = process.spools.spool(&super::key(s3));
+    until("a look", || spool.oldest_ms.load(Ordering::Relaxed) > 0).await;
+    // Whoever looks says what is the oldest.
+    spool.oldest_ms.store(0, Ordering::Relaxed);
+    tokio::time::pause();
+    for _ in 0..20 {
+        sleep(Duration::from_secs(1)).await;
+        store.get_logging_configuration(&scope(), s3).await.unwrap();
+    }
+    tokio::time::resume();
+    assert_eq!(spool.oldest_ms.load(Ordering::Relaxed), 0, "nothing has changed");
+    let text = "x".repeat(200_000);
+    for _ in 0..BATCH_BYTES_MAX.div_ceil(text.len()) {
+        note_at(&mut lane, 1, &[s3], &text, now).unwrap();
+    }
+    until("an object", || files(&folder.path().join("destinations/s3/bucket")).len() == 1).await;
+    shipping.stop().await;
 }

@@ -13,6 +13,7 @@ pub(super) const MODULE_ORDER: &[&str] = &[
     "slot",
     "health",
     "linger",
+    "entrance",
     "http",
     "metrics",
     "audit",
