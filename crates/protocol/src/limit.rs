@@ -482,7 +482,7 @@ pub enum Profile {
 pub mod outgoing {
     /// Calls to one origin (scheme, host and port) at a time; beyond it a call waits until its deadline. For reviews it is
     /// as many as there may be of them (`review.in_flight_per_node_max`), since all Lambda functions of a region have one
-    /// origin, and a stuck one must not be in the way of the others.
+    /// origin, and a stuck one must not be in the way of the others. Calls whose callers have given up are not among them.
     pub const CALLS_PER_ORIGIN_MAX: usize = 1_024;
     /// Look-ups of host names that the system is asked for at a time, each in a thread of its own; beyond it a call waits
     /// until its deadline.

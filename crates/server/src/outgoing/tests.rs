@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 use tokio::task::{JoinSet, spawn_blocking};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::names::LookUp;
 use super::pool::Pool;
@@ -170,7 +170,7 @@ async fn a_connection_that_is_made_too_late_for_its_call_serves_the_next_one() {
     assert_eq!(outcome.unwrap_err(), CallError::TimedOut);
     spawn_blocking(|| GATE.wait()).await.unwrap();
     // Nobody waits for it any more.
-    let (mut socket, _) = listener.accept().await.unwrap();
+    let (mut socket, _) = timeout(LONG, listener.accept()).await.unwrap().unwrap();
     let server = async {
         read_request(&mut socket).await;
         answer(&mut socket, "reached").await;
