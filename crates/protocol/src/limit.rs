@@ -202,20 +202,22 @@ pub mod audit {
 /// File descriptors. Some are kept from connections of clients: while only those are left, whoever connects waits.
 pub mod descriptors {
     /// Kept for calls to others and their connections: message review handlers, destinations of chat logs. The files of chat
-    /// logs that may be open come to these (`chat_log::SEGMENTS_OPEN_MAX`). Ours.
+    /// logs that may be open come to these (`chat_log::SEGMENTS_OPEN_MAX`). More calls may be made; they then take what is
+    /// kept for others. Ours.
     pub const OF_CALLS: u64 = 256;
     /// Kept for all else that is opened: the store, certificates, files that are read or synced, a next process. Ours.
     pub const OF_OTHERS: u64 = 64;
     /// Kept for connections to the admin port: who watches gets in though a crowd of clients does not. Ours.
-    pub const OF_WATCHERS: u64 = 32;
+    pub const OF_WATCHERS: u64 = super::admin::CONNECTIONS_MAX as u64;
     /// All of this together is this share of the process's descriptors at most, in percent. Ours.
     pub const KEPT_PERCENT_MAX: u64 = 25;
 }
 
 /// The admin port; what is not here is as for the control plane.
 pub mod admin {
-    /// Open connections, as a share of the process's file descriptors, in percent; beyond it an idle one makes
-    /// room for a new one. A few probes and a collector of metrics need no more.
+    /// Open connections; beyond it an idle one makes room for a new one. A few probes and a collector of metrics need no more.
+    pub const CONNECTIONS_MAX: usize = 32;
+    /// The same as a share of the process's file descriptors, in percent; the lesser of both counts.
     pub const CONNECTIONS_PERCENT_OF_DESCRIPTORS: u64 = 5;
 }
 

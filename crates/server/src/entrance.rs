@@ -5,6 +5,9 @@
 //!
 //! The system gives each new descriptor the lowest number that is free. So connections that have only numbers below a bound
 //! leave all others to whoever else needs some, and how many there are need not be counted.
+//!
+//! Limit: what is kept is for so many calls as there usually are at once. Thousands of reviews by handlers that are slow, or
+//! hundreds of destinations that do not answer, may take the descriptors of files, too.
 
 use std::io;
 use std::net::SocketAddr;
@@ -35,8 +38,8 @@ impl Shares {
     #[must_use]
     pub fn of(descriptors: u64, files: u64) -> Self {
         let kept = (files + OF_CALLS + OF_OTHERS + OF_WATCHERS).min(descriptors / 100 * KEPT_PERCENT_MAX);
-        let clients_max = descriptors - kept;
-        Self { clients_max, watchers_max: clients_max + OF_WATCHERS.min(kept / 2) }
+        // Not the first of those that are kept: whatever is opened next has these numbers.
+        Self { clients_max: descriptors - kept, watchers_max: descriptors - OF_OTHERS.min(kept / 4) }
     }
 }
 
@@ -99,10 +102,10 @@ mod tests {
     fn what_is_kept_from_connections_is_a_part_of_few_descriptors_and_no_more_than_is_needed_of_many() {
         for (descriptors, clients_max, watchers_max) in [
             (3, 3, 3),
-            (400, 300, 332),
-            (1_024, 774, 806),
-            (1_048_576, 1_048_576 - 608, 1_048_576 - 576),
-            (u64::MAX, u64::MAX - 608, u64::MAX - 576),
+            (400, 300, 375),
+            (1_024, 774, 962),
+            (1_048_576, 1_048_576 - 608, 1_048_576 - 64),
+            (u64::MAX, u64::MAX - 608, u64::MAX - 64),
         ] {
             assert_eq!(Shares::of(descriptors, 256), Shares { clients_max, watchers_max }, "{descriptors}");
         }

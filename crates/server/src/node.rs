@@ -388,8 +388,10 @@ impl Building {
         // Nobody who watches is sent away before the end.
         let admin_stop = Stop { drain: stop.end.clone(), end: stop.end.clone(), ..Stop::default() };
         let admin_percent = limit::admin::CONNECTIONS_PERCENT_OF_DESCRIPTORS;
-        let admin =
-            watched.serve(self.port(&self.ports.admin, admin_percent, shares.watchers_max, admin_stop));
+        let mut admin = self.port(&self.ports.admin, admin_percent, shares.watchers_max, admin_stop);
+        // So that they take no more than is kept for them.
+        admin.connections_max = admin.connections_max.min(limit::admin::CONNECTIONS_MAX);
+        let admin = watched.serve(admin);
         if let Some(Tls { certificate, .. }) = &self.tls {
             stop.under_way.spawn(Arc::clone(certificate).follow(stop.drain.clone()));
         }

@@ -48,8 +48,11 @@ const SHOWN_MEMBERS: [&str; 25] = [
     "version",
 ];
 
-/// What calls act on: shown before all else.
+/// What calls act on: these need no room that others have left.
 const ACTED_ON_MEMBERS: [&str; 4] = ["identifier", "roomIdentifier", "id", "arn"];
+
+/// What of them can be right, in bytes: an ARN of the model has 128 characters at most.
+const ACTED_ON_BYTES_MAX: usize = 1_024;
 
 /// The member that says that others are left out. CloudTrail's name for it.
 const OMITTED: &str = "omitted";
@@ -177,13 +180,16 @@ fn head(operation: &str, scope: &Scope, now: Timestamp, event_id: &str) -> Map<S
 /// out, which [`OMITTED`] says, but never what was acted on: nobody hides that behind something long.
 fn members(body: &[u8]) -> Option<Map<String, Value>> {
     let Ok(Value::Object(members)) = serde_json::from_slice::<Value>(body) else { return None };
-    let (first, rest): (Vec<_>, Vec<_>) =
-        members.into_iter().partition(|(name, _)| ACTED_ON_MEMBERS.contains(&&**name));
     let mut left = AUDIT_BODY_BYTES_MAX;
     let mut shown = Map::new();
-    for (name, value) in first.into_iter().chain(rest) {
+    for (name, value) in members {
         let value = if SHOWN_MEMBERS.contains(&&*name) { value } else { json!(HIDDEN) };
-        match left.checked_sub(name.len() + value.to_string().len()) {
+        let length = name.len() + value.to_string().len();
+        if ACTED_ON_MEMBERS.contains(&&*name) && length <= ACTED_ON_BYTES_MAX {
+            shown.insert(name, value);
+            continue;
+        }
+        match left.checked_sub(length) {
             Some(rest) => {
                 left = rest;
                 shown.insert(name, value)
@@ -308,11 +314,18 @@ mod tests {
     #[test]
     fn what_was_acted_on_is_shown_whatever_else_is_too_long() {
         let long = "x".repeat(AUDIT_BODY_BYTES_MAX);
-        for pad in [format!(r#""a":1,"name":"{long}""#), format!(r#""{long}":1,"a":1"#)] {
+        let almost = &long[..AUDIT_BODY_BYTES_MAX - 64];
+        for pad in [
+            format!(r#""a":1,"name":"{long}""#),
+            format!(r#""{long}":1,"a":1"#),
+            format!(r#""a":1,"arn":"{long}""#),
+            format!(r#""a":1,"arn":"{almost}","id":"{almost}""#),
+        ] {
             let call = Call { body: format!(r#"{{{pad},"identifier":"arn:room"}}"#).into(), ..call("") };
             let line = line(&call, &Ending::Success(Bytes::new()));
-            let expected = json!({"identifier": "arn:room", "a": HIDDEN, "omitted": true});
-            assert_eq!(line["requestParameters"], expected);
+            let shown = &line["requestParameters"];
+            let expected = (&json!("arn:room"), &json!(HIDDEN), &json!(true));
+            assert_eq!((&shown["identifier"], &shown["a"], &shown["omitted"]), expected);
         }
     }
 

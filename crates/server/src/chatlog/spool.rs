@@ -158,6 +158,12 @@ impl Spool {
         self.bytes().saturating_add(bytes) <= self.bytes_max
     }
 
+    /// With so many bytes it is full enough for all that waits to be shipped, and for what was shipped to go.
+    #[must_use]
+    pub(super) fn bytes_wanted(&self) -> u64 {
+        self.bytes_max / 2
+    }
+
     /// How large its segments get, in bytes.
     #[must_use]
     pub(super) fn segment_bytes_max(&self) -> u64 {
@@ -203,7 +209,7 @@ impl Spool {
 
     /// A segment that was shipped up to `bytes` is sealed, if that is all it has and there is a reason to be rid of it.
     pub(super) fn seal_if_shipped(&self, name: SegmentName, bytes: u64) {
-        let is_wanted = bytes >= SHIPPED_BYTES_MAX || self.bytes() >= self.bytes_max / 2;
+        let is_wanted = bytes >= SHIPPED_BYTES_MAX || self.bytes() >= self.bytes_wanted();
         if is_wanted && let Some(segment) = self.live_segment(name) {
             segment.seal_at(bytes);
         }

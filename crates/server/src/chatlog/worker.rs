@@ -215,11 +215,12 @@ impl Worker {
                 }
             }
         }
+        let enough = self.spool.bytes_wanted().min(BATCH_BYTES_MAX as u64);
         Ok(match pauses.into_iter().min() {
             _ if has_shipped => Turn::Shipped,
             // To read what there is once more would tell nothing new.
-            Some(pause) if self.spool.bytes() < BATCH_BYTES_MAX as u64 && !self.house.has_others() => {
-                Turn::NotBefore(pause, Some(BATCH_BYTES_MAX as u64))
+            Some(pause) if self.spool.bytes() < enough && !self.house.has_others() => {
+                Turn::NotBefore(pause, Some(enough))
             }
             Some(pause) => Turn::NotBefore(pause.min(LOOK_WITH_OTHERS), None),
             None => Turn::Idle,
@@ -288,6 +289,8 @@ impl Worker {
         let is_due = due_ms <= now_ms
             || self.house.hurries()
             || stretch.bytes >= bytes_max as u64
+            // What is published soon would have no place.
+            || self.spool.bytes() >= self.spool.bytes_wanted()
             || first.time_ms > now_ms + AHEAD_MS_MAX;
         // Looked at again before that: the clock may be set, or the destination be changed by another server.
         (!is_due).then(|| Duration::from_millis(due_ms - now_ms).min(LOOK_AT_WINDOW))

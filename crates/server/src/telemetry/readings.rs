@@ -30,7 +30,9 @@ pub(super) async fn export(
         match metrics.encode() {
             Ok(text) => {
                 let families = exposition::read(&text);
-                let request = otlp::metrics(&resource, &families, begin_nanos, clock::now().as_nanos());
+                let now_nanos = clock::now().as_nanos();
+                // The clock may have been set back meanwhile, and nothing begins after it is read.
+                let request = otlp::metrics(&resource, &families, begin_nanos.min(now_nanos), now_nanos);
                 // How it ended is in the metrics, too.
                 let _ = courier.deliver(request, period).await;
             }

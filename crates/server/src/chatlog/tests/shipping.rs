@@ -310,6 +310,32 @@ async fn nothing_stays_of_a_deleted_configuration_that_has_nothing_left() {
 }
 
 #[tokio::test]
+async fn a_small_spool_that_fills_does_not_wait_for_the_end_of_a_window() {
+    let folder = tempfile::tempdir().unwrap();
+    let process = Process::with_spools_of(folder.path(), 256 * 1_024);
+    let store = Store::open(&Location::Memory).await.unwrap();
+    let s3 = configuration(&store, Destination::S3("bucket".to_owned())).await;
+    let now = crate::clock::now();
+    let shipping = Shipping::start(
+        process.spools.clone(),
+        store.clone(),
+        sink(folder.path()),
+        2 * now.as_seconds(),
+        DEADLINE,
+    );
+    let mut lanes = [process.lane(0, RULES), process.lane(1, RULES)];
+    let text = "x".repeat(4_000);
+    // More than half of it, and nothing is lost.
+    for _ in 0..20 {
+        for lane in &mut lanes {
+            note_at(lane, 1, &[s3], &text, now).unwrap();
+        }
+    }
+    until("objects", || !files(&folder.path().join("destinations/s3/bucket")).is_empty()).await;
+    shipping.stop().await;
+}
+
+#[tokio::test]
 async fn who_waits_for_a_window_does_not_look_all_the_time_and_hears_when_there_is_enough() {
     let folder = tempfile::tempdir().unwrap();
     let (process, store) = (Process::start(folder.path()), Store::open(&Location::Memory).await.unwrap());

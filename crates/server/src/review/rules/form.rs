@@ -53,9 +53,8 @@ impl Repeats {
         let text = normal.text();
         let mut spans = Spans::new();
         if self.may_repeat_characters(text) {
-            let characters = text.char_indices().map(|(at, character)| {
-                (at..at + character.len_utf8(), Some(character).filter(|it| *it != ' '))
-            });
+            let characters =
+                normal.characters().map(|(place, text)| (place, Some(text).filter(|it| *it != " ")));
             self.find_runs(characters, &mut spans);
         }
         let mut end = 0;

@@ -101,6 +101,17 @@ impl<'a> Normal<'a> {
         }
     }
 
+    /// What each character of the original has become, and where that is.
+    pub(super) fn characters(&self) -> impl Iterator<Item = (Range<usize>, &str)> {
+        let mut next = 0;
+        std::iter::from_fn(move || {
+            let (start, length) = (next, self.text().len());
+            let origin = self.derived.origin_of(start);
+            next = (start + 1..length).find(|at| self.derived.origin_of(*at) != origin).unwrap_or(length);
+            (start < length).then(|| (start..next, &self.text()[start..next]))
+        })
+    }
+
     /// The original character that a byte comes from.
     pub(super) fn original_of(&self, at: usize) -> Option<char> {
         let (from, _) = self.derived.origin_of(at);

@@ -71,7 +71,7 @@ impl Patterns {
         let mut candidates = candidates.into_iter().filter_map(|index| self.each.get(index));
         if wants_all {
             candidates.flat_map(|pattern| spans(pattern, content)).collect()
-        } else if candidates.any(|pattern| pattern.is_match(content)) {
+        } else if candidates.any(|pattern| pattern.find_iter(content).any(|found| !found.is_empty())) {
             whole(content)
         } else {
             Spans::new()
@@ -81,7 +81,7 @@ impl Patterns {
 
 /// Where an expression matches; from a certain number of matches on, all the rest is one.
 fn spans(pattern: &Regex, content: &str) -> Spans {
-    let found = pattern.find_iter(content).map(|found| found.range());
+    let found = pattern.find_iter(content).map(|found| found.range()).filter(|span| !span.is_empty());
     let mut spans: Spans = found.take(PATTERN_MASKS_MAX).collect();
     if spans.len() == PATTERN_MASKS_MAX
         && let Some(last) = spans.last_mut()

@@ -206,6 +206,9 @@ fn expressions_links_capitals_and_repetitions() {
             ("sooo", "sooo"),
             ("go go GO go now", "** ** ** ** now"),
             ("go go go", "go go go"),
+            ("하하하하 하하하", "**** 하하하"),
+            ("あがががが", "あ****"),
+            ("ㅋㅋㅋㅋ😂😂😂😂", "********"),
         ],
     );
 }
@@ -311,6 +314,11 @@ fn links_and_expressions_are_found_in_what_a_text_looks_like() {
         ("example.com／.evil.com", "*********************"),
     ];
     check(links, &cases);
+    // What is found behind the end is nothing.
+    check(
+        "rules = [{match = \"patterns\", patterns = ['(?:foo)?\\b'], action = \"mask\"}]",
+        &[("ａbc foo", "ａbc ***"), ("abc", "abc")],
+    );
     let patterns =
         "rules = [{match = \"patterns\", patterns = ['free v-?bucks', '❤\\x{fe0f}'], action = \"mask\"}]";
     check(
