@@ -10,7 +10,9 @@ import threading
 import time
 import urllib.parse
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
+
+from posts import Posts
 
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "AKIDHANDLERS", "AWS_SECRET_ACCESS_KEY": "of-no-value", "AWS_EC2_METADATA_DISABLED": "true"}
 
@@ -62,10 +64,7 @@ class Handlers:
     def __enter__(self):
         handlers = self
 
-        class Answerer(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-            disable_nagle_algorithm = True
-
+        class Answerer(Posts):
             def do_POST(self):
                 body = self.rfile.read(int(self.headers["content-length"]))
                 path = urllib.parse.unquote(self.path)
@@ -84,16 +83,6 @@ class Handlers:
                     self.send_header(*header)
                 self.end_headers()
                 self.wfile.write(text)
-
-            def handle(self):
-                # The other side hangs up when it has waited long enough.
-                try:
-                    super().handle()
-                except OSError:
-                    self.close_connection = True
-
-            def log_message(self, *_):
-                pass
 
         class Listener(ThreadingHTTPServer):
             # Whoever finds the queue full tries again after a second.

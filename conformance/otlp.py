@@ -11,7 +11,7 @@ import threading
 import time
 from collections import deque
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 
 import rotel
@@ -20,6 +20,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest, ExportTraceServiceResponse
 
 from emulator import free_port
+from posts import Posts
 
 ROTEL = Path(rotel.__file__).parent / "rotel-agent"
 DEADLINE_SECONDS = 30
@@ -62,24 +63,11 @@ class Receiver:
     def __enter__(self):
         receiver = self
 
-        class Answerer(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-            disable_nagle_algorithm = True
-
+        class Answerer(Posts):
             def do_POST(self):
                 raw = self.rfile.read(int(self.headers["content-length"]))
                 headers = {name.lower(): value for name, value in self.headers.items()}
                 receiver._answer(self, headers, raw)
-
-            def handle(self):
-                # Whoever has waited long enough hangs up.
-                try:
-                    super().handle()
-                except OSError:
-                    self.close_connection = True
-
-            def log_message(self, *_):
-                pass
 
         self.server = ThreadingHTTPServer(("127.0.0.1", self.port), Answerer, bind_and_activate=False)
         self.server.allow_reuse_address = True
