@@ -1,12 +1,15 @@
 //! Generations: which process wrote what, and which of them still may.
 //!
-//! A process that writes segments has a generation of its own, and holds the lock `writer-GENERATION.lock` while it lives.
+//! A process that writes segments has a generation of its own, and holds the lock `writer-GENERATION.lock` while it lives. Only
+//! one that has given way to another one, and goes on after all, may need a second one: what it begins from then on is of a new
+//! generation, and it releases the lock of the one before as soon as no shard writes to that any more.
 //!
 //! Promises:
 //! - No number is used twice: not even when a power cut has forgotten the lock of one whose segments are still there, or whose
 //!   shipping is still noted.
 //! - A process that takes another one's place has a higher number: before it is told to, the old one takes its own, and a
-//!   process that has given way takes none any more. So records of the old process come before those of the new one.
+//!   process that has given way takes none any more. So records of the old process come before those of the new one; and if that
+//!   ends and the old one goes on, what that one begins then comes behind them.
 //! - What nobody writes any more does not change: its lock is free.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -32,6 +35,8 @@ pub(super) struct Generations {
 struct Own {
     /// Its number and its lock, from its first record on.
     taken: Option<(u64, File)>,
+    /// Those that it had before; nothing is begun in them any more. Their locks are held until nothing is written, either.
+    earlier: Vec<(u64, File)>,
     /// The highest that anything on disk was known to be of, beside the locks; `None` before anybody has looked.
     floor: Option<u64>,
     has_given_way: bool,
@@ -83,9 +88,33 @@ impl Generations {
         lock(&self.own).floor = Some(floor);
     }
 
-    /// This process gives way to another one, or does not after all. While it does it takes no generation.
-    pub(super) fn set_given_way(&self, has_given_way: bool) {
-        lock(&self.own).has_given_way = has_given_way;
+    /// This process gives way to another one. While it does it takes no generation.
+    pub(super) fn give_way(&self) {
+        lock(&self.own).has_given_way = true;
+    }
+
+    /// It goes on after all, and the other one has ended. If that had a generation, this one's is an earlier one from here on:
+    /// what it begins next comes behind it.
+    ///
+    /// # Errors
+    /// Those of the file system; then it goes on with the generation that it has.
+    pub(super) fn go_on(&self) -> io::Result<()> {
+        let mut own = lock(&self.own);
+        own.has_given_way = false;
+        let last = self.last()?;
+        let taken = own.taken.take_if(|(generation, _)| *generation < last);
+        own.earlier.extend(taken);
+        Ok(())
+    }
+
+    /// Those of this process in which nothing is begun any more, and that it has not released.
+    pub(super) fn earlier(&self) -> Vec<u64> {
+        lock(&self.own).earlier.iter().map(|(generation, _)| *generation).collect()
+    }
+
+    /// Nothing more is written in these generations: they are as those of a process that has ended.
+    pub(super) fn release(&self, generations: &[u64]) {
+        lock(&self.own).earlier.retain(|(generation, _)| !generations.contains(generation));
     }
 
     fn is_written(&self, generation: u64) -> io::Result<bool> {
@@ -145,7 +174,8 @@ impl Generations {
     }
 
     fn is_own(&self, generation: u64) -> bool {
-        lock(&self.own).taken.as_ref().is_some_and(|(own, _)| *own == generation)
+        let own = lock(&self.own);
+        own.taken.iter().chain(&own.earlier).any(|(number, _)| *number == generation)
     }
 
     fn path(&self, generation: u64) -> PathBuf {

@@ -22,8 +22,8 @@ use protocol::limit::chat_log::SEGMENTS_OPEN_MAX;
 use protocol::limit::member::LOGGING_CONFIGURATIONS_PER_ROOM_MAX;
 
 use super::record::{self, LENGTH_BYTES, withheld_length};
-use super::segment::{Segment, SegmentName};
-use super::spool::{Spool, SpoolKey, Spools};
+use super::segment::Segment;
+use super::spool::{BegunSegment, Spool, SpoolKey, Spools};
 use super::sync::Syncer;
 
 /// What is done when, as the settings say.
@@ -243,10 +243,9 @@ impl Lane {
                 opened => return Ok((segment, opened?)),
             }
         }
-        let generation = self.spools.generation()?;
         self.segments += 1;
-        let name = SegmentName { generation, lane: self.index, number: self.segments };
-        let (segment, file) = spool.begin_segment(name)?;
+        let BegunSegment { name, segment, file } =
+            self.spools.begin_segment(&spool, self.index, self.segments)?;
         if self.rules.syncs_always
             && let Err(error) = spool.sync_names()
         {
@@ -255,8 +254,6 @@ impl Lane {
             let _ = spool.remove(name, segment.committed_bytes(), true);
             return Err(error);
         }
-        // Nobody else may seal it: nothing of it can have been shipped.
-        segment.begin();
         Ok((segment, file))
     }
 

@@ -151,9 +151,10 @@ impl ChatLogs {
         self.spools.give_way();
     }
 
-    /// It did not come to that.
+    /// It did not come to that, and the other process has ended: what this one still publishes comes behind what that one did. May
+    /// block on the disk.
     pub fn go_on(&self) {
-        self.spools.generations.set_given_way(false);
+        self.spools.go_on();
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Promises:
 //! - Records of a room come in the order in which it published them: lane by lane, and no generation before all of the one
-//!   before it has been read and its process has ended.
+//!   before it has been read and nobody writes to that any more.
 //! - Of what another process still writes, only what it has published is read.
 //! - What a crash has torn, and what is damaged, is counted and logged, and never served; whole records behind it are.
 //! - From one position to another the same records are read, however often.
@@ -118,7 +118,11 @@ impl Reader {
                 return Ok(Vec::new());
             }
             let is_written = written == Some(generation);
-            let segments = if is_written { segments } else { self.spool.segments()? };
+            let segments = self.spool.segments()?;
+            if segments.first().is_none_or(|(name, _)| name.generation != generation) {
+                // The process before has begun to write here a moment before it ended.
+                continue;
+            }
             let names = segments.into_iter().map(|(name, _)| name);
             let own: Vec<SegmentName> = names.filter(|name| name.generation == generation).collect();
             let stretches = self.stretches(&own, is_written)?;

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::record::MARK;
 
-const ENDING: &str = ".records";
+const SUFFIX: &str = ".records";
 
 /// The name of a segment. Records of a room are in one lane of a generation, so they are in order when generations follow
 /// each other, and in a lane the numbers.
@@ -27,7 +27,7 @@ impl SegmentName {
     /// Reads the name of a file; `None` when it is none of a segment.
     #[must_use]
     pub(super) fn parse(name: &str) -> Option<Self> {
-        let mut parts = name.strip_suffix(ENDING)?.split('-');
+        let mut parts = name.strip_suffix(SUFFIX)?.split('-');
         let (generation, lane, number) = (parts.next()?, parts.next()?, parts.next()?);
         let parsed = Self {
             generation: generation.parse().ok()?,
@@ -41,7 +41,7 @@ impl SegmentName {
 impl fmt::Display for SegmentName {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { generation, lane, number } = self;
-        write!(formatter, "{generation:010}-{lane:03}-{number:010}{ENDING}")
+        write!(formatter, "{generation:010}-{lane:03}-{number:010}{SUFFIX}")
     }
 }
 
@@ -49,20 +49,23 @@ impl fmt::Display for SegmentName {
 const SEALED: u64 = 1 << 63;
 /// The shard is writing: nobody else may seal the segment.
 const BUSY: u64 = 1 << 62;
+/// What the shard is writing is the last: then the segment is sealed.
+const ENDING: u64 = 1 << 61;
+const FLAGS: u64 = SEALED | BUSY | ENDING;
 
 /// A segment of this process, as its shard, the syncer and the reader share it. It keeps no descriptor: who needs the file
 /// opens it. Only the shard writes, and others read what is committed.
 #[derive(Debug)]
 pub(super) struct Segment {
     path: PathBuf,
-    /// [`SEALED`], [`BUSY`], and how many bytes may be read.
+    /// [`SEALED`], [`BUSY`], [`ENDING`], and how many bytes may be read.
     state: AtomicU64,
     /// Whether the syncer was asked to sync it, and has not begun.
     pub(super) awaits_sync: AtomicBool,
 }
 
 impl Segment {
-    /// Makes the file.
+    /// Makes the file. The shard is writing to it from the beginning on: nobody else seals what has no record yet.
     pub(super) fn create(folder: &Path, name: SegmentName) -> io::Result<(Self, File)> {
         let path = folder.join(name.to_string());
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
@@ -71,7 +74,7 @@ impl Segment {
             let _ = std::fs::remove_file(path);
             return Err(error);
         }
-        let state = AtomicU64::new(MARK.len() as u64);
+        let state = AtomicU64::new(MARK.len() as u64 | BUSY);
         Ok((Self { path, state, awaits_sync: AtomicBool::new(false) }, file))
     }
 
@@ -83,10 +86,10 @@ impl Segment {
     /// How many bytes may be read.
     #[must_use]
     pub(super) fn committed_bytes(&self) -> u64 {
-        self.state.load(Ordering::Acquire) & !(SEALED | BUSY)
+        self.state.load(Ordering::Acquire) & !FLAGS
     }
 
-    /// The shard is about to write behind what is committed; false when the segment is sealed.
+    /// The shard is about to write behind what is committed; false when the segment is sealed. To be followed by [`Segment::end`].
     pub(super) fn begin(&self) -> bool {
         self.state.fetch_or(BUSY, Ordering::AcqRel) & SEALED == 0
     }
@@ -95,7 +98,9 @@ impl Segment {
     pub(super) fn end(&self, bytes: u64) {
         // The segment is busy, so the number is the shard's own, and so is the flag.
         self.state.fetch_add(bytes, Ordering::AcqRel);
-        self.state.fetch_and(!BUSY, Ordering::AcqRel);
+        if self.state.fetch_and(!BUSY, Ordering::AcqRel) & ENDING != 0 {
+            self.seal();
+        }
     }
 
     /// Nothing more will be committed. Only the shard says so of a segment that may have unread records.
@@ -106,6 +111,20 @@ impl Segment {
     /// Seals it, if exactly `bytes` are committed and the shard is not writing; it begins another one for its next record.
     pub(super) fn seal_at(&self, bytes: u64) -> bool {
         self.state.compare_exchange(bytes, bytes | SEALED, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+
+    /// Nothing more will be committed, but what the shard is just writing; whether it is sealed already. It may have unread
+    /// records.
+    pub(super) fn seal_soon(&self) -> bool {
+        let mut state = self.state.load(Ordering::Acquire);
+        while state & SEALED == 0 {
+            let flag = if state & BUSY == 0 { SEALED } else { ENDING };
+            match self.state.compare_exchange(state, state | flag, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => return flag == SEALED,
+                Err(changed) => state = changed,
+            }
+        }
+        true
     }
 
     /// Whether nothing more will be committed; to be asked before how much is.

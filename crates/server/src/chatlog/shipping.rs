@@ -180,6 +180,7 @@ async fn turn_to_ship(house: &House) -> Option<File> {
 async fn look(house: &Arc<House>, is_first: bool) -> io::Result<()> {
     let own = Arc::clone(house);
     let looked = tokio::task::spawn_blocking(move || {
+        own.spools.release_earlier();
         let has_others = own.spools.generations.has_others()?;
         own.has_others.store(has_others, Ordering::Relaxed);
         if is_first || has_others {

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! chatlog/shipping.lock                      held by the process that ships
-//! chatlog/writer-GENERATION.lock             held by the process that writes segments of that generation
+//! chatlog/writer-GENERATION.lock             held while a process may write segments of that generation
 //! chatlog/tail-PROCESS/                      what a `grandstand logs tail` has still to show of what is removed
 //! chatlog/spool/ACCOUNT_REGION_ID/           the spool of a logging configuration
 //!         GENERATION-LANE-NUMBER.records     a segment: only one shard of one process writes to it
@@ -36,6 +36,7 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -187,18 +188,12 @@ impl Spool {
         lock(&self.live).get(&name).cloned()
     }
 
-    /// Begins a segment; its file is open for writing.
-    pub(super) fn begin_segment(&self, name: SegmentName) -> io::Result<(Arc<Segment>, File)> {
-        let mut live = lock(&self.live);
-        if self.is_retired() {
-            return Err(io::Error::other("its logging configuration was deleted"));
-        }
-        make_folder(&self.folder)?;
-        let (segment, file) = Segment::create(&self.folder, name)?;
-        let segment = Arc::new(segment);
-        self.grow(segment.committed_bytes());
-        live.insert(name, Arc::clone(&segment));
-        Ok((segment, file))
+    /// Seals what of these generations there is, as soon as no shard is just writing to it; whether all of it is sealed.
+    fn seal_soon(&self, generations: &[u64]) -> bool {
+        let live = lock(&self.live);
+        let concerned = live.iter().filter(|(name, _)| generations.contains(&name.generation));
+        // Each of them, whatever the others say.
+        concerned.filter(|(_, segment)| !segment.seal_soon()).count() == 0
     }
 
     /// Whether nothing is written to it any more.
@@ -318,6 +313,16 @@ impl Spool {
     }
 }
 
+/// A segment that was just begun.
+pub(super) struct BegunSegment {
+    /// What it is called.
+    pub(super) name: SegmentName,
+    /// As others see it.
+    pub(super) segment: Arc<Segment>,
+    /// To write to it.
+    pub(super) file: File,
+}
+
 /// All spools of a data folder that are known to this process.
 pub(super) struct Spools {
     data_dir: Arc<Path>,
@@ -374,19 +379,31 @@ impl Spools {
         lock(&self.known).get(key).cloned()
     }
 
-    /// Is rid of a spool whose logging configuration was deleted, if there is nothing in it: its folder, too. Whether it was.
+    /// Is rid of a spool whose logging configuration was deleted, if there is nothing in it: its folder, too. Whether it was. To
+    /// be called again after an error; if there is another spool in its place by then, the folder is that one's.
     ///
     /// # Errors
     /// Those of the file system.
     pub(super) fn retire(&self, spool: &Spool) -> io::Result<bool> {
+        let is_other = |known: &Arc<Spool>| !ptr::eq(Arc::as_ptr(known), spool);
+        if self.known_spool(&spool.key).as_ref().is_some_and(is_other) {
+            return Ok(true);
+        }
         {
             let live = lock(&spool.live);
-            if !live.is_empty() || !spool.segments()?.is_empty() {
+            // What is sealed, and not there any more, was removed by another process.
+            if !live.values().all(|segment| segment.is_sealed()) || !spool.segments()?.is_empty() {
                 return Ok(false);
             }
             spool.is_retired.store(true, Ordering::Release);
         }
-        lock(&self.known).remove(&spool.key);
+        {
+            let mut known = lock(&self.known);
+            if known.get(&spool.key).is_some_and(is_other) {
+                return Ok(true);
+            }
+            known.remove(&spool.key);
+        }
         self.retired.fetch_add(1, Ordering::Release);
         progress::forget(&spool.folder)?;
         Ok(true)
@@ -418,6 +435,26 @@ impl Spools {
             }
         }
         Ok(())
+    }
+
+    /// Begins a segment of a lane, the number of which is counted by the lane; its file is open for writing, and its shard is
+    /// writing to it.
+    ///
+    /// # Errors
+    /// Those of the file system, and of [`Generations::own`].
+    pub(super) fn begin_segment(&self, spool: &Spool, lane: u8, number: u64) -> io::Result<BegunSegment> {
+        let mut live = lock(&spool.live);
+        if spool.is_retired() {
+            return Err(io::Error::other("its logging configuration was deleted"));
+        }
+        // While `live` is locked: who seals all of a generation that is an earlier one by now finds this one, too.
+        let name = SegmentName { generation: self.generation()?, lane, number };
+        make_folder(&spool.folder)?;
+        let (segment, file) = Segment::create(&spool.folder, name)?;
+        let segment = Arc::new(segment);
+        spool.grow(segment.committed_bytes());
+        live.insert(name, Arc::clone(&segment));
+        Ok(BegunSegment { name, segment, file })
     }
 
     /// The generation of what this process writes. The first who asks takes it.
@@ -456,7 +493,29 @@ impl Spools {
         if let Err(error) = self.generation() {
             tracing::error!(%error, "what is published before this process ends will not be in the chat logs");
         }
-        self.generations.set_given_way(true);
+        self.generations.give_way();
+    }
+
+    /// It did not come to that, and the other process has ended: what is published from here on comes behind what that one has
+    /// published. May block on the disk.
+    pub(super) fn go_on(&self) {
+        if let Err(error) = self.generations.go_on() {
+            tracing::error!(%error, "chat logs of a process that did not take over may come behind those of this one");
+        }
+        self.release_earlier();
+    }
+
+    /// Releases the generations that this process had before, unless a shard is still writing a record in one of them: then it
+    /// is to be tried again.
+    pub(super) fn release_earlier(&self) {
+        let earlier = self.generations.earlier();
+        if earlier.is_empty() {
+            return;
+        }
+        // Nothing is begun in them any more, so what is there now is all. Each spool, whatever the others say.
+        if self.all().iter().filter(|spool| !spool.seal_soon(&earlier)).count() == 0 {
+            self.generations.release(&earlier);
+        }
     }
 
     /// Takes the lock of the process that ships; `None` while another one has it, or there is nothing to ship at all.

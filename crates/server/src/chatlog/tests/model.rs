@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use proptest::collection::vec;
@@ -27,6 +28,8 @@ enum Step {
     /// The power is cut: the last segment of a logging configuration loses bytes, all of which was on disk long ago but the
     /// last record.
     CutPower(usize, Index),
+    /// Another process takes over, a room publishes there, and the process ends before it was ready: the first one goes on.
+    FailToTakeOver { room: u128, configurations: usize },
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -37,6 +40,8 @@ fn step() -> impl Strategy<Value = Step> {
         1 => vec(any::<u8>(), 0..60).prop_map(Step::Kill),
         1 => (0..2_usize, any::<Index>()).prop_map(|(configuration, at)| Step::CutPower(configuration, at)),
         1 => Just(Step::Kill(vec![0; 100])),
+        1 => (0..5_u128, 0..3_usize)
+            .prop_map(|(room, configurations)| Step::FailToTakeOver { room, configurations }),
     ]
 }
 
@@ -83,6 +88,11 @@ fn append(path: &Path, bytes: &[u8]) {
     std::io::Write::write_all(&mut file, bytes).unwrap();
 }
 
+/// The first, the second, or both of the logging configurations.
+fn which(configurations: usize) -> Range<usize> {
+    [0..1, 1..2, 0..2][configurations].clone()
+}
+
 struct Run {
     folder: tempfile::TempDir,
     process: Process,
@@ -103,14 +113,18 @@ impl Run {
     fn carry_out(&mut self, step: Step) {
         match step {
             Step::Note { room, configurations } => {
-                self.count += 1;
-                let text = self.count.to_string();
-                let which = [0..1, 1..2, 0..2][configurations].clone();
+                let text = self.publish(room, configurations);
                 let lane = &mut self.lanes[usize::from(room % 2 == 1)];
-                note(lane, room, &self.configurations[which.clone()], &text).unwrap();
-                for model in &mut self.models[which] {
-                    model.noted.push((id(room), text.clone()));
-                }
+                note(lane, room, &self.configurations[which(configurations)], &text).unwrap();
+            }
+            Step::FailToTakeOver { room, configurations } => {
+                let text = self.publish(room, configurations);
+                self.process.spools.give_way();
+                let other = Process::start(self.folder.path());
+                let mut lane = other.lane(u8::from(room % 2 == 1), RULES);
+                note(&mut lane, room, &self.configurations[which(configurations)], &text).unwrap();
+                drop((lane, other));
+                self.process.spools.go_on();
             }
             Step::Ship { configuration, records, is_noted } => {
                 let mut reader = self.process.reader(self.configurations[configuration]);
@@ -138,6 +152,16 @@ impl Run {
             }
             Step::CutPower(configuration, at) => self.cut_power(configuration, at),
         }
+    }
+
+    /// A room publishes something for some of the logging configurations: what.
+    fn publish(&mut self, room: u128, configurations: usize) -> String {
+        self.count += 1;
+        let text = self.count.to_string();
+        for model in &mut self.models[which(configurations)] {
+            model.noted.push((id(room), text.clone()));
+        }
+        text
     }
 
     /// A record that was noted and never synced may be forgotten: the model forgets it, too, wherever in it the file ends.
@@ -168,13 +192,16 @@ impl Run {
         self.lanes = (0..2).map(|index| self.process.lane(index, RULES)).collect();
     }
 
-    fn finish(mut self) {
-        self.restart();
+    /// Ships all there is; the first process has ended before, or lives.
+    fn finish(mut self, is_over: bool) {
+        if is_over {
+            self.restart();
+        }
         for (configuration, model) in self.configurations.iter().zip(&mut self.models) {
             model.arrived.extend(ship_all(&mut self.process.reader(*configuration)));
             model.check();
             assert!(ship_all(&mut self.process.reader(*configuration)).is_empty(), "all is noted as shipped");
-            assert_eq!(last_segment(&self.process, *configuration), None, "and removed");
+            assert!(!is_over || last_segment(&self.process, *configuration).is_none(), "and removed");
         }
     }
 }
@@ -182,10 +209,10 @@ impl Run {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
     #[test]
-    fn whatever_crashes_tear_all_that_was_noted_arrives_in_order(steps in vec(step(), 0..60)) {
+    fn whatever_crashes_tear_all_that_was_noted_arrives_in_order(steps in vec(step(), 0..60), is_over in any::<bool>()) {
         let mut run = Run::new();
         steps.into_iter().for_each(|step| run.carry_out(step));
-        run.finish();
+        run.finish(is_over);
     }
 
     #[test]

@@ -2,12 +2,14 @@
 //! the turn to ship.
 
 use std::fs;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
 use super::super::lane::Rules;
 use super::super::reader::Reader;
 use super::super::record::{LENGTH_BYTES, encode, withheld_length};
+use super::super::spool::BegunSegment;
 use super::{Process, RULES, id, key, note, ship_all};
 
 /// What a spool of the process has on disk.
@@ -81,9 +83,78 @@ fn who_has_given_way_without_a_generation_gets_none_until_it_goes_on() {
     fs::remove_file(in_the_way).unwrap();
     note(&mut lane, 1, &[id(1)], "it would come behind those of the next process").unwrap();
     assert_eq!(process.lost(id(1)), 1);
-    process.spools.generations.set_given_way(false);
+    process.spools.go_on();
     note(&mut lane, 1, &[id(1)], "kept").unwrap();
     assert_eq!(ship_all(&mut process.reader(id(1))), [(id(1), "kept".to_owned())]);
+}
+
+/// Starts another process that takes over, notes a text, and ends before it was ready; the old one goes on.
+fn fail_to_take_over(old: &Process, data_dir: &Path, text: &str) {
+    old.spools.give_way();
+    let new = Process::start(data_dir);
+    note(&mut new.lane(0, RULES), 1, &[id(1)], text).unwrap();
+    drop(new);
+    old.spools.go_on();
+}
+
+#[test]
+fn what_a_process_has_logged_that_did_not_take_over_arrives_where_it_belongs_while_the_old_one_lives() {
+    for is_shipped_before in [false, true] {
+        let folder = tempfile::tempdir().unwrap();
+        let old = Process::start(folder.path());
+        let (mut lane, mut silent_lane) = (old.lane(0, RULES), old.lane(1, RULES));
+        note(&mut silent_lane, 2, &[id(1)], "0").unwrap();
+        note(&mut lane, 1, &[id(1)], "1").unwrap();
+        let mut arrived = Vec::new();
+        if is_shipped_before {
+            arrived.extend(ship_all(&mut old.reader(id(1))));
+        }
+        for texts in [["2", "3"], ["4", "5"]] {
+            fail_to_take_over(&old, folder.path(), texts[0]);
+            note(&mut lane, 1, &[id(1)], texts[1]).unwrap();
+        }
+        // Whoever ships.
+        let other = Process::start(folder.path());
+        arrived.extend(ship_all(&mut if is_shipped_before { &other } else { &old }.reader(id(1))));
+        let texts: Vec<String> = arrived.iter().map(|(_, text)| text.clone()).collect();
+        let in_order: Vec<&String> = texts.iter().filter(|text| *text != "0").collect();
+        assert_eq!(in_order, ["1", "2", "3", "4", "5"]);
+        assert_eq!(texts.len(), 6, "the one of the lane that says nothing more, too");
+        note(&mut silent_lane, 2, &[id(1)], "6").unwrap();
+        assert_eq!(ship_all(&mut old.reader(id(1))), [(id(2), "6".to_owned())]);
+    }
+}
+
+#[test]
+fn who_goes_on_behind_a_process_that_has_logged_nothing_goes_on_where_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let old = Process::start(folder.path());
+    let mut lane = old.lane(0, RULES);
+    note(&mut lane, 1, &[id(1)], "1").unwrap();
+    old.spools.give_way();
+    drop(Process::start(folder.path()));
+    old.spools.go_on();
+    note(&mut lane, 1, &[id(1)], "2").unwrap();
+    assert_eq!(old.spools.spool(&key(id(1))).segments().unwrap().len(), 1);
+}
+
+#[test]
+fn a_record_that_is_being_written_while_the_process_goes_on_is_waited_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let old = Process::start(folder.path());
+    let spool = old.spools.spool(&key(id(1)));
+    let BegunSegment { segment, file, .. } = old.spools.begin_segment(&spool, 0, 1).unwrap();
+    fail_to_take_over(&old, folder.path(), "2");
+    let mut bytes = Vec::new();
+    encode(id(1), 5, 1, r#"{"payload":"1"}"#, &mut bytes);
+    file.write_all_at(&bytes, segment.committed_bytes()).unwrap();
+    let mut reader = old.reader(id(1));
+    assert_eq!(ship_all(&mut reader), [], "it may still be published");
+    segment.end(bytes.len() as u64);
+    assert!(!segment.begin(), "it was the last");
+    segment.end(0);
+    old.spools.release_earlier();
+    assert_eq!(ship_all(&mut reader), [(id(1), "1".to_owned()), (id(1), "2".to_owned())]);
 }
 
 #[test]
