@@ -48,6 +48,9 @@ class FakeAws:
         self.holes = set()
         self.held = 0
         self.broken = set()
+        # So many puts of objects to come are not answered, and those that have come so: they may be carried out much later.
+        self.puts_to_delay = 0
+        self.delayed = []
         self.changed = threading.Condition()
         handler = type("Handler", (Handler,), {"fake": self})
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
@@ -71,6 +74,13 @@ class FakeAws:
             line.recv(1)
         with self.changed:
             self.held -= 1
+
+    def carry_out_delayed(self):
+        """What was not answered is carried out after all, behind what has come since."""
+        with self.changed:
+            for request in self.delayed:
+                assert self.PutObject(request)[0] == 200
+            self.delayed = []
 
     def wait_until(self, is_so, seconds=60):
         """Returns when it is so; it is looked at after each call."""
@@ -199,6 +209,15 @@ class Handler(BaseHTTPRequestHandler):
         """S3, addressed by path."""
         body = self._body()
         bucket, _, key = self.path.lstrip("/").partition("/")
+        with self.fake.changed:
+            is_delayed = self.fake.puts_to_delay > 0 and not self.fake.faults["PutObject"]
+            if is_delayed:
+                self.fake.puts_to_delay -= 1
+                self.fake.delayed.append((bucket, key, body, self.headers))
+        if is_delayed:
+            self.close_connection = True
+            self.fake.hold(self.connection)
+            return
         etag = f'"{hashlib.md5(body).hexdigest()}"'
         self._send(*self.fake.answer("PutObject", (bucket, key, body, self.headers)), [("etag", etag)])
 

@@ -173,6 +173,35 @@ def test_throttling_and_partial_failures_lose_nothing(start, fake, proxy):
     assert len(fake.streams["chat-logs"]) == 120
 
 
+def test_a_put_that_is_carried_out_behind_a_longer_one_takes_nothing_away(start, fake, proxy):
+    # The window is not over; the objects come because the spool is half full.
+    settings = {"GRANDSTAND_CHATLOG_S3_INTERVAL_S": "86400", "GRANDSTAND_CHATLOG_SPOOL_MIB_MAX": "1"}
+    server = start(AWS_ENDPOINT_URL=proxy.url, **settings, **KEYS)
+    hall = Hall(server, clients.ivschat(server), kinds=["s3"])
+    # Who is refused tries less the next time, and does not hear what becomes of that.
+    fake.fail("PutObject", 1, 503, "SlowDown")
+    fake.puts_to_delay = 1
+    line, published = Line(server), []
+    members = {"roomIdentifier": hall.room, "eventName": "app:large", "attributes": {"k": "v" * 4_000}}
+    while fake.calls["PutObject"] == 0:
+        published.append(line.call("SendEvent", members).json["id"])
+    line.close()
+    fake.wait_until(lambda: fake.held == 1)
+    server.kill9()
+    # The next process begins with all there is.
+    server.restart()
+    room_id = id_of(hall.room)
+
+    def arrived():
+        return {record for lines in fake.objects(room_id).values() for record in ids(lines)}
+
+    fake.wait_until(lambda: set(published) <= arrived())
+    (delayed,) = fake.delayed
+    assert 0 < len(gzip.decompress(delayed[2]).splitlines()) < max(map(len, fake.objects(room_id).values()))
+    fake.carry_out_delayed()
+    assert set(published) == arrived() and fake.offences == []
+
+
 def test_a_missing_bucket_or_group_is_told_and_gets_all_once_it_is_there(start, fake, proxy):
     missing = fake.buckets.pop("chat-logs"), fake.groups.pop("chat-logs"), fake.streams.pop("chat-logs")
     hall = hall_at(start, proxy.url)

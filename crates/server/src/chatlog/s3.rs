@@ -1,4 +1,5 @@
-//! S3: an object for each room and window, gzip of lines of JSON. What is sent again writes over what was there.
+//! S3: an object for each room and window, gzip of lines of JSON. What is sent again as it was writes over what
+//! was there.
 
 use hyper::Method;
 use protocol::limit::chat_log::ANSWER_BYTES_MAX;
