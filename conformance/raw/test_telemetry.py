@@ -324,19 +324,23 @@ def test_a_receiver_is_left_alone_for_as_long_as_it_asks_and_tried_again(tmp_pat
 
 def test_what_is_refused_is_lost_and_counted(tmp_path, receiver):
     partial = ExportTraceServiceResponse(partial_success=ExportTracePartialSuccess(rejected_spans=2, error_message="too old"))
-    receiver.answers.extend([400, partial])
+    endless = ExportTraceServiceResponse(partial_success=ExportTracePartialSuccess(error_message="x" * 100_000))
+    receiver.answers.extend([400, endless, partial])
     with exporting(tmp_path, receiver.url, OTEL_METRICS_EXPORTER="none") as server:
         chat = clients.ivschat(server)
         chat.create_room()
         receiver.wait("the refused export", lambda: receiver.of("/v1/traces", taken=False))
         wait_for_series(server, 'grandstand_telemetry_spans_lost_total{reason="refused"}', 1)
+        chat.create_room()
+        # Nobody reads what goes on and on, to hear whether it was taken.
+        wait_for_series(server, 'grandstand_telemetry_spans_lost_total{reason="refused"}', 2)
         for _ in range(3):
             chat.create_room()
         wait_for_series(server, "grandstand_telemetry_spans_exported_total", 1)
         assert series(server, 'grandstand_telemetry_spans_lost_total{reason="rejected"}') == 2
-    # Neither is tried again.
-    assert [export.taken for export in receiver.of("/v1/traces", taken=False)] == [False, True]
-    assert "status=400" in server.log_path.read_text()
+    # None is tried again.
+    assert [export.taken for export in receiver.of("/v1/traces", taken=False)] == [False, True, True]
+    assert "cause=status 400" in server.log_path.read_text()
 
 
 def test_a_stuck_receiver_is_in_nobodys_way_and_memory_is_bounded(tmp_path, receiver):

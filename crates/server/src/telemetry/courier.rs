@@ -2,8 +2,8 @@
 //!
 //! Promises:
 //! - An export is tried again when the receiver was not reached, has not answered in time, or has answered with 429, 502, 503 or 504;
-//!   whatever else it answers is its last word. It is left alone for longer and longer, and for at least as
-//!   long as it asks to be (`Retry-After`).
+//!   whatever else it answers, also at too great length, is its last word. It is left alone for longer and longer, and for at
+//!   least as long as it asks to be (`Retry-After`).
 //! - The log is told when the receiver is there, away, refuses or takes only a part, each time that this changes and not for each try.
 //!   Neither a header of the export nor what the receiver says about it is in it.
 
@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use super::otlp;
 use crate::config::{OtlpCompression, TelemetryConfig};
 use crate::metrics::TelemetryMetrics;
-use crate::outgoing::{Answer, Call, Caller};
+use crate::outgoing::{Answer, Call, CallError, Caller};
 use crate::random::random;
 
 /// What is exported.
@@ -165,6 +165,8 @@ impl Courier {
         let answer = self.caller.call(Call { deadline, ..self.call.clone() }).await;
         let answer = match answer {
             Ok(answer) => answer,
+            // It has heard all of it, and would say as much again.
+            Err(error @ CallError::AnswerTooLong) => return Some(self.find_refusing(&error)),
             Err(error) => {
                 self.find_away(None, &error);
                 return None;
@@ -182,20 +184,18 @@ impl Courier {
                 self.find_away(asked_pause(&answer), &format_args!("status {status}"));
                 None
             }
-            status => {
-                self.failures = 0;
-                self.metrics.tried(self.signal.name(), "refused");
-                if self.changes_to(Condition::Refusing) {
-                    let signal = self.signal.name();
-                    tracing::error!(
-                        signal,
-                        status,
-                        "the OpenTelemetry receiver refuses what is exported; it is lost"
-                    );
-                }
-                Some(Delivery::Refused)
-            }
+            status => Some(self.find_refusing(&format_args!("status {status}"))),
         }
+    }
+
+    fn find_refusing(&mut self, cause: &dyn std::fmt::Display) -> Delivery {
+        self.failures = 0;
+        self.metrics.tried(self.signal.name(), "refused");
+        if self.changes_to(Condition::Refusing) {
+            let signal = self.signal.name();
+            tracing::error!(signal, %cause, "the OpenTelemetry receiver refuses what is exported; it is lost");
+        }
+        Delivery::Refused
     }
 
     fn find_there(&mut self, rejected: u64) {
