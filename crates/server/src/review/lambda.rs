@@ -1,6 +1,6 @@
 //! Handlers that are functions of AWS Lambda, or of whatever speaks its Invoke API.
 
-use std::sync::Once;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -18,11 +18,13 @@ const PERMISSION_TIME_MAX: Duration = Duration::from_secs(5);
 /// See the module.
 pub(super) struct Lambda {
     aws: AwsClient,
+    /// It was said that no function can be invoked.
+    has_warned: AtomicBool,
 }
 
 impl Lambda {
     pub(super) fn new(aws: AwsClient) -> Self {
-        Self { aws }
+        Self { aws, has_warned: AtomicBool::new(false) }
     }
 
     /// Invokes the function of a room and answers what it returns. A function of another account or region is never
@@ -41,13 +43,12 @@ impl Lambda {
             ));
         }
         if !self.aws.is_configured(AwsService::Lambda).await {
-            static WARNED: Once = Once::new();
-            WARNED.call_once(|| {
+            if !self.has_warned.swap(true, Ordering::Relaxed) {
                 tracing::warn!(
                     "message review handlers cannot be invoked: there is no endpoint of Lambda and there are no AWS \
                      credentials; rooms that have one use their fallback result"
                 );
-            });
+            }
             return Err(AskError::NotConfigured);
         }
         let answer = self.invoke(function_arn, "RequestResponse", body, deadline).await;
