@@ -22,6 +22,7 @@ from pathlib import Path
 import pytest
 
 import clients
+from crowd import Folders, Hall, check_log, id_of, ids, settle
 from edge import CLOSE, TEXT, ChatSocket, Dropped, handshake_bytes, refusal
 from server import BINARY, ROOT_ENVIRONMENT, Server, address, get
 from signing import Requester
@@ -47,6 +48,31 @@ for step in steps:
     else:
         line.sendall(step.encode())
 sys.exit("an impostor ends")
+"""
+
+# A real next process with somebody on its line, who says all but the last word: that it is ready, for which it can be told to end.
+GO_BETWEEN = """#!{python}
+import ctypes, os, socket, subprocess, sys
+inherited = os.environ["GRANDSTAND_INHERITED"].split()
+words = dict(word.split("=") for word in inherited if "=" in word)
+line = socket.socket(fileno=os.dup(int(words["line"])))
+own, its = socket.socketpair()
+environment = os.environ | {{
+    "GRANDSTAND_INHERITED": " ".join(f"line={{its.fileno()}}" if word.startswith("line=") else word for word in inherited)
+}}
+sockets = [int(number) for name, number in words.items() if name != "line"]
+ends_with_parent = lambda: ctypes.CDLL(None).prctl(1, 9)
+command = [{binary!r}, *sys.argv[1:]]
+real = subprocess.Popen(command, env=environment, pass_fds=[*sockets, its.fileno()], preexec_fn=ends_with_parent)
+its.close()
+line.sendall(own.recv(1))
+own.sendall(line.recv(1))
+assert own.recv(1) == b"r"
+print("it serves, and nobody hears of it", file=sys.stderr, flush=True)
+open({fifo!r}).read()
+real.kill()
+real.wait()
+sys.exit("it ends")
 """
 
 
@@ -269,6 +295,42 @@ def test_when_the_new_process_fails_the_old_one_goes_on(tmp_path, own_binary, na
     chat = clients.ivschat(server)
     for arn in rooms:
         assert chat.get_room(identifier=arn)["arn"] == arn
+    server.stop()
+
+
+@pytest.mark.covers("SendEvent", "CreateLoggingConfiguration")
+def test_what_a_process_has_logged_that_served_and_did_not_take_over_is_shipped_while_the_old_one_lives(tmp_path, own_binary):
+    server = Server(tmp_path / "data", binary=own_binary, environment={"GRANDSTAND_EDGE_SHARDS": "2"}).start()
+    chat = clients.ivschat(server)
+    hall = Hall(server, chat, rooms=2, kinds=["cloudwatch-logs"])
+    logged, silent = hall.rooms
+    published, fifo = [], tmp_path / "fifo"
+    os.mkfifo(fifo)
+
+    def publish(room):
+        return chat.send_event(roomIdentifier=room, eventName="app:x")["id"]
+
+    for number in range(3):
+        published.append(publish(logged))
+        if number == 0:
+            # A room that says nothing more, on whatever shard it is.
+            said_once = publish(silent)
+        elif number == 2:
+            break
+        replace_file(own_binary, GO_BETWEEN.format(python=sys.executable, binary=str(BINARY), fifo=str(fifo)))
+        server.process.send_signal(signal.SIGUSR2)
+        server.wait_for_log("it serves, and nobody hears of it", times=number + 1)
+        published.append(publish(logged))
+        fifo.write_text("end")
+        server.wait_for_log("no other process has taken over; this one goes on", times=number + 1)
+
+    def check():
+        folders = Folders(server)
+        check_log(ids(folders.stream("chat-logs", id_of(logged))), published)
+        check_log(ids(folders.stream("chat-logs", id_of(silent))), [said_once])
+
+    settle(check)
+    assert len(published) == 5 and server.is_running()
     server.stop()
 
 
