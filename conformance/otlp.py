@@ -45,8 +45,9 @@ class Export:
 
 @dataclass
 class Receiver:
-    """The receiver; use it as a context manager. What it answers is next in `answers`: a status, or a pair of it and headers,
-    or `STUCK` to say nothing, or a message; when there is none it takes everything. `moods` are answers for good, by path.
+    """The receiver; use it as a context manager. What it answers is next in `answers`: a status, or a pair of it and headers
+    (with a body as long as `content-length` says), or `STUCK` to say nothing, or a message; when there is none it takes
+    everything. `moods` are answers for good, by path.
     """
 
     exports: list = field(default_factory=list)
@@ -100,6 +101,7 @@ class Receiver:
             body = answer_kind().SerializeToString()
             if hasattr(status, "SerializeToString"):
                 status, body = 200, status.SerializeToString()
+            body = body.ljust(int(extra.get("content-length", 0)), b" ")
             export.taken = status == 200
             self.exports.append(export)
             self.heard.notify_all()

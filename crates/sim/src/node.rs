@@ -175,6 +175,12 @@ impl Node {
         self.killed_at = Some((frames, after));
     }
 
+    /// It is not to be killed after all.
+    pub fn spare(&mut self) {
+        self.killed_at = None;
+        self.spools.kept().spare();
+    }
+
     /// The shard that was at work when the node was killed, if it was: nothing happens any more until it is started again.
     #[must_use]
     pub fn killed_on(&self) -> Option<usize> {
@@ -450,6 +456,7 @@ impl Node {
             *frames = frames.saturating_sub(1);
             if is_last {
                 self.killed_on = Some(shard);
+                self.spools.kept().is_killed = true;
                 if !*after {
                     return;
                 }

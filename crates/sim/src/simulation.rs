@@ -158,6 +158,7 @@ impl Simulation {
 
     /// Nothing new happens, and everybody reads.
     fn rest(&mut self) -> Result<(), Violation> {
+        self.node.spare();
         let now = self.node.clock().nanos();
         for client in self.peers.keys() {
             self.network.stall(*client, now);
@@ -203,6 +204,9 @@ impl Simulation {
             }
         }
         for (client, arrival) in self.network.tick(now) {
+            if self.node.killed_on().is_some() {
+                break;
+            }
             self.arrive(client, arrival)?;
             self.take_notices()?;
         }
@@ -323,7 +327,9 @@ impl Simulation {
     fn rotate(&mut self, client: ClientKey) {
         let now = self.node.clock().nanos();
         let Some(book) = self.auditor.clients.get(&client).filter(|book| !book.may_be_closed) else { return };
-        if self.network.stalled_until(client) + SECOND > now {
+        // What replaced another one just now has still to hear what that one heard.
+        let is_greeted = self.peers.get(&client).is_some_and(|peer| peer.greeted);
+        if !is_greeted || self.network.stalled_until(client) + SECOND > now {
             return;
         }
         let guest = Guest {

@@ -98,6 +98,11 @@ impl Kept {
         self.writes_left = Some(writes);
     }
 
+    /// The node is not to be killed after all.
+    pub fn spare(&mut self) {
+        self.writes_left = None;
+    }
+
     /// The node was killed, and another one has taken its place: what was with the kernel is there.
     pub fn survive(&mut self) {
         (self.is_killed, self.writes_left) = (false, None);

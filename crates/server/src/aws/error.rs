@@ -36,7 +36,7 @@ impl fmt::Display for AwsError {
             Self::NoCredentials => formatter.write_str("no AWS credentials"),
             Self::Unreachable(cause) => formatter.write_str(cause),
             Self::TimedOut => CallError::TimedOut.fmt(formatter),
-            Self::AnswerTooLong => CallError::AnswerTooLong.fmt(formatter),
+            Self::AnswerTooLong => formatter.write_str("the answer is too long"),
             Self::Refused { status, code } if code.is_empty() => write!(formatter, "status {status}"),
             Self::Refused { status, code } => write!(formatter, "status {status}, {code}"),
         }
@@ -49,7 +49,7 @@ impl From<CallError> for AwsError {
     fn from(error: CallError) -> Self {
         match error {
             CallError::TimedOut => Self::TimedOut,
-            CallError::AnswerTooLong => Self::AnswerTooLong,
+            CallError::AnswerTooLong(_) => Self::AnswerTooLong,
             CallError::Unreachable(_) | CallError::Broken(_) => Self::Unreachable(error.to_string()),
         }
     }

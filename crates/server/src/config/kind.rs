@@ -163,7 +163,7 @@ impl Kind for Whole {
     }
 }
 
-/// One of some words.
+/// One of some words, in capitals or not: OpenTelemetry wants its variables to be read so.
 pub(super) struct OneOf<T: 'static>(pub(super) &'static [(&'static str, T)]);
 
 impl<T: Copy> Kind for OneOf<T> {
@@ -176,7 +176,7 @@ impl<T: Copy> Kind for OneOf<T> {
 
     fn read(&self, raw: Raw<'_>) -> Option<Self::Value> {
         let text = raw.as_text()?;
-        self.0.iter().find(|(word, _)| *word == text).map(|(_, value)| *value)
+        self.0.iter().find(|(word, _)| word.eq_ignore_ascii_case(text)).map(|(_, value)| *value)
     }
 }
 
@@ -192,7 +192,7 @@ impl Kind for Switch {
 
     fn read(&self, raw: Raw<'_>) -> Option<Self::Value> {
         match raw {
-            Raw::Text(text) => text.parse().ok(),
+            Raw::Text(text) => text.to_ascii_lowercase().parse().ok(),
             Raw::Toml(value) => value.as_bool(),
         }
     }

@@ -70,7 +70,7 @@ pub fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
     let mut problems = Vec::new();
     find_unknown_keys(&table, "", &settings, &mut problems);
     let mut reader = Reader { sources, table: &table, reads_standard: true, problems };
-    reader.reads_standard = ENDPOINTS.iter().any(|key| reader.is_given(key));
+    reader.reads_standard = reader.exports();
     let config = Config::read(&mut reader);
     let mut problems = reader.problems;
     problems.extend(config.iter().flat_map(Config::problems));
@@ -113,6 +113,19 @@ impl<'a> Reader<'a> {
             self.problems.push(format!("`{key}` in {place} must be {}{hint}", kind.allowed()));
         }
         read
+    }
+
+    /// Whether anything is to be exported, as far as can be told before settings are read.
+    fn exports(&self) -> bool {
+        let says = |key, word: &str| {
+            self.raw(key).is_some_and(|(raw, _)| match raw {
+                Raw::Toml(Value::Boolean(is_on)) => is_on.to_string() == word,
+                raw => raw.as_text().is_some_and(|text| text.eq_ignore_ascii_case(word)),
+            })
+        };
+        ENDPOINTS.iter().any(|key| self.is_given(key))
+            && !says("telemetry.disabled", "true")
+            && !(says("telemetry.traces_exporter", "none") && says("telemetry.metrics_exporter", "none"))
     }
 
     /// Whether a setting has any value but the empty one.

@@ -181,8 +181,20 @@ fn standard_variables_are_nobodys_business_where_nothing_is_exported() {
         problems[0],
         "`telemetry.otlp_protocol` in OTEL_EXPORTER_OTLP_PROTOCOL must be one of `http/protobuf`"
     );
-    let all: Vec<_> = all.into_iter().chain([off]).collect();
-    assert!(load_all("", &all, &[]).unwrap().config.telemetry.otlp_endpoint.is_none());
+    let switches: [&[(&str, &str)]; 3] = [
+        &[off],
+        &[("OTEL_SDK_DISABLED", "TRUE")],
+        &[("OTEL_TRACES_EXPORTER", "None"), ("OTEL_METRICS_EXPORTER", "none")],
+    ];
+    for switched_off in switches {
+        let all: Vec<_> = all.iter().chain(switched_off).copied().collect();
+        let telemetry = load_all("", &all, &[]).unwrap().config.telemetry;
+        assert!(telemetry.otlp_endpoint.is_none(), "{switched_off:?}");
+    }
+    let one = [("OTEL_TRACES_EXPORTER", "none"), ("OTEL_METRICS_EXPORTER", "otlp")];
+    let some: Vec<_> = all.iter().chain(&one).copied().collect();
+    assert_eq!(load_all("", &some, &[]).unwrap_err().len(), 2);
+    assert!(load_all("[telemetry]\ndisabled = true", &all, &[]).is_ok());
     // Our own are nobody else's.
     let own = [("GRANDSTAND_TELEMETRY_TRACES_SAMPLER", "xray")];
     assert_eq!(load_all("", &own, &[]).unwrap_err().len(), 1);

@@ -76,8 +76,8 @@ pub enum CallError {
     Broken(String),
     /// The deadline has passed.
     TimedOut,
-    /// The answer is longer than the caller wants.
-    AnswerTooLong,
+    /// The answer, with this status, is longer than the caller wants.
+    AnswerTooLong(StatusCode),
 }
 
 impl fmt::Display for CallError {
@@ -86,7 +86,7 @@ impl fmt::Display for CallError {
             Self::Unreachable(cause) => write!(formatter, "no connection: {cause}"),
             Self::Broken(cause) => write!(formatter, "no whole answer: {cause}"),
             Self::TimedOut => formatter.write_str("no answer in time"),
-            Self::AnswerTooLong => formatter.write_str("the answer is too long"),
+            Self::AnswerTooLong(_) => formatter.write_str("the answer is too long"),
         }
     }
 }
@@ -176,7 +176,7 @@ async fn read(response: Response<Incoming>, bytes_max: usize) -> Result<Answer, 
         let frame = frame.map_err(|error| CallError::Broken(innermost(&error)))?;
         let Some(data) = frame.data_ref() else { continue };
         if bytes.len() + data.len() > bytes_max {
-            return Err(CallError::AnswerTooLong);
+            return Err(CallError::AnswerTooLong(head.status));
         }
         bytes.extend_from_slice(data);
     }

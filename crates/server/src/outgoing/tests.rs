@@ -131,7 +131,7 @@ async fn an_answer_that_is_too_long_broken_or_absent_is_an_error() {
     };
     let client = async {
         let outcome = caller.call(call(&listener, LONG)).await;
-        assert_eq!(outcome.unwrap_err(), CallError::AnswerTooLong);
+        assert_eq!(outcome.unwrap_err(), CallError::AnswerTooLong(hyper::StatusCode::OK));
         for _ in 0..2 {
             let outcome = caller.call(call(&listener, LONG)).await;
             assert!(matches!(outcome, Err(CallError::Broken(_))), "{outcome:?}");

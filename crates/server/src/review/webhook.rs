@@ -57,7 +57,7 @@ impl Webhook {
         };
         let answer = self.caller.call(call).await.map_err(|error| match error {
             CallError::TimedOut => AskError::TimedOut,
-            CallError::AnswerTooLong => AskError::TooLong,
+            CallError::AnswerTooLong(_) => AskError::TooLong,
             error => AskError::Failed(error.to_string()),
         })?;
         match answer.status.as_u16() {

@@ -2,8 +2,8 @@
 //!
 //! Promises:
 //! - An export is tried again when the receiver was not reached, has not answered in time, or has answered with 429, 502, 503 or 504;
-//!   whatever else it answers, also at too great length, is its last word. It is left alone for longer and longer, and for at
-//!   least as long as it asks to be (`Retry-After`).
+//!   whatever else it answers is its last word. Of an answer without end the status counts. It is left alone for longer and
+//!   longer, and for at least as long as it asks to be (`Retry-After`).
 //! - The log is told when the receiver is there, away, refuses or takes only a part, each time that this changes and not for each try.
 //!   Neither a header of the export nor what the receiver says about it is in it.
 
@@ -163,25 +163,25 @@ impl Courier {
     async fn attempt(&mut self) -> Option<Delivery> {
         let deadline = Instant::now() + self.time_max;
         let answer = self.caller.call(Call { deadline, ..self.call.clone() }).await;
-        let answer = match answer {
-            Ok(answer) => answer,
-            // It has heard all of it, and would say as much again.
-            Err(error @ CallError::AnswerTooLong) => return Some(self.find_refusing(&error)),
+        let (status, answer) = match answer {
+            Ok(answer) => (answer.status, Some(answer)),
+            // Its status says enough.
+            Err(CallError::AnswerTooLong(status)) => (status, None),
             Err(error) => {
                 self.find_away(None, &error);
                 return None;
             }
         };
-        let status = answer.status.as_u16();
-        match status {
+        match status.as_u16() {
             200..300 => {
                 self.failures = 0;
-                let rejected = otlp::rejected(&answer.body);
+                let rejected = answer.map_or(0, |answer| otlp::rejected(&answer.body));
                 self.find_there(rejected);
                 Some(Delivery::Taken { rejected })
             }
             429 | 502..=504 => {
-                self.find_away(asked_pause(&answer), &format_args!("status {status}"));
+                let asked = answer.as_ref().and_then(asked_pause);
+                self.find_away(asked, &format_args!("status {}", status.as_u16()));
                 None
             }
             status => Some(self.find_refusing(&format_args!("status {status}"))),
