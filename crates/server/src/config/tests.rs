@@ -122,7 +122,7 @@ fn a_wrong_value_is_told_with_what_is_allowed() {
         ]
     );
     assert_problem("account_id = 123456789012", "`account_id` in the file must be a text of 12 digits");
-    assert_problem("[limits]\nprofile = 'AWS'", {
+    assert_problem("[limits]\nprofile = 'amazon'", {
         "`limits.profile` in the file must be one of `standard`, `aws`, `unlimited`"
     });
     assert_problem("trusted_proxies = ['everyone']", {
