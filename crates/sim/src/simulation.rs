@@ -1,6 +1,7 @@
 //! One run: a scenario, a seed, perhaps a planted bug.
 
 mod logging;
+mod renewal;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -323,24 +324,6 @@ impl Simulation {
         }
     }
 
-    /// A client that reads opens a second connection, and hangs up the first one when it has the second.
-    fn rotate(&mut self, client: ClientKey) {
-        let now = self.node.clock().nanos();
-        let Some(book) = self.auditor.clients.get(&client).filter(|book| !book.may_be_closed) else { return };
-        // What replaced another one just now has still to hear what that one heard.
-        let is_greeted = self.peers.get(&client).is_some_and(|peer| peer.greeted);
-        if !is_greeted || self.network.stalled_until(client) + SECOND > now {
-            return;
-        }
-        let guest = Guest {
-            room: book.room,
-            user_id: book.user_id.clone(),
-            capabilities: book.capabilities,
-            session_end: book.session_end,
-        };
-        self.place(now + 3 * MILLISECOND, guest, false, Some(client));
-    }
-
     fn hand_over(&mut self) {
         let now = self.node.clock().nanos();
         let (due, rest) =
@@ -504,17 +487,6 @@ impl Simulation {
                 }
                 self.hang_up(client);
             }
-        }
-    }
-
-    fn hang_up_replaced(&mut self) {
-        let now = self.node.clock().nanos();
-        for (old, new) in std::mem::take(&mut self.replaced) {
-            let awake = self.network.stalled_until(old) + SECOND < now;
-            if awake && self.network.blocked_since(old).is_none() {
-                self.auditor.book_replaced(old, new);
-            }
-            self.hang_up(old);
         }
     }
 
