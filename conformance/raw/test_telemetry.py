@@ -154,9 +154,13 @@ def test_what_a_collector_hands_on(tmp_path, receiver):
             "grandstand.logging_configuration.arn": log["arn"], "grandstand.chatlog.records": 1, "grandstand.chatlog.attempt": 1,
             "grandstand.chatlog.rejected_records": 0,
         }  # fmt: skip
-        # What the webhook does is part of the review.
+        # What the webhook does is part of the review, and what the function does is, in the way of AWS.
         [asked] = [asked for asked in handlers.asked if asked.path == "/hook"]
         assert asked.headers["traceparent"] == f"00-{reviews[0].trace_id.hex()}-{reviews[0].span_id.hex()}-01"
+        [asked] = [asked for asked in handlers.asked if asked.headers.get("x-amz-invocation-type") == "RequestResponse"]
+        trace, span = reviews[1].trace_id.hex(), reviews[1].span_id.hex()
+        assert asked.headers["x-amzn-trace-id"] == f"Root=1-{trace[:8]}-{trace[8:]};Parent={span};Sampled=1"
+        assert "x-amzn-trace-id" not in asked.headers["authorization"]
         assert metrics["grandstand_connections"].HasField("gauge")
 
 

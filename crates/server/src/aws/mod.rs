@@ -26,6 +26,10 @@ pub use self::settings::AwsSettings;
 use crate::clock;
 use crate::outgoing::{Answer, Call, Caller, header_value};
 
+/// The header that says of which trace a call is part. Like every SDK we do not sign it: whoever is in between may put his own in
+/// its place.
+pub const TRACE_ID: &str = "x-amzn-trace-id";
+
 /// One request to a service.
 #[derive(Clone, Debug)]
 pub struct AwsCall<'a> {
@@ -38,7 +42,7 @@ pub struct AwsCall<'a> {
     /// Percent-encoded once, beginning with a slash; a query may follow. For S3 every character but `/` must be unreserved
     /// (letters, digits, `-._~`).
     pub path: &'a str,
-    /// Headers beyond `host`, those of the signature and `content-length`. All are signed.
+    /// Headers beyond `host`, those of the signature and `content-length`. All are signed but [`TRACE_ID`].
     pub headers: &'a [(&'a str, &'a str)],
     /// The whole body.
     pub body: Bytes,
@@ -119,7 +123,8 @@ fn signed(settings: &AwsSettings, identity: &Identity, call: AwsCall<'_>) -> Res
     if let Some(session_token) = identity.session_token() {
         fields.push(("x-amz-security-token", session_token));
     }
-    let as_bytes: Vec<(&str, &[u8])> = fields.iter().map(|(name, value)| (*name, value.as_bytes())).collect();
+    let signed_fields = fields.iter().filter(|(name, _)| *name != TRACE_ID);
+    let as_bytes: Vec<(&str, &[u8])> = signed_fields.map(|(name, value)| (*name, value.as_bytes())).collect();
     let view = RequestView {
         method: call.method.as_str(),
         path: &path,

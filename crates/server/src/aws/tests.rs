@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
 
-use super::{AwsCall, AwsClient, AwsError, AwsService, AwsSettings};
+use super::{AwsCall, AwsClient, AwsError, AwsService, AwsSettings, TRACE_ID};
 use crate::outgoing::{Caller, Trust};
 
 /// So long that only a broken program gets there.
@@ -29,7 +29,7 @@ fn invoke() -> AwsCall<'static> {
         region: "us-west-2",
         method: Method::POST,
         path: "/2015-03-31/functions/arn%3Aaws%3Alambda/invocations?Qualifier=1",
-        headers: &[("content-type", "application/json")],
+        headers: &[("content-type", "application/json"), (TRACE_ID, "Root=1-2-3")],
         body: Bytes::from_static(b"{}"),
         deadline: Instant::now() + LONG,
         answer_bytes_max: 1_000,
@@ -94,6 +94,8 @@ async fn a_call_is_signed_as_the_verified_signer_signs() {
         let dialect = Dialect { service: "lambda", normalize_path: true };
         let expected = sign(&view, dialect, "us-west-2", &credential, date);
         assert_eq!(field(&lines, "authorization"), expected.authorization);
+        // It is not signed.
+        assert_eq!(field(&lines, "x-amzn-trace-id"), "Root=1-2-3");
     };
     let (answered, ()) = tokio::join!(client.call(invoke()), server);
     assert_eq!(answered.unwrap().body, "done");

@@ -9,7 +9,7 @@ use protocol::arn::Scope;
 use tokio::time::Instant;
 
 use super::{ANSWER_BYTES_MAX, AskError};
-use crate::aws::{AwsCall, AwsClient, AwsError, AwsService};
+use crate::aws::{AwsCall, AwsClient, AwsError, AwsService, TRACE_ID};
 use crate::outgoing::Answer;
 
 /// How long the service may take to say whether a function may be invoked.
@@ -36,6 +36,7 @@ impl Lambda {
         function_arn: &str,
         body: String,
         deadline: Instant,
+        trace_id: Option<String>,
     ) -> Result<Bytes, AskError> {
         if !room.has_function(function_arn) {
             return Err(AskError::Failed(
@@ -51,7 +52,7 @@ impl Lambda {
             }
             return Err(AskError::NotConfigured);
         }
-        let answer = self.invoke(function_arn, "RequestResponse", body, deadline).await;
+        let answer = self.invoke(function_arn, "RequestResponse", body, deadline, trace_id).await;
         let answer = answer.map_err(|error| match error {
             AwsError::TimedOut => AskError::TimedOut,
             AwsError::AnswerTooLong => AskError::TooLong,
@@ -71,7 +72,7 @@ impl Lambda {
     /// Whether the function is there and may be invoked: a dry run.
     pub(super) async fn may_invoke(&self, function_arn: &str) -> bool {
         let deadline = Instant::now() + PERMISSION_TIME_MAX;
-        let answer = self.invoke(function_arn, "DryRun", "{}".to_owned(), deadline).await;
+        let answer = self.invoke(function_arn, "DryRun", "{}".to_owned(), deadline, None).await;
         answer
             .inspect_err(|error| tracing::info!(function_arn, %error, "a handler may not be invoked"))
             .is_ok()
@@ -83,18 +84,21 @@ impl Lambda {
         kind: &str,
         body: String,
         deadline: Instant,
+        trace_id: Option<String>,
     ) -> Result<Answer, AwsError> {
         let (region, name) = parts(function_arn)
             .ok_or_else(|| AwsError::Unreachable("the ARN is none of a function".to_owned()))?;
         // To AWS the ARN says whose the function is; others may know functions by their names alone (cargo-lambda does).
         let name = if self.aws.is_of_aws(AwsService::Lambda) { function_arn } else { name };
         let path = format!("/2015-03-31/functions/{}/invocations", name.replace(':', "%3A"));
+        let mut headers = vec![("content-type", "application/json"), ("x-amz-invocation-type", kind)];
+        headers.extend(trace_id.as_deref().map(|value| (TRACE_ID, value)));
         let call = AwsCall {
             service: AwsService::Lambda,
             region,
             method: Method::POST,
             path: &path,
-            headers: &[("content-type", "application/json"), ("x-amz-invocation-type", kind)],
+            headers: &headers,
             body: Bytes::from(body),
             deadline,
             answer_bytes_max: ANSWER_BYTES_MAX,
@@ -144,7 +148,7 @@ mod tests {
         let room = Scope { account_id: "123456789012".into(), region: "us-west-2".into() };
         let ask = async |owner: &str, time: Duration| {
             let arn = format!("arn:aws:lambda:{owner}:function:review");
-            lambda.ask(&room, &arn, "{}".to_owned(), Instant::now() + time).await.unwrap_err()
+            lambda.ask(&room, &arn, "{}".to_owned(), Instant::now() + time, None).await.unwrap_err()
         };
         let refused =
             AskError::Failed("the function is of another account or region than the room".to_owned());

@@ -238,12 +238,12 @@ impl Parts {
             fail(span, "breaker_open");
             return Outcome::Failed;
         }
-        let traceparent = span.traceparent();
+        let (traceparent, trace_id) = (span.traceparent(), span.amazon_trace_id());
         let body = message(request, &room_arn(&request.room));
         let ask = async {
             match handler {
                 Some(ReviewHandler::Webhook(webhook)) => webhook.ask(body, deadline, traceparent).await,
-                _ => self.lambda.ask(&request.room.scope, &request.handler, body, deadline).await,
+                _ => self.lambda.ask(&request.room.scope, &request.handler, body, deadline, trace_id).await,
             }
         };
         let answer = timeout_at(deadline, Box::pin(ask)).await.unwrap_or(Err(AskError::TimedOut));

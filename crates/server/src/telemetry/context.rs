@@ -62,6 +62,15 @@ impl SpanContext {
         Some(Self { trace_id: TraceId(trace_id), span_id: SpanId(span_id), is_sampled: flags & SAMPLED != 0 })
     }
 
+    /// As an `X-Amzn-Trace-Id` (AWS X-Ray, "Tracing header"): the id of the trace in two parts, the first of which is a time where X-Ray
+    /// has made it.
+    pub(super) fn to_amazon(self) -> String {
+        let Self { trace_id: TraceId(trace_id), span_id: SpanId(span_id), is_sampled } = self;
+        let (trace_id, span_id) = (u128::from_be_bytes(trace_id), u64::from_be_bytes(span_id));
+        let (first, rest) = (trace_id >> 96, trace_id & (u128::MAX >> 32));
+        format!("Root=1-{first:08x}-{rest:024x};Parent={span_id:016x};Sampled={}", u8::from(is_sampled))
+    }
+
     /// The flags, as they are written.
     pub(super) fn flags(self) -> u8 {
         if self.is_sampled { SAMPLED } else { 0 }
@@ -117,6 +126,23 @@ mod tests {
         assert_eq!(context.trace_id.0[..3], [0x4b, 0xf9, 0x2f]);
         assert!(context.is_sampled);
         assert_eq!(context.to_string(), EXAMPLE);
+    }
+
+    #[test]
+    fn amazon_writes_the_same_ids_in_another_way() {
+        let context = parse(EXAMPLE).unwrap();
+        let expected = "Root=1-4bf92f35-77b34da6a3ce929d0e0e4736;Parent=00f067aa0ba902b7;Sampled=1";
+        assert_eq!(context.to_amazon(), expected);
+        let zeros = SpanContext {
+            trace_id: TraceId([1; 16]),
+            span_id: SpanId([0, 0, 0, 0, 0, 0, 0, 9]),
+            is_sampled: false,
+        };
+        let expected = "Root=1-01010101-010101010101010101010101;Parent=0000000000000009;Sampled=0";
+        assert_eq!(zeros.to_amazon(), expected);
+        let early =
+            SpanContext { trace_id: TraceId([0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 7]), ..zeros };
+        assert!(early.to_amazon().starts_with("Root=1-00000005-000000000000000000000007;"));
     }
 
     #[test]

@@ -185,6 +185,12 @@ impl Span {
     pub fn traceparent(&self) -> Option<HeaderValue> {
         HeaderValue::try_from(self.context?.to_string()).ok()
     }
+
+    /// The same for services of AWS, as the value of `X-Amzn-Trace-Id`.
+    #[must_use]
+    pub fn amazon_trace_id(&self) -> Option<String> {
+        self.context.map(SpanContext::to_amazon)
+    }
 }
 
 impl Drop for Span {

@@ -52,6 +52,7 @@ fn without_an_endpoint_nothing_is_begun() {
         assert!(exporting.is_none() && !telemetry.has_spans());
         let span = telemetry.begin(SpanKind::Server, "x");
         assert!(!span.is_kept() && span.traceparent().is_none());
+        assert!(span.amazon_trace_id().is_none());
     }
 }
 
