@@ -175,7 +175,7 @@ def test_throttling_and_partial_failures_lose_nothing(start, fake, proxy):
 
 def test_a_put_that_is_carried_out_behind_a_longer_one_takes_nothing_away(start, fake, proxy):
     # The window is not over; the objects come because the spool is half full.
-    settings = {"GRANDSTAND_CHATLOG_S3_INTERVAL_S": "86400", "GRANDSTAND_CHATLOG_SPOOL_MIB_MAX": "8"}
+    settings = {"GRANDSTAND_CHATLOG_S3_INTERVAL_S": "86400", "GRANDSTAND_CHATLOG_SPOOL_MIB_MAX": "1"}
     server = start(AWS_ENDPOINT_URL=proxy.url, **settings, **KEYS)
     hall = Hall(server, clients.ivschat(server), kinds=["s3"])
     # Who is refused tries less the next time, and does not hear what becomes of that.
@@ -186,7 +186,6 @@ def test_a_put_that_is_carried_out_behind_a_longer_one_takes_nothing_away(start,
     # More than half of the spool, and less than all of it.
     for _ in range(180):
         published.append(line.call("SendEvent", members).json["id"])
-        assert len(published) < 1_900, "more has no place"
     line.close()
     fake.wait_until(lambda: fake.held == 1)
     server.kill9()
