@@ -1,7 +1,8 @@
 //! Chat logs: what a record costs whoever publishes, how fast a full spool is shipped, and what it takes while it waits.
 //!
 //! The server is the real one. Every record is verified, wherever it has come to: each of what was published, or was in the
-//! spool, is there once, in its room's order, byte for byte as it must be; anything else ends the benchmark.
+//! spool, is there once and in its room's order; anything else ends the benchmark. What has come to a destination is compared
+//! byte for byte, and of what is in a spool the content.
 
 mod delivered;
 mod publish;
