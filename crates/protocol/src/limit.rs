@@ -201,15 +201,10 @@ pub mod audit {
 
 /// File descriptors. Some are kept from connections of clients: while only those are left, whoever connects waits.
 pub mod descriptors {
-    /// Kept for calls to others and their connections: destinations of chat logs, receivers of telemetry, handlers that are
-    /// far away. The files of chat logs that may be open come to these (`chat_log::SEGMENTS_OPEN_MAX`). More calls may be
-    /// made; they then take what is kept for others. Ours.
+    /// Kept for calls to others and their connections: message review handlers, destinations of chat logs. The files of chat
+    /// logs that may be open come to these (`chat_log::SEGMENTS_OPEN_MAX`). More calls may be made; they then take what is
+    /// kept for others. Ours.
     pub const OF_CALLS: u64 = 256;
-    /// Kept for connections of reviews to their handlers, and … Ours.
-    pub const OF_REVIEWS: u64 = super::review::IN_FLIGHT_PER_NODE_MAX as u64;
-    /// … as a share of the process's descriptors, in percent; the lesser of both counts. Calls of reviews to one origin are this
-    /// share at most; further reviews wait within their time limit for one that has ended, and take its connection. Ours.
-    pub const OF_REVIEWS_PERCENT: u64 = 5;
     /// Kept for all else that is opened: the store, certificates, files that are read or synced, a next process. Ours.
     pub const OF_OTHERS: u64 = 64;
     /// Kept for connections to the admin port: who watches gets in though a crowd of clients does not. Ours.
@@ -489,8 +484,7 @@ pub enum Profile {
 pub mod outgoing {
     /// Calls to one origin (scheme, host and port) at a time; beyond it a call waits until its deadline. For reviews it is
     /// as many as there may be of them (`review.in_flight_per_node_max`), since all Lambda functions of a region have one
-    /// origin, and a stuck one must not be in the way of the others; where there are few descriptors, a share of these
-    /// (`descriptors::OF_REVIEWS_PERCENT`). Calls whose callers have given up are not among them.
+    /// origin, and a stuck one must not be in the way of the others. Calls whose callers have given up are not among them.
     pub const CALLS_PER_ORIGIN_MAX: usize = 1_024;
     /// Look-ups of host names that the system is asked for at a time, each in a thread of its own; beyond it a call waits
     /// until its deadline.

@@ -242,8 +242,7 @@ settings! {
         /// Messages of one room that may be under review. Senders of further ones get ERROR 429.
         in_flight_per_room_max: u64 = Whole { from: 1, to: 100_000, unit: "messages" }, "100";
         /// Messages of all rooms that may be under review. Senders of further ones get ERROR 429. Each may take a connection to
-        /// its handler, and so a descriptor; reviews by handlers at one address take a twentieth of those that the server may
-        /// have at most, and further ones wait for a connection within their time limit.
+        /// its handler, and so a descriptor.
         in_flight_per_node_max: u64 = Whole { from: 1, to: 100_000, unit: "messages" }, "5000";
         /// After so many failures in a row a handler is not called for a while, and the fallback result stands. 0: each
         /// message is tried. Built-in rules do not fail.

@@ -6,9 +6,8 @@
 //! The system gives each new descriptor the lowest number that is free. So connections that have only numbers below a bound
 //! leave all others to whoever else needs some, and how many there are need not be counted.
 //!
-//! Limit: what is kept is for so many calls as there usually are at once, and for reviews by handlers at one origin, which are
-//! bounded. Handlers at several origins that are all slow, or hundreds of destinations that do not answer, may take the
-//! descriptors of files, too.
+//! Limit: what is kept is for so many calls as there usually are at once. Thousands of reviews by handlers that are slow, or
+//! hundreds of destinations that do not answer, may take the descriptors of files, too.
 
 use std::io;
 use std::net::SocketAddr;
@@ -16,9 +15,7 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-use protocol::limit::descriptors::{
-    KEPT_PERCENT_MAX, OF_CALLS, OF_OTHERS, OF_REVIEWS, OF_REVIEWS_PERCENT, OF_WATCHERS,
-};
+use protocol::limit::descriptors::{KEPT_PERCENT_MAX, OF_CALLS, OF_OTHERS, OF_WATCHERS};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, sleep};
 
@@ -34,23 +31,15 @@ pub struct Shares {
     pub clients_max: u64,
     /// … and with those who look after the server, whom a crowd of clients does not keep out.
     pub watchers_max: u64,
-    /// Of reviews, to handlers at one origin.
-    pub reviews_max: u64,
 }
 
 impl Shares {
     /// Those of a process that may have so many descriptors, and of them so many files of chat logs.
     #[must_use]
     pub fn of(descriptors: u64, files: u64) -> Self {
-        let reviews_max = descriptors / 100 * OF_REVIEWS_PERCENT;
-        let wanted = files + OF_CALLS + OF_REVIEWS.min(reviews_max) + OF_OTHERS + OF_WATCHERS;
-        let kept = wanted.min(descriptors / 100 * KEPT_PERCENT_MAX);
-        Self {
-            clients_max: descriptors - kept,
-            // Not the first of those that are kept: whatever is opened next has these numbers.
-            watchers_max: descriptors - OF_OTHERS.min(kept / 4),
-            reviews_max: reviews_max.max(1),
-        }
+        let kept = (files + OF_CALLS + OF_OTHERS + OF_WATCHERS).min(descriptors / 100 * KEPT_PERCENT_MAX);
+        // Not the first of those that are kept: whatever is opened next has these numbers.
+        Self { clients_max: descriptors - kept, watchers_max: descriptors - OF_OTHERS.min(kept / 4) }
     }
 }
 
@@ -111,16 +100,14 @@ mod tests {
 
     #[test]
     fn what_is_kept_from_connections_is_a_part_of_few_descriptors_and_no_more_than_is_needed_of_many() {
-        for (descriptors, clients_max, watchers_max, reviews_max) in [
-            (3, 3, 3, 1),
-            (400, 300, 375, 20),
-            (1_024, 774, 962, 50),
-            (20_000, 20_000 - 608 - 1_000, 20_000 - 64, 1_000),
-            (1_048_576, 1_048_576 - 608 - 5_000, 1_048_576 - 64, 52_425),
-            (u64::MAX, u64::MAX - 608 - 5_000, u64::MAX - 64, u64::MAX / 100 * 5),
+        for (descriptors, clients_max, watchers_max) in [
+            (3, 3, 3),
+            (400, 300, 375),
+            (1_024, 774, 962),
+            (1_048_576, 1_048_576 - 608, 1_048_576 - 64),
+            (u64::MAX, u64::MAX - 608, u64::MAX - 64),
         ] {
-            let expected = Shares { clients_max, watchers_max, reviews_max };
-            assert_eq!(Shares::of(descriptors, 256), expected, "{descriptors}");
+            assert_eq!(Shares::of(descriptors, 256), Shares { clients_max, watchers_max }, "{descriptors}");
         }
     }
 

@@ -38,7 +38,6 @@ use crate::aws::{AwsClient, AwsSettings};
 use crate::bus::Bus;
 use crate::clock;
 use crate::config::ReviewConfig;
-use crate::entrance::Shares;
 use crate::metrics::{Metrics, ReviewError};
 use crate::outgoing::{Caller, Trust};
 use crate::telemetry::{Span, SpanKind, Telemetry};
@@ -98,10 +97,8 @@ impl Reviewer {
     ) -> Result<Self, HandlersFileError> {
         let settings = AwsSettings::of_process();
         let trust = Trust::from_variables(|name| settings.get(name).map(str::to_owned));
-        // All functions of a region have one origin: no review waits for another there, unless descriptors are few.
-        let descriptors = rlimit::Resource::NOFILE.get_soft().unwrap_or(u64::MAX);
-        let calls_max = config.in_flight_per_node_max.min(Shares::of(descriptors, 0).reviews_max);
-        let calls_max = usize::try_from(calls_max).unwrap_or(usize::MAX);
+        // All functions of a region have one origin: no review waits for another there.
+        let calls_max = usize::try_from(config.in_flight_per_node_max).unwrap_or(usize::MAX);
         let caller = Caller::with_calls_per_origin_max(trust, calls_max);
         let handlers = match &config.handlers_file {
             Some(file) => load(file, &caller)?,
