@@ -25,11 +25,12 @@ PATIENT = {"GRANDSTAND_REVIEW_TIMEOUT_MS": "60000"}
 
 
 @contextmanager
-def reviewed(folder, environment=None, **answers):
-    """Handlers with these answers, and a server that asks them."""
+def reviewed(folder, environment=None, descriptors=None, **answers):
+    """Handlers with these answers, and a server that asks them, perhaps with so many descriptors."""
     with Handlers(answers) as handlers:
         settings = CREDENTIALS | PATIENT | {"AWS_ENDPOINT_URL_LAMBDA": handlers.url} | (environment or {})
-        server = Server(folder / "data", environment=settings).start()
+        wrapper = ("sh", "-c", f'ulimit -n {descriptors} && exec "$@"', "sh") if descriptors else ()
+        server = Server(folder / "data", environment=settings, wrapper=wrapper).start()
         try:
             yield Scene(server, handlers)
         finally:
@@ -174,9 +175,10 @@ def test_a_stuck_function_takes_the_fallback_result_at_its_time_limit(tmp_path):
         server.stop()
 
 
-def test_a_crowd_under_review_holds_up_no_other_room(tmp_path):
+@pytest.mark.parametrize("descriptors", [None, 1_000], ids=["many", "few"])
+def test_a_crowd_under_review_holds_up_no_other_room(tmp_path, descriptors):
     senders, members, words = 40, 20, 2
-    with reviewed(tmp_path, quick=lambda asked: allow(asked.event, Content="quickly")) as scene:
+    with reviewed(tmp_path, descriptors=descriptors, quick=lambda asked: allow(asked.event, Content="quickly")) as scene:
         scene.handlers.answers["stuck"] = scene.handlers.stuck
         stuck_room = scene.room("stuck")
         watcher = scene.join(stuck_room, "watcher")

@@ -330,8 +330,8 @@ settings! {
         ]), "none";
         /// How long a receiver may take to answer an export, in milliseconds; then it is tried again.
         otlp_timeout_ms: u64 = Whole { from: 1, to: 60_000, unit: "milliseconds" }, "10000";
-        /// A PEM file of the authorities that an HTTPS receiver's certificate must be of. Unset: that of `AWS_CA_BUNDLE` or `SSL_CERT_FILE`, or
-        /// those of the system.
+        /// A PEM file of the authorities that an HTTPS receiver's certificate must be of. Unset: that of `AWS_CA_BUNDLE` or
+        /// `SSL_CERT_FILE`, or those of the system.
         otlp_certificate_file: Option<PathBuf> = Optional(FilePath), "";
         /// The attribute `service.name` of all that is exported.
         service_name: Option<Box<str>> = Optional(Text { what: "a name" }), "";

@@ -144,8 +144,33 @@ impl Segment {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
-    use super::SegmentName;
+    use super::{Segment, SegmentName};
+
+    #[test]
+    fn a_segment_that_is_to_be_sealed_soon_takes_what_is_being_written_and_no_more() {
+        let folder = tempfile::tempdir().unwrap();
+        let begin = |number| {
+            let name = SegmentName { generation: 1, lane: 0, number };
+            Segment::create(folder.path(), name).unwrap().0
+        };
+        for bytes in [0, 100] {
+            let segment = begin(bytes);
+            for _ in 0..2 {
+                assert!(!segment.seal_soon() && !segment.is_sealed(), "its shard is writing");
+                assert!(!segment.seal_at(8));
+            }
+            segment.end(bytes);
+            assert!(segment.is_sealed() && segment.committed_bytes() == 8 + bytes);
+            assert!(!segment.begin() && segment.seal_soon(), "nor is it taken for one that is written to");
+        }
+        let segment = begin(1);
+        segment.end(50);
+        assert!(segment.begin());
+        segment.end(50);
+        assert!(segment.seal_soon() && segment.is_sealed() && segment.committed_bytes() == 108);
+    }
 
     #[test]
     fn names_sort_as_they_are_read_and_nothing_else_is_one() {

@@ -52,6 +52,24 @@ fn a_tail_shows_each_record_of_its_room_once_from_then_on() {
 }
 
 #[test]
+fn a_tail_shows_once_and_in_order_what_is_published_when_nobody_has_taken_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let old = Process::start(folder.path());
+    let mut lane = old.lane(0, RULES);
+    let both = [id(1), id(2)];
+    let mut tail = tail_of(folder.path()).unwrap();
+    note(&mut lane, 1, &both, "1").unwrap();
+    old.spools.give_way();
+    note(&mut Process::start(folder.path()).lane(0, RULES), 1, &both, "2").unwrap();
+    old.spools.go_on();
+    note(&mut lane, 1, &both, "3").unwrap();
+    assert_eq!(ship_all(&mut old.reader(id(1))).len(), 3);
+    assert_eq!(said(&tail.new_records().unwrap()), ["1", "2", "3"]);
+    assert_eq!(ship_all(&mut old.reader(id(2))).len(), 3);
+    assert!(tail.new_records().unwrap().is_empty());
+}
+
+#[test]
 fn what_is_shipped_and_removed_between_two_looks_is_shown() {
     let folder = tempfile::tempdir().unwrap();
     // So small that each record has a segment of its own, which is removed when it is shipped.
